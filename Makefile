@@ -1,0 +1,42 @@
+# lathe: one Makefile, a map of the project. Sources are listed by folder; each folder may include only
+# those named in tools/layers.txt (checked by `make lint`).
+CC      ?= cc
+BUILD   ?= build
+WARN     = -std=c11 -Wall -Wextra -Wpedantic -Wshadow -Wmissing-prototypes -Wstrict-prototypes
+CFLAGS  ?= -O2 -g
+ALL_CFLAGS = $(CFLAGS) $(WARN) -D_POSIX_C_SOURCE=200809L -I. -I$(BUILD)
+LDLIBS   = -lprotobuf-c -lz -lm -ldl -lpthread
+ifeq ($(SAN),1)
+  BUILD  := $(BUILD)/san
+  CFLAGS := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -DLATHE_POISON
+  LDLIBS += -fsanitize=address,undefined
+endif
+
+BASE     = $(wildcard base/*.c)
+IR       = $(wildcard ir/*.c)
+FRONTEND = $(wildcard frontend/*.c)
+PASSES   = $(wildcard passes/*.c passes/lower/*.c passes/kernels/*.c)
+CODEGEN  = $(wildcard codegen/*.c)
+DRIVER   = $(wildcard driver/*.c)
+SOURCES  = $(BASE) $(IR) $(FRONTEND) $(PASSES) $(CODEGEN) $(DRIVER)
+OBJECTS  = $(SOURCES:%.c=$(BUILD)/%.o)
+
+all: $(BUILD)/lathe
+
+
+$(BUILD)/lathe: $(OBJECTS) $(EXTRA_OBJECTS)
+	$(CC) $(ALL_CFLAGS) -o $@ $(OBJECTS) $(EXTRA_OBJECTS) $(LDLIBS)
+
+$(BUILD)/%.o: %.c
+	@mkdir -p $(dir $@)
+	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+-include $(OBJECTS:.o=.d)
+
+check:
+	@true
+
+clean:
+	rm -rf $(BUILD)
+
+.PHONY: all check clean

@@ -1,0 +1,17 @@
+/* A growing text, for printers. Owned by the caller; text_free when done.
+ * text_save writes through a temporary file and a rename: a failed write leaves nothing half-written. */
+#ifndef BASE_TEXT_H
+#define BASE_TEXT_H
+#include <stdbool.h>
+#include <stddef.h>
+
+typedef struct Text { char *at; size_t len, cap; } Text;
+
+void text_printf(Text *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void text_put(Text *t, const char *s);
+void text_bytes(Text *t, const void *p, size_t n);
+void text_free(Text *t);
+bool text_save(const Text *t, const char *path, char *why, size_t why_len);   /* false: why says what failed */
+bool file_save(const void *p, size_t n, const char *path, char *why, size_t why_len);
+char *file_load(const char *path, size_t *n, char *why, size_t why_len);      /* malloc'ed, NUL behind; NULL: why */
+#endif

@@ -1,0 +1,150 @@
+/* Graph IR: a network as nodes over values. See docs/architecture.md.
+ *
+ * Nodes and values live in arrays of their module and are named by 32-bit ids (0 = none), across all
+ * regions: a region's node may use a value of an enclosing graph directly. A graph lists its nodes in
+ * execution order. Only the functions here change a module; passes call them.
+ *
+ * What an op is (arity, attributes, rules) is a row of ops.def; see ops.h. */
+#ifndef IR_GRAPH_H
+#define IR_GRAPH_H
+#include "base/diag.h"
+#include "base/vec.h"
+#include "ir/dim.h"
+#include "ir/dtype.h"
+#include "ir/op.h"
+
+typedef uint32_t ValueId;
+typedef uint32_t NodeId;
+
+typedef enum { KIND_TENSOR, KIND_SEQUENCE, KIND_OPTIONAL } ValueKind;
+
+/* dtype DT_NONE: not inferred yet. rank -1: rank not known (only before infer). */
+typedef struct Type { ValueKind kind; DType dtype; int rank; Dim dims[MAX_RANK]; } Type;
+
+/* Where a value's elements are, decided by passes/storage.c: element (i0, i1, …) is at
+ * base's data + offset + sum(i * stride). `base` is the value itself unless it is a view of another.
+ * Empty (base 0) before that pass: then row-major. Units: elements. */
+typedef struct Storage { ValueId base; Dim offset; Dim stride[MAX_RANK]; Dim size; } Storage;
+
+typedef struct Value {
+  const char *name;             /* interned, unique in the module */
+  Type type;
+  const Tensor *constant;       /* weights and folded values, else NULL */
+  NodeId def;                   /* 0: graph input, region input or constant */
+  int def_index;
+  const Dim *content;           /* integer tensors of rank <= 1 whose elements are known as dims, else NULL */
+  Storage at;
+} Value;
+
+typedef enum { ATTR_INT, ATTR_FLOAT, ATTR_STR, ATTR_DIMS, ATTR_FLOATS, ATTR_TENSOR, ATTR_DTYPE, ATTR_STRS } AttrKind;
+
+typedef struct Attr {
+  const char *name;             /* interned */
+  AttrKind kind;
+  int n;                        /* of dims / floats / strs */
+  int64_t i;                    /* ATTR_INT, ATTR_DTYPE */
+  double f;
+  const char *s;
+  const Dim *dims;
+  const double *floats;
+  const Tensor *tensor;
+  const char *const *strs;
+} Attr;
+
+typedef struct Graph Graph;
+
+/* Where a node comes from; survives every pass. A decomposed node's parts share it. */
+typedef struct Source { const char *node, *op; int line; } Source;
+
+typedef struct Node {
+  Op op;
+  ValueId *in, *out;            /* an absent optional input is 0 */
+  int nin, nout, nattr, nregion;
+  Attr *attr;
+  Graph **region;
+  Graph *graph;                 /* the graph whose list holds it */
+  Source source;
+  int group;                    /* fused kernel it belongs to, set by passes/fuse.c; 0 before */
+  bool dead;
+} Node;
+
+typedef VEC(ValueId) ValueList;
+typedef VEC(NodeId) NodeList;
+
+struct Graph {
+  struct Module *module;
+  NodeId owner;                 /* the If/Loop/Scan that owns this region; 0 for the main graph */
+  const char *name;
+  ValueList inputs, outputs;
+  NodeList nodes;               /* execution order */
+};
+
+typedef struct Module {
+  Arena perm;
+  Diags *diags;
+  const char *name, *path;      /* path: the file it came from, for messages */
+  VEC(Value) values;            /* [0] unused */
+  VEC(Node) nodes;              /* [0] unused */
+  Graph *main;
+  int uniq;                     /* for fresh names */
+} Module;
+
+Module *module_new(const char *name, Diags *d);
+void module_free(Module *m);
+
+static inline Value *value_of(Module *m, ValueId v) { return &m->values.at[v]; }
+static inline Node *node_of(Module *m, NodeId n) { return &m->nodes.at[n]; }
+
+Graph *graph_new(Module *m, const char *name, NodeId owner);
+ValueId graph_add_value(Module *m, const char *name, Type t);          /* name NULL: a fresh one; made unique */
+ValueId graph_add_input(Graph *g, const char *name, Type t);
+ValueId graph_add_constant(Module *m, const char *name, const Tensor *t);
+ValueId graph_scalar(Module *m, DType t, double v);                    /* rank-0 constant */
+ValueId graph_ints(Module *m, const int64_t *v, int n);                /* i64[n] constant */
+
+/* Append a node with `nout` fresh outputs, infer their types; returns the node (outputs in node_of(m,n)->out).
+ * `source` is taken from graph_set_source. Errors of inference go to module->diags; outputs then have DT_NONE. */
+NodeId graph_add_node(Graph *g, Op op, const ValueId *in, int nin, int nout, const Attr *attr, int nattr);
+/* The usual case: one output. */
+ValueId graph_op(Graph *g, Op op, const ValueId *in, int nin, const Attr *attr, int nattr);
+void graph_set_source(Module *m, Source s);                            /* for nodes added from now on */
+Source graph_source(const Module *m);
+
+/* Nodes are appended at the end; to build in the middle of a graph (a pass that replaces a node):
+ * graph_insert_before(g, n) makes appends go before node n until graph_insert_end(g). */
+void graph_insert_before(Graph *g, NodeId n);
+void graph_insert_end(Graph *g);
+
+void graph_replace_uses(Module *m, ValueId old, ValueId by);           /* everywhere, graph outputs included */
+void graph_remove_node(Module *m, NodeId n);                           /* marks dead; graph_sweep drops it */
+void graph_sweep(Module *m);                                           /* drops dead nodes from every list */
+int *graph_use_counts(Module *m, Arena *a);                            /* per value: uses by live nodes and outputs */
+
+/* Attributes. A missing attribute gives the default; a wrong kind is our bug (importers check). */
+const Attr *node_attr(const Node *n, const char *name);
+int64_t node_int(const Node *n, const char *name, int64_t dflt);
+double  node_float(const Node *n, const char *name, double dflt);
+const char *node_str(const Node *n, const char *name, const char *dflt);
+const Attr *node_dims(const Node *n, const char *name);                /* NULL when absent */
+Attr attr_int(const char *name, int64_t v);
+Attr attr_float(const char *name, double v);
+Attr attr_str(const char *name, const char *v);
+Attr attr_dtype(const char *name, DType t);
+Attr attr_ints(Module *m, const char *name, const int64_t *v, int n);
+Attr attr_dims(Module *m, const char *name, const Dim *v, int n);
+Attr attr_floats(Module *m, const char *name, const double *v, int n);
+Attr attr_tensor(const char *name, const Tensor *t);
+
+/* Types. */
+Type type_of(DType t, int rank, const Dim *dims);
+bool type_eq(const Type *a, const Type *b);
+Dim  type_count(const Type *t);                                        /* number of elements */
+const char *type_text(const Type *t);                                  /* "f32[N,1,28,28]", interned */
+bool type_is_static(const Type *t);
+
+/* Text. graph_print writes the whole module; graph_parse reads it back: parse(print(m)) prints the same.
+ * Constants print as `weight %w : f32[…] = #hash` with data in a side file, or inline when small. */
+void module_print(Text *t, Module *m);
+Module *module_parse(const char *text, const char *weights_path, Diags *d);
+bool module_verify(Module *m, Diags *d);                               /* structure, arity, types, order */
+#endif

@@ -1,0 +1,167 @@
+/* Loop IR: a kernel as loops, registers, loads and stores. See docs/architecture.md.
+ *
+ * After `vectorise` every node is one C construct, so the printer decides nothing. Expressions are trees
+ * (never shared in a way that matters: nodes are immutable once built; passes rebuild). The builders fold
+ * constants, apply the identities of index arithmetic and widen: mixing a scalar with a vector splats it,
+ * ramps stay ramps under + and *. Indices are I64 and count elements.
+ *
+ * Types in expressions are compute types (dtype_compute): ex_load widens narrow floats, st_store rounds. */
+#ifndef IR_LOOP_H
+#define IR_LOOP_H
+#include "ir/ops.h"
+
+typedef enum ExprKind {
+#define EXPR(E, ...) EX_##E,
+#define STMT(...)
+#include "ir/loop.def"
+#undef EXPR
+#undef STMT
+  EXPR_COUNT
+} ExprKind;
+
+typedef enum StmtKind {
+#define EXPR(...)
+#define STMT(E, ...) ST_##E,
+#include "ir/loop.def"
+#undef EXPR
+#undef STMT
+  STMT_COUNT
+} StmtKind;
+
+typedef struct Expr Expr;
+typedef struct Stmt Stmt;
+
+typedef struct Var {
+  const char *name;            /* unique in its kernel after kernel_finish */
+  DType elem;
+  int lanes;
+  bool mutable;
+  const Stmt *loop;            /* the For it belongs to, or NULL */
+  int64_t lo, hi;              /* known bounds of an index (inclusive); INT64_MIN/MAX when unknown */
+} Var;
+
+typedef enum { BUF_IN, BUF_OUT, BUF_INOUT, BUF_SCRATCH, BUF_LOCAL } BufRole;
+
+/* Memory a kernel sees. IN/OUT/INOUT/SCRATCH are parameters; LOCAL is a small array on the kernel's stack
+ * (constant size, at most 4 KiB). `size` in elements: the bound that the interpreter checks. */
+typedef struct Buf {
+  const char *name;
+  DType dtype;                 /* storage type */
+  BufRole role;
+  Dim size;
+  ValueId value;               /* the graph value whose storage it is; 0 for scratch and local */
+  bool is_constant;            /* lives in the weights */
+  int index;                   /* position among the kernel's parameters */
+} Buf;
+
+struct Expr {
+  ExprKind kind;
+  DType elem;
+  int lanes;
+  ScalarOp op;                 /* SCALAR; REDUCE: S_ADD, S_MUL, S_MAX, S_MIN */
+  Expr *arg[3];                /* SCALAR, FMA: arguments; CAST/BITS/SPLAT/REDUCE: [0]; RAMP: base, stride; LOAD: index */
+  int64_t i;                   /* CONST of integer or bool type */
+  double f;                    /* CONST of float type */
+  Var *var;
+  Buf *buf;
+};
+
+typedef enum { FOR_SEQ, FOR_PARALLEL, FOR_VECTOR, FOR_UNROLL } ForMode;
+
+typedef struct Block { VEC(Stmt *) stmts; } Block;
+
+struct Stmt {
+  StmtKind kind;
+  Block *body, *other;         /* BLOCK, FOR, IF then / else */
+  Var *var;                    /* FOR, LET, SET */
+  Expr *lo, *hi;               /* FOR: lo <= var < hi */
+  int64_t step;                /* FOR */
+  ForMode mode;
+  Expr *cond;                  /* IF */
+  Expr *index, *value;         /* LET, SET, STORE (value); STORE (index) */
+  Buf *buf;                    /* STORE */
+  const char *text;            /* NOTE, CALL: function name */
+  Expr **args; int nargs;      /* CALL: scalars */
+  Buf **bufs; int nbufs;       /* CALL */
+};
+
+typedef struct Kernel {
+  const char *name;
+  const char *note;            /* one or several lines: ops, source nodes, shapes, tiling */
+  VEC(Buf *) bufs;             /* parameters in order, then locals */
+  VEC(const char *) dims;      /* symbols taken as int64_t parameters */
+  Block *body;
+  Dim flops;
+  int group;                   /* fused group it came from */
+  ValueId root;                /* output of the heavy op, or of the map */
+  int target_lanes;            /* vector width in f32 lanes the kernel was made for; 1: scalar */
+} Kernel;
+
+/* ---- building ---- */
+typedef struct Builder {
+  Arena *arena;
+  Kernel *kernel;
+  Block *at;                   /* where statements go */
+  VEC(Block *) stack;
+  int uniq;
+} Builder;
+
+Expr *ex_int(Builder *b, int64_t v);                            /* I64 */
+Expr *ex_const(Builder *b, DType t, double v);
+Expr *ex_const_int(Builder *b, DType t, int64_t v);             /* full 64 bits */
+Expr *ex_dim(Builder *b, Dim d);                                /* adds the kernel's dim parameters it needs */
+Expr *ex_var(Builder *b, Var *v);
+Expr *ex_load(Builder *b, Buf *buf, Expr *index);               /* widened to the compute type */
+Expr *ex_scalar(Builder *b, ScalarOp op, Expr *x, Expr *y, Expr *z);
+Expr *ex_fma(Builder *b, Expr *x, Expr *y, Expr *z);
+Expr *ex_cast(Builder *b, DType to, Expr *x);
+Expr *ex_bits(Builder *b, DType to, Expr *x);
+Expr *ex_splat(Builder *b, Expr *x, int lanes);
+Expr *ex_ramp(Builder *b, Expr *base, int64_t stride, int lanes);
+Expr *ex_reduce(Builder *b, ScalarOp op, Expr *x);              /* vector -> scalar */
+static inline Expr *ex_add(Builder *b, Expr *x, Expr *y) { return ex_scalar(b, S_ADD, x, y, NULL); }
+static inline Expr *ex_sub(Builder *b, Expr *x, Expr *y) { return ex_scalar(b, S_SUB, x, y, NULL); }
+static inline Expr *ex_mul(Builder *b, Expr *x, Expr *y) { return ex_scalar(b, S_MUL, x, y, NULL); }
+/* Index division for non-negative numerators (C's / and %) */
+static inline Expr *ex_div(Builder *b, Expr *x, Expr *y) { return ex_scalar(b, S_DIV, x, y, NULL); }
+static inline Expr *ex_rem(Builder *b, Expr *x, Expr *y) { return ex_scalar(b, S_FMOD, x, y, NULL); }
+static inline Expr *ex_min(Builder *b, Expr *x, Expr *y) { return ex_scalar(b, S_MIN, x, y, NULL); }
+static inline Expr *ex_max(Builder *b, Expr *x, Expr *y) { return ex_scalar(b, S_MAX, x, y, NULL); }
+static inline Expr *ex_lt(Builder *b, Expr *x, Expr *y) { return ex_scalar(b, S_LT, x, y, NULL); }
+static inline Expr *ex_select(Builder *b, Expr *c, Expr *x, Expr *y) { return ex_scalar(b, S_WHERE, c, x, y); }
+bool ex_is_int(const Expr *e, int64_t *v);                      /* scalar integer constant */
+
+/* for name in lo..hi: opens the body; loop_end closes the innermost. A loop of one trip is not built:
+ * the index is the constant (loop_end must still be called). */
+Expr *loop_begin(Builder *b, const char *name, Expr *lo, Expr *hi, int64_t step, ForMode mode);
+void  loop_end(Builder *b);
+void  if_begin(Builder *b, Expr *cond);
+void  if_else(Builder *b);
+void  if_end(Builder *b);
+Expr *let(Builder *b, const char *name, Expr *value);           /* immutable; constants and variables pass through */
+Var  *reg(Builder *b, const char *name, Expr *init);            /* mutable register of init's type */
+void  st_set(Builder *b, Var *v, Expr *value);
+void  st_store(Builder *b, Buf *buf, Expr *index, Expr *value); /* casts to the storage type */
+void  st_note(Builder *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void  st_call(Builder *b, const char *fn, Buf **bufs, int nbufs, Expr **args, int nargs);
+
+Kernel *kernel_new(Builder *b, Arena *a, const char *name);
+Buf *kernel_buf(Builder *b, const char *name, DType t, BufRole role, Dim size, ValueId value);
+void kernel_finish(Kernel *k);                                  /* unique names, parameter indices */
+
+/* Rebuilding: map every expression of a statement tree / every sub-expression, bottom up. */
+typedef Expr *(*ExprMap)(Builder *b, Expr *e, void *ctx);
+Expr *expr_map(Builder *b, Expr *e, ExprMap f, void *ctx);      /* f sees nodes whose arguments were mapped */
+Expr *expr_subst(Builder *b, Expr *e, const Var *v, Expr *by);
+Block *block_map(Builder *b, const Block *s, ExprMap f, void *ctx);
+bool expr_uses(const Expr *e, const Var *v);
+bool expr_eq(const Expr *x, const Expr *y);
+
+void kernel_print(Text *t, const Kernel *k);
+Kernel *kernel_parse(Arena *a, const char **text, Diags *d);
+bool kernel_verify(const Kernel *k, Diags *d);
+
+/* ---- interpreter: bounds-checked, poisoned memory; the meaning of emitted C ---- */
+typedef struct Memory { void *data; int64_t elems; } Memory;    /* one per kernel parameter */
+bool kernel_run(const Kernel *k, Memory *mem, const int64_t *dims, Diags *d);
+#endif

@@ -1,0 +1,56 @@
+/* A program: what a compiled module does, step by step. Made by `lower` (kernels and steps), completed by
+ * `order` and `place` (where every buffer is), printed by codegen, run by the loop interpreter.
+ *
+ * A buffer is a base value's storage (ir/graph.h Storage) or a kernel's scratch. Its home:
+ *   HOME_INPUT / HOME_OUTPUT   the caller's memory (io struct member `port`)
+ *   HOME_WEIGHT                weights block at a constant byte offset
+ *   HOME_ARENA                 arena at byte offset `offset` (a Dim: constant unless sizes are symbolic) */
+#ifndef IR_PROGRAM_H
+#define IR_PROGRAM_H
+#include "ir/loop.h"
+
+typedef enum { HOME_NONE, HOME_INPUT, HOME_OUTPUT, HOME_WEIGHT, HOME_ARENA } Home;
+
+typedef struct Buffer {
+  const char *name;
+  ValueId value;                 /* 0: scratch */
+  DType dtype;
+  Dim elems;                     /* size in elements, over all views of it */
+  Home home;
+  int port;
+  Dim offset;                    /* bytes; weights and arena */
+  const Tensor *data;            /* weights */
+  int first, last;               /* live range in steps (arena) */
+} Buffer;
+
+typedef struct Step Step;
+typedef enum { STEP_KERNEL, STEP_IF, STEP_LOOP, STEP_SYMBOL } StepKind;
+
+struct Step {
+  StepKind kind;
+  Kernel *kernel;
+  int *buffer;                   /* per kernel parameter: index into program->buffers */
+  int cond;                      /* IF: buffer of the condition (bool scalar). LOOP: buffer of cond or -1 */
+  VEC(Step *) then, other;       /* IF: both arms. LOOP: body in `then` */
+  Dim trips;                     /* LOOP: upper bound of the count */
+  int trip_buffer;               /* LOOP: buffer of the i64 trip count or -1 */
+  int iter_buffer;               /* LOOP: buffer that gets the i64 iteration number or -1 */
+  const char *symbol;            /* SYMBOL: set from element 0 of buffer `cond` */
+  int at;                        /* number in execution order, set by `order` */
+};
+
+typedef struct Program {
+  Module *m;
+  VEC(Buffer) buffers;
+  VEC(Step *) steps;
+  VEC(Kernel *) kernels;         /* distinct ones, in order of first use */
+  Dim arena_bytes;               /* exact, over the symbols */
+  int64_t arena_bound;           /* arena_bytes with every symbol at its upper bound */
+  int64_t arena_lower;           /* largest sum of live bytes at any step, at the upper bound */
+  int64_t weight_bytes;
+} Program;
+
+void program_print(Text *t, const Program *p);
+/* Runs with the loop interpreter; inputs and outputs as the module's graph lists them. */
+bool program_run(const Program *p, const Tensor *const *in, Tensor **out, Arena *a, Diags *d);
+#endif

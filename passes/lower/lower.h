@@ -1,0 +1,52 @@
+/* Lowering: one fused group of graph nodes -> one kernel.
+ *
+ * The abstraction that carries fusion: a lowering never loads or stores a tensor itself.
+ *   lower_read(L, v, i)      the element of value v at logical index i, as an expression. Composes whatever
+ *                            stands before it: strided storage, views inside the group (read_NAME), casts,
+ *                            elementwise nodes of the group (the prologue).
+ *   lower_write(L, i, x)     element i of the root's output: runs the epilogue (elementwise nodes of the group
+ *                            that follow the root, other operands through lower_read) and stores every value
+ *                            of the group that someone outside reads.
+ * An index may be a vector: with i[axis] = ex_ramp(…, lanes) the whole composition works on lanes elements,
+ * and a load whose index comes out as a ramp of stride 1 is one vector load. So an op is lowered once, for
+ * every layout, dtype and neighbour.
+ *
+ * lower_NAME builds the naive nest with scalar indices and marks the loop that may become vector lanes
+ * (FOR_VECTOR: iterations are independent, or a reduction into a register). A generator in passes/kernels/
+ * builds a tiled nest for the same group when it applies. */
+#ifndef PASSES_LOWER_H
+#define PASSES_LOWER_H
+#include "ir/loop.h"
+#include "passes/target.h"
+
+typedef struct Lower {
+  Module *m;
+  Builder b;
+  const Target *target;
+  NodeId root;                       /* the group's heavy node, or 0: a map over `out` */
+  ValueId out;                       /* root: the root's output 0. map: the value written */
+  VEC(struct { ValueId base; Buf *buf; }) bufs;
+  int group;
+  VEC(struct { ValueId v; Expr *x; Expr **i; }) memo;   /* values already computed at this index, per write */
+  const char *why;                   /* set by lower_fail: the op cannot be lowered like this */
+} Lower;
+
+Expr *lower_read(Lower *l, ValueId v, Expr **i);              /* i: rank(v) indices */
+void  lower_write(Lower *l, Expr **i, Expr *x);               /* the root's output 0 */
+void  lower_write_to(Lower *l, ValueId v, Expr **i, Expr *x); /* another output of the root: stored, no epilogue */
+bool  lower_contiguous(Lower *l, ValueId v, int axis);        /* would a ramp along axis be one vector load? */
+Buf  *lower_scratch(Lower *l, const char *name, DType t, Dim elems);      /* arena memory for this kernel only */
+Buf  *lower_buf(Lower *l, ValueId v);                         /* the buffer behind a stored value (v's base) */
+Expr *lower_index(Lower *l, ValueId v, Expr **i);             /* element offset of index i in that buffer */
+bool  lower_fail(Lower *l, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Loops over all axes of a shape; fills i. `vector_axis` -1: none. */
+void lower_loops(Lower *l, const Type *t, Expr **i, int vector_axis);
+void lower_loops_end(Lower *l, const Type *t);
+
+typedef bool (*LowerFn)(Lower *l, const Node *n);             /* false: lower_fail said why */
+typedef Expr *(*ReadFn)(Lower *l, const Node *n, Expr **i);   /* the output's element i, through lower_read of the inputs */
+
+extern const LowerFn lower_fn[OP_COUNT];                      /* HOW_LOWER and HOW_CALL rows */
+extern const ReadFn read_fn[OP_COUNT];                        /* HOW_VIEW rows */
+#endif

@@ -1,0 +1,19 @@
+/* Targets: what the emitted C is for. Rows of targets.def. */
+#ifndef PASSES_TARGET_H
+#define PASSES_TARGET_H
+#include <stdbool.h>
+
+typedef struct Target {
+  const char *name, *note;
+  int lanes;               /* f32 lanes of a vector; 1: plain scalar C99 */
+  int registers;           /* vector registers */
+  int l1, l2;              /* KiB per core */
+  const char *cflags;      /* for gcc and clang */
+  const char *compiler;    /* default C compiler; cross prefix included */
+  const char *barrier;     /* asm register constraint that keeps a loaded weight in a register; NULL: none */
+} Target;
+
+extern const Target targets[];
+extern const int target_count;
+const Target *target_find(const char *name);     /* NULL when unknown; "native" asks the CPU */
+#endif
