@@ -1,0 +1,78 @@
+/* ONNX operators -> canonical nodes. One row of importers.def per (domain, operator, since-version); the row
+ * whose `since` is the largest one not above the model's opset is used. An importer is 10-40 lines: it reads
+ * attributes and inputs, adds canonical nodes to x->g, and sets the outputs.
+ *
+ *   IMPORT(domain, OpType, since, function)      domain "" is ai.onnx
+ *
+ * Importers normalise: axes become non-negative, optional inputs and attributes get their defaults, shapes
+ * are complete. An importer that cannot do it calls imp_fail (message: what, and what to do) and returns
+ * false; the frontend goes on and lists every unsupported node at once. */
+#ifndef FRONTEND_IMPORT_H
+#define FRONTEND_IMPORT_H
+#include "ir/ops.h"
+
+struct OnnxNode;                       /* frontend/onnx_model.h: the decoded protobuf */
+
+typedef struct Import {
+  Module *m;
+  Graph *g;                            /* where nodes go */
+  const struct OnnxNode *node;
+  const char *op, *domain;
+  int opset;                           /* version of the node's domain */
+  int nin, nout;
+  ValueId *in;                         /* nin of them; 0: absent */
+  ValueId *out;                        /* nout of them: importers fill with imp_set */
+  void *frontend;                      /* the loader's own state */
+} Import;
+
+typedef bool (*ImportFn)(Import *x);
+
+/* attributes of the ONNX node */
+bool    imp_has(Import *x, const char *name);
+int64_t imp_int(Import *x, const char *name, int64_t dflt);
+double  imp_float(Import *x, const char *name, double dflt);
+const char *imp_str(Import *x, const char *name, const char *dflt);
+int     imp_ints(Import *x, const char *name, const int64_t **v);          /* count; 0 when absent */
+int     imp_floats(Import *x, const char *name, const double **v);
+int     imp_strs(Import *x, const char *name, const char *const **v);
+const Tensor *imp_tensor(Import *x, const char *name);                     /* NULL when absent or damaged */
+Graph  *imp_graph(Import *x, const char *name);                            /* imports a region; NULL: failed */
+
+/* inputs */
+static inline bool imp_present(Import *x, int k) { return k < x->nin && x->in[k]; }
+const Type *imp_type(Import *x, int k);                                    /* of input k */
+int     imp_rank(Import *x, int k);
+DType   imp_dtype(Import *x, int k);
+int     imp_axis(Import *x, int64_t axis, int rank);                       /* non-negative; -1 after imp_fail */
+const Tensor *imp_constant(Import *x, int k);                              /* NULL when input k is not constant */
+/* The elements of an integer input that must be known when compiling (shapes, axes, pads): constants, or
+ * dims that follow from input shapes. Fails with a message when they only exist at run time. */
+bool    imp_dims(Import *x, int k, const Dim **v, int *n);
+bool    imp_const_ints(Import *x, int k, const int64_t **v, int *n);
+bool    imp_const_float(Import *x, int k, double *v);                      /* a scalar */
+
+/* building; every function infers types and returns 0 after an error has been reported */
+ValueId imp_op1(Import *x, Op op, ValueId a);
+ValueId imp_op2(Import *x, Op op, ValueId a, ValueId b);
+ValueId imp_op3(Import *x, Op op, ValueId a, ValueId b, ValueId c);
+ValueId imp_op(Import *x, Op op, const ValueId *in, int nin, const Attr *attr, int nattr);
+ValueId imp_scalar(Import *x, DType t, double v);                          /* rank-0 constant */
+ValueId imp_cast(Import *x, ValueId v, DType to);
+ValueId imp_reshape(Import *x, ValueId v, const Dim *shape, int rank);
+ValueId imp_transpose(Import *x, ValueId v, const int *perm, int rank);
+ValueId imp_expand(Import *x, ValueId v, const Dim *shape, int rank);
+ValueId imp_slice1(Import *x, ValueId v, int axis, Dim start, Dim size);   /* step 1 on one axis, others whole */
+ValueId imp_reduce(Import *x, Op op, ValueId v, const int *axes, int n, bool keepdims);
+ValueId imp_unsqueeze(Import *x, ValueId v, const int *axes, int n);       /* axes of the result */
+void    imp_set(Import *x, int k, ValueId v);
+bool    imp_fail(Import *x, const char *kind, const char *fmt, ...) __attribute__((format(printf, 3, 4)));  /* returns false */
+
+/* ONNX file -> module. `dims`: "N=1..32" bindings for free dims, `binds`: inputs fixed at compile time. */
+typedef struct ImportOptions {
+  struct { const char *name; int64_t lo, hi; } *dims; int ndims;       /* dim_param name, or INPUT.AXIS, or "*" for all others */
+  struct { const char *name; const Tensor *value; } *binds; int nbinds;
+} ImportOptions;
+Module *onnx_import_file(const char *path, const ImportOptions *o, Diags *d);     /* NULL after errors; all are in d */
+Module *onnx_import_bytes(const void *p, size_t n, const char *path, const ImportOptions *o, Diags *d);
+Tensor *onnx_load_tensor(Arena *a, const char *path, Diags *d);                   /* a TensorProto file (input_0.pb) */
+#endif
