@@ -37,6 +37,9 @@ int     imp_floats(Import *x, const char *name, const double **v);
 int     imp_strs(Import *x, const char *name, const char *const **v);
 const Tensor *imp_tensor(Import *x, const char *name);                     /* NULL when absent or damaged */
 Graph  *imp_graph(Import *x, const char *name);                            /* imports a region; NULL: failed */
+/* The same, where the first n inputs of the region get these types (what the node passes in) instead of the
+ * declared ones, which exporters often leave out; dtype DT_NONE or rank -1: keep the declared one. */
+Graph  *imp_graph_typed(Import *x, const char *name, const Type *in, int n);
 
 /* inputs */
 static inline bool imp_present(Import *x, int k) { return k < x->nin && x->in[k]; }
@@ -66,6 +69,11 @@ ValueId imp_reduce(Import *x, Op op, ValueId v, const int *axes, int n, bool kee
 ValueId imp_unsqueeze(Import *x, ValueId v, const int *axes, int n);       /* axes of the result */
 void    imp_set(Import *x, int k, ValueId v);
 bool    imp_fail(Import *x, const char *kind, const char *fmt, ...) __attribute__((format(printf, 3, 4)));  /* returns false */
+
+/* Every importer of importers.def. */
+#define IMPORT(domain, op, since, function) bool function(Import *x);
+#include "frontend/importers.def"
+#undef IMPORT
 
 /* ONNX file -> module. `dims`: "N=1..32" bindings for free dims, `binds`: inputs fixed at compile time. */
 typedef struct ImportOptions {
