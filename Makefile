@@ -23,9 +23,16 @@ OBJECTS  = $(SOURCES:%.c=$(BUILD)/%.o)
 
 all: $(BUILD)/lathe
 
+# Everything but the driver is a library: the unit tests link it too, and take only what they use.
+LIBRARY  = $(BUILD)/liblathe.a
+PARTS    = $(filter-out $(BUILD)/driver/%,$(OBJECTS))
 
-$(BUILD)/lathe: $(OBJECTS) $(EXTRA_OBJECTS)
-	$(CC) $(ALL_CFLAGS) -o $@ $(OBJECTS) $(EXTRA_OBJECTS) $(LDLIBS)
+$(LIBRARY): $(PARTS)
+	@rm -f $@
+	ar qcs $@ $(PARTS)
+
+$(BUILD)/lathe: $(filter $(BUILD)/driver/%,$(OBJECTS)) $(LIBRARY) $(EXTRA_OBJECTS)
+	$(CC) $(ALL_CFLAGS) -o $@ $^ $(LDLIBS)
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(dir $@)

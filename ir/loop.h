@@ -5,7 +5,10 @@
  * constants, apply the identities of index arithmetic and widen: mixing a scalar with a vector splats it,
  * ramps stay ramps under + and *. Indices are I64 and count elements.
  *
- * Types in expressions are compute types (dtype_compute): ex_load widens narrow floats, st_store rounds. */
+ * Types in expressions are compute types (dtype_compute): a LOAD from narrow floats widens (its elem is the
+ * compute type of buf->dtype), a STORE to them rounds. Bool vectors exist only inside expressions: a cast of
+ * one becomes a select. A select whose condition is scalar is lazy: only the arm taken is evaluated; its arms
+ * may be vectors. With a vector condition both arms are evaluated. */
 #ifndef IR_LOOP_H
 #define IR_LOOP_H
 #include "ir/ops.h"
@@ -32,7 +35,7 @@ typedef struct Expr Expr;
 typedef struct Stmt Stmt;
 
 typedef struct Var {
-  const char *name;            /* unique in its kernel after kernel_finish */
+  const char *name;            /* after kernel_finish no two variables with one name are visible at once */
   DType elem;
   int lanes;
   bool mutable;
@@ -60,10 +63,12 @@ struct Expr {
   int lanes;
   ScalarOp op;                 /* SCALAR; REDUCE: S_ADD, S_MUL, S_MAX, S_MIN */
   Expr *arg[3];                /* SCALAR, FMA: arguments; CAST/BITS/SPLAT/REDUCE: [0]; RAMP: base, stride; LOAD: index */
-  int64_t i;                   /* CONST of integer or bool type */
+  int64_t i;                   /* CONST of integer or bool type. CAST: the DType asked for; when it is a
+                                * narrow type, elem is its compute type and the value is rounded to it */
   double f;                    /* CONST of float type */
   Var *var;
   Buf *buf;
+  int64_t lo, hi;              /* integers: bounds of the value in every lane (inclusive), set by the builders */
 };
 
 typedef enum { FOR_SEQ, FOR_PARALLEL, FOR_VECTOR, FOR_UNROLL } ForMode;
@@ -90,6 +95,7 @@ typedef struct Kernel {
   const char *note;            /* one or several lines: ops, source nodes, shapes, tiling */
   VEC(Buf *) bufs;             /* parameters in order, then locals */
   VEC(const char *) dims;      /* symbols taken as int64_t parameters */
+  VEC(Var *) dim_vars;         /* the variable of each */
   Block *body;
   Dim flops;
   int group;                   /* fused group it came from */
