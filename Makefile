@@ -25,11 +25,21 @@ all: $(BUILD)/lathe
 
 # Everything but the driver is a library: the unit tests link it too, and take only what they use.
 LIBRARY  = $(BUILD)/liblathe.a
-PARTS    = $(filter-out $(BUILD)/driver/%,$(OBJECTS))
+PROTO    = $(BUILD)/frontend/onnx.pb-c
+PARTS    = $(filter-out $(BUILD)/driver/%,$(OBJECTS)) $(PROTO).o
 
 $(LIBRARY): $(PARTS)
 	@rm -f $@
 	ar qcs $@ $(PARTS)
+
+# The ONNX file format: its decoder is generated from frontend/onnx.proto, before anything that includes it.
+$(FRONTEND:%.c=$(BUILD)/%.o): | $(PROTO).h
+$(PROTO).c: $(PROTO).h ;
+$(PROTO).h: frontend/onnx.proto
+	@mkdir -p $(dir $@)
+	protoc-c --c_out=$(BUILD) $<
+$(PROTO).o: $(PROTO).c
+	$(CC) $(CFLAGS) -I$(BUILD) -c -o $@ $<
 
 $(BUILD)/lathe: $(filter $(BUILD)/driver/%,$(OBJECTS)) $(LIBRARY) $(EXTRA_OBJECTS)
 	$(CC) $(ALL_CFLAGS) -o $@ $^ $(LDLIBS)

@@ -23,6 +23,7 @@ typedef struct Import {
   ValueId *in;                         /* nin of them; 0: absent */
   ValueId *out;                        /* nout of them: importers fill with imp_set */
   void *frontend;                      /* the loader's own state */
+  bool failed;                         /* something was reported: builders give 0 from now on */
 } Import;
 
 typedef bool (*ImportFn)(Import *x);
@@ -40,6 +41,9 @@ Graph  *imp_graph(Import *x, const char *name);                            /* im
 /* The same, where the first n inputs of the region get these types (what the node passes in) instead of the
  * declared ones, which exporters often leave out; dtype DT_NONE or rank -1: keep the declared one. */
 Graph  *imp_graph_typed(Import *x, const char *name, const Type *in, int n);
+
+/* Imports a region without inputs into x->g itself and sets x's outputs: an If whose condition is known. */
+bool    imp_inline(Import *x, const char *name);
 
 /* inputs */
 static inline bool imp_present(Import *x, int k) { return k < x->nin && x->in[k]; }
@@ -67,6 +71,11 @@ ValueId imp_expand(Import *x, ValueId v, const Dim *shape, int rank);
 ValueId imp_slice1(Import *x, ValueId v, int axis, Dim start, Dim size);   /* step 1 on one axis, others whole */
 ValueId imp_reduce(Import *x, Op op, ValueId v, const int *axes, int n, bool keepdims);
 ValueId imp_unsqueeze(Import *x, ValueId v, const int *axes, int n);       /* axes of the result */
+ValueId imp_constant_ints(Import *x, DType t, const int64_t *v, int n);    /* t[n] constant */
+ValueId imp_dims_value(Import *x, const Dim *v, int n);                    /* i64[n] of dims; n -1: a scalar of v[0] */
+/* Several outputs; fills out. False (and zeros) after an error has been reported. */
+bool    imp_op_multi(Import *x, Op op, const ValueId *in, int nin, const Attr *attr, int nattr, ValueId *out, int nout);
+bool    imp_wants(Import *x, int k);                                       /* is output k there and named? */
 void    imp_set(Import *x, int k, ValueId v);
 bool    imp_fail(Import *x, const char *kind, const char *fmt, ...) __attribute__((format(printf, 3, 4)));  /* returns false */
 
@@ -83,4 +92,5 @@ typedef struct ImportOptions {
 Module *onnx_import_file(const char *path, const ImportOptions *o, Diags *d);     /* NULL after errors; all are in d */
 Module *onnx_import_bytes(const void *p, size_t n, const char *path, const ImportOptions *o, Diags *d);
 Tensor *onnx_load_tensor(Arena *a, const char *path, Diags *d);                   /* a TensorProto file (input_0.pb) */
+bool onnx_save_tensor(const char *path, const char *name, const Tensor *t, Diags *d);
 #endif
