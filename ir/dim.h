@@ -39,6 +39,8 @@ int64_t dim_eval(Dim a, int64_t (*value)(const char *symbol, void *ctx), void *c
 void dim_print(Text *t, Dim a);                                 /* "2*N + 1"; parses back */
 const char *dim_text(Dim a);                                    /* interned */
 bool dim_parse(const char **s, Dim *out);                       /* unknown symbols get bounds [0, INT32_MAX] */
+void dim_print_symbol(Text *t, const char *name);               /* quoted like 'batch size' when it is not a plain word */
+const char *dim_parse_symbol(const char **s);                   /* interned; NULL when there is none */
 
 /* Symbols, in order of creation. */
 typedef struct Symbol { const char *name; int64_t lo, hi; } Symbol;

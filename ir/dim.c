@@ -1,0 +1,585 @@
+/* Dims: integers and bounded symbolic expressions. See dim.h.
+ *
+ * Representation, all of it hash-consed (equal content, equal pointer):
+ *   Atom   a symbol, or floordiv / mod / min / max of two dims
+ *   Mono   a product of atoms, sorted
+ *   Poly   a sum of coefficient * Mono, sorted, no zero coefficient, never empty
+ * The order is structural (degree first, then symbol names), never by address or age: the same expression
+ * prints the same in every process, and it is a monomial order, so that polynomial division works.
+ *
+ * Normal forms, for d a positive constant (algebra of floor division on all integers):
+ *   (d*q + r) floordiv d        ->  q + r floordiv d       coefficients of r in [0, d)
+ *   (d*q + r) mod d             ->  r mod d
+ *   (g*x + k) floordiv (g*d)    ->  (x + k floordiv g) floordiv d
+ *   (x floordiv c + k) floordiv d -> (x + k*c) floordiv (c*d)
+ *   r floordiv d, r mod d       ->  constant, r            when the bounds of r allow
+ *   min, max                    ->  one operand            when the bounds of the difference allow
+ * Text: dim_text.c. */
+#include "ir/dim_poly.h"
+#include "base/intern.h"
+#include "base/vec.h"
+#include <stdlib.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+bool dim_overflow;
+
+static Arena arena;
+static VEC(Symbol) symbols;
+static int bounds_age = 1;              // bumped when a symbol's bounds change: cached intervals are stale
+
+enum { MAX_TERMS = 2000 };              // larger polynomials are absurd for a shape: treated as overflow
+
+/* ---- saturating arithmetic ---- */
+
+static int64_t sat_add(int64_t a, int64_t b) {
+  int64_t r;
+  return __builtin_add_overflow(a, b, &r) ? (a < 0 ? INT64_MIN : INT64_MAX) : r;
+}
+
+static int64_t sat_mul(int64_t a, int64_t b) {
+  int64_t r;
+  return __builtin_mul_overflow(a, b, &r) ? ((a < 0) != (b < 0) ? INT64_MIN : INT64_MAX) : r;
+}
+
+static int64_t add(int64_t a, int64_t b) {
+  int64_t r;
+  if (__builtin_add_overflow(a, b, &r)) { dim_overflow = true; return a < 0 ? INT64_MIN : INT64_MAX; }
+  return r;
+}
+
+static int64_t mul(int64_t a, int64_t b) {
+  int64_t r;
+  if (__builtin_mul_overflow(a, b, &r)) { dim_overflow = true; return (a < 0) != (b < 0) ? INT64_MIN : INT64_MAX; }
+  return r;
+}
+
+static int64_t floor_div(int64_t a, int64_t b) {
+  if (b == 0) { dim_overflow = true; return 0; }
+  if (b == -1) return sat_mul(a, -1);
+  return a / b - (a % b != 0 && (a < 0) != (b < 0));
+}
+
+static int64_t floor_mod(int64_t a, int64_t b) {
+  if (b == 0) { dim_overflow = true; return 0; }
+  if (b == -1) return 0;
+  int64_t r = a % b;
+  return r != 0 && (r < 0) != (b < 0) ? r + b : r;
+}
+
+static int64_t gcd(int64_t a, int64_t b) {
+  if (a == INT64_MIN || b == INT64_MIN) return 1;
+  for (a = llabs(a), b = llabs(b); b;) { int64_t t = a % b; a = b; b = t; }
+  return a;
+}
+
+/* ---- hash-consing ---- */
+
+typedef struct Table { void **at; size_t slots, count; } Table;
+static Table atom_table, mono_table, poly_table;
+
+typedef bool (*Same)(const void *item, const void *key);
+
+/* The slot that holds the item equal to `key`, or the free one where it belongs. */
+static void **table_slot(Table *t, uint64_t hash, Same same, const void *key, uint64_t (*hash_of)(const void *)) {
+  if (t->count * 2 >= t->slots) {
+    Table old = *t;
+    t->slots = old.slots ? old.slots * 2 : 256;
+    t->at = NEW_N(&arena, void *, t->slots);
+    for (size_t i = 0; i < old.slots; i++) {
+      if (!old.at[i]) continue;
+      size_t h = hash_of(old.at[i]) & (t->slots - 1);
+      while (t->at[h]) h = (h + 1) & (t->slots - 1);
+      t->at[h] = old.at[i];
+    }
+  }
+  size_t h = hash & (t->slots - 1);
+  while (t->at[h] && !same(t->at[h], key)) h = (h + 1) & (t->slots - 1);
+  return &t->at[h];
+}
+
+static uint64_t atom_hash(const void *p) {
+  const Atom *a = p;
+  uint64_t w[6] = {(uint64_t)a->kind, (uint64_t)a->symbol, (uint64_t)a->x.k, (uintptr_t)a->x.poly, (uint64_t)a->y.k, (uintptr_t)a->y.poly};
+  return XXH3_64bits(w, sizeof w);
+}
+static bool atom_same(const void *p, const void *q) {
+  const Atom *a = p, *b = q;
+  return a->kind == b->kind && a->symbol == b->symbol && dim_eq(a->x, b->x) && dim_eq(a->y, b->y);
+}
+static const Atom *atom_make(DimKind kind, int symbol, Dim x, Dim y) {
+  Atom key = {.kind = kind, .symbol = symbol, .x = x, .y = y};
+  void **s = table_slot(&atom_table, atom_hash(&key), atom_same, &key, atom_hash);
+  if (!*s) { *s = arena_dup(&arena, &key, sizeof key); atom_table.count++; }
+  return *s;
+}
+
+static uint64_t mono_hash(const void *p) {
+  const Mono *m = p;
+  return XXH3_64bits(m->at, (size_t)m->n * sizeof m->at[0]);
+}
+static bool mono_same(const void *p, const void *q) {
+  const Mono *a = p, *b = q;
+  return a->n == b->n && !memcmp(a->at, b->at, (size_t)a->n * sizeof a->at[0]);
+}
+static const Mono *mono_make(const Atom *const *at, int n) {
+  Mono key = {n, at};
+  void **s = table_slot(&mono_table, mono_hash(&key), mono_same, &key, mono_hash);
+  if (!*s) {
+    key.at = arena_dup(&arena, at, (size_t)n * sizeof *at);
+    *s = arena_dup(&arena, &key, sizeof key);
+    mono_table.count++;
+  }
+  return *s;
+}
+
+static uint64_t poly_hash(const void *p) {
+  const Poly *m = p;
+  uint64_t h = (uint64_t)m->n;
+  for (int i = 0; i < m->n; i++) {
+    uint64_t w[3] = {h, (uint64_t)m->at[i].coef, (uintptr_t)m->at[i].mono};
+    h = XXH3_64bits(w, sizeof w);
+  }
+  return h;
+}
+static bool poly_same(const void *p, const void *q) {
+  const Poly *a = p, *b = q;
+  if (a->n != b->n) return false;
+  for (int i = 0; i < a->n; i++)
+    if (a->at[i].coef != b->at[i].coef || a->at[i].mono != b->at[i].mono) return false;
+  return true;
+}
+static const Poly *poly_make(const Term *at, int n) {
+  if (!n) return NULL;
+  if (n > MAX_TERMS) { dim_overflow = true; return NULL; }
+  Poly key = {.n = n, .at = at};
+  void **s = table_slot(&poly_table, poly_hash(&key), poly_same, &key, poly_hash);
+  if (!*s) {
+    key.at = arena_dup(&arena, at, (size_t)n * sizeof *at);
+    *s = arena_dup(&arena, &key, sizeof key);
+    poly_table.count++;
+  }
+  return *s;
+}
+
+/* ---- the structural order ---- */
+
+static int mono_compare(const Mono *a, const Mono *b);
+
+static int dim_compare(Dim a, Dim b) {
+  int na = a.poly ? a.poly->n : 0, nb = b.poly ? b.poly->n : 0;
+  for (int i = 0; i < na && i < nb && a.poly != b.poly; i++) {
+    int c = mono_compare(a.poly->at[i].mono, b.poly->at[i].mono);
+    if (c) return c;
+    int64_t x = a.poly->at[i].coef, y = b.poly->at[i].coef;
+    if (x != y) return x < y ? -1 : 1;
+  }
+  if (na != nb) return na > nb ? -1 : 1;
+  return a.k < b.k ? -1 : a.k > b.k;
+}
+
+static int atom_compare(const Atom *a, const Atom *b) {
+  if (a == b) return 0;
+  if (a->kind != b->kind) return a->kind < b->kind ? -1 : 1;
+  if (a->kind == DIM_SYMBOL) return strcmp(symbols.at[a->symbol].name, symbols.at[b->symbol].name);
+  int c = dim_compare(a->x, b->x);
+  return c ? c : dim_compare(a->y, b->y);
+}
+
+static int mono_compare(const Mono *a, const Mono *b) {        // higher degree first: a monomial order
+  if (a == b) return 0;
+  if (a->n != b->n) return a->n > b->n ? -1 : 1;
+  for (int i = 0; i < a->n; i++) {
+    int c = atom_compare(a->at[i], b->at[i]);
+    if (c) return c;
+  }
+  return 0;
+}
+
+/* ---- sums and products ---- */
+
+typedef VEC(Term) Terms;
+
+static int term_compare(const void *p, const void *q) {
+  return mono_compare(((const Term *)p)->mono, ((const Term *)q)->mono);
+}
+
+/* The polynomial of unsorted terms, equal monomials not yet combined. */
+static const Poly *poly_of(Terms *t) {
+  if (t->len > 1) qsort(t->at, (size_t)t->len, sizeof *t->at, term_compare);
+  int n = 0;
+  for (int i = 0; i < t->len; i++) {
+    if (n && t->at[n - 1].mono == t->at[i].mono) t->at[n - 1].coef = add(t->at[n - 1].coef, t->at[i].coef);
+    else t->at[n++] = t->at[i];
+    if (!t->at[n - 1].coef) n--;
+  }
+  return poly_make(t->at, n);
+}
+
+static Dim atom_dim(const Atom *a) {
+  Term t = {1, mono_make(&a, 1)};
+  return (Dim){0, poly_make(&t, 1)};
+}
+
+/* a + f * b */
+static Dim add_scaled(Dim a, Dim b, int64_t f) {
+  int64_t k = add(a.k, mul(f, b.k));
+  if (!b.poly || !f) return (Dim){k, a.poly};
+  if (!a.poly && f == 1) return (Dim){k, b.poly};
+  Arena tmp = {0};
+  Terms t = {0};
+  for (int i = 0; a.poly && i < a.poly->n; i++) *vec_push(&tmp, &t) = a.poly->at[i];
+  for (int i = 0; i < b.poly->n; i++) *vec_push(&tmp, &t) = (Term){mul(f, b.poly->at[i].coef), b.poly->at[i].mono};
+  const Poly *p = poly_of(&t);
+  arena_free(&tmp);
+  return (Dim){k, p};
+}
+
+Dim dim_add(Dim a, Dim b) { return add_scaled(a, b, 1); }
+Dim dim_sub(Dim a, Dim b) { return add_scaled(a, b, -1); }
+
+static const Mono *mono_mul(const Mono *a, const Mono *b) {    // merge of two sorted products
+  const Atom *at[64];
+  int n = 0, i = 0, j = 0;
+  if (a->n + b->n > 64) { dim_overflow = true; return a; }
+  while (i < a->n || j < b->n)
+    at[n++] = j == b->n || (i < a->n && atom_compare(a->at[i], b->at[j]) <= 0) ? a->at[i++] : b->at[j++];
+  return mono_make(at, n);
+}
+
+Dim dim_mul(Dim a, Dim b) {
+  if (!b.poly) return b.k == 1 ? a : add_scaled(DIM(0), a, b.k);
+  if (!a.poly) return a.k == 1 ? b : add_scaled(DIM(0), b, a.k);
+  if (a.poly->n * b.poly->n > MAX_TERMS) { dim_overflow = true; return DIM(INT64_MAX); }
+  Arena tmp = {0};
+  Terms t = {0};
+  for (int i = 0; i < a.poly->n; i++) {
+    const Term *x = &a.poly->at[i];
+    if (b.k) *vec_push(&tmp, &t) = (Term){mul(x->coef, b.k), x->mono};
+    for (int j = 0; j < b.poly->n; j++) {
+      const Term *y = &b.poly->at[j];
+      *vec_push(&tmp, &t) = (Term){mul(x->coef, y->coef), mono_mul(x->mono, y->mono)};
+    }
+  }
+  for (int j = 0; a.k && j < b.poly->n; j++)
+    *vec_push(&tmp, &t) = (Term){mul(b.poly->at[j].coef, a.k), b.poly->at[j].mono};
+  const Poly *p = poly_of(&t);
+  arena_free(&tmp);
+  return (Dim){mul(a.k, b.k), p};
+}
+
+/* ---- division ---- */
+
+static bool mono_divide(const Mono *a, const Mono *b, const Mono **q) {   // *q NULL: the quotient is 1
+  const Atom *at[64];
+  int n = 0, j = 0;
+  for (int i = 0; i < a->n; i++) {
+    if (j < b->n && a->at[i] == b->at[j]) j++;
+    else at[n++] = a->at[i];
+  }
+  if (j < b->n) return false;
+  *q = n ? mono_make(at, n) : NULL;
+  return true;
+}
+
+static Dim term_dim(int64_t coef, const Mono *m) {
+  Term t = {coef, m};
+  return m ? (Dim){0, poly_make(&t, coef != 0)} : DIM(coef);
+}
+
+/* a = b * q + r, taking into q what the leading term of b divides. For a constant b: coefficients of r in
+ * [0, b). For others the split is by polynomial long division; r is what is left. */
+static void split(Dim a, Dim b, Dim *q, Dim *r) {
+  *q = *r = DIM(0);
+  if (!b.poly) {
+    *q = DIM(floor_div(a.k, b.k));
+    *r = DIM(floor_mod(a.k, b.k));
+    for (int i = 0; a.poly && i < a.poly->n; i++) {
+      const Term *t = &a.poly->at[i];
+      *q = dim_add(*q, term_dim(floor_div(t->coef, b.k), t->mono));
+      *r = dim_add(*r, term_dim(floor_mod(t->coef, b.k), t->mono));
+    }
+    return;
+  }
+  const Term *lead = &b.poly->at[0];
+  for (int steps = 0; a.poly && steps < MAX_TERMS; steps++) {
+    Term t = a.poly->at[0];
+    const Mono *m;
+    if (mono_divide(t.mono, lead->mono, &m) && t.coef % lead->coef == 0) {
+      Dim part = term_dim(t.coef / lead->coef, m);
+      *q = dim_add(*q, part);
+      a = dim_sub(a, dim_mul(part, b));
+    } else {
+      Dim part = term_dim(t.coef, t.mono);
+      *r = dim_add(*r, part);
+      a = dim_sub(a, part);
+    }
+  }
+  *r = dim_add(*r, a);
+}
+
+bool dim_divisible(Dim a, Dim b, Dim *quotient) {
+  if (dim_is(b, 0)) return false;
+  Dim q, r;
+  split(a, b, &q, &r);
+  if (!dim_is(r, 0)) return false;
+  if (quotient) *quotient = q;
+  return true;
+}
+
+static int64_t content(const Poly *p) {                         // greatest common divisor of the coefficients
+  int64_t g = 0;
+  for (int i = 0; i < p->n && g != 1; i++) g = gcd(g, p->at[i].coef);
+  return g;
+}
+
+static Dim div_exact(Dim a, int64_t g) {                        // floor of the constant, exact elsewhere
+  Dim q, r;
+  split(a, DIM(g), &q, &r);
+  return q;
+}
+
+/* If r = (x floordiv c) + k with c constant: true. */
+static bool is_nested(Dim r, const Atom **a) {
+  if (!r.poly || r.poly->n != 1 || r.poly->at[0].coef != 1 || r.poly->at[0].mono->n != 1) return false;
+  *a = r.poly->at[0].mono->at[0];
+  return (*a)->kind == DIM_FLOORDIV && dim_is_const((*a)->y) && (*a)->y.k > 0;
+}
+
+/* Is 0 <= r < b for all values? */
+static bool in_range(Dim r, Dim b) { return dim_lo(r) >= 0 && dim_known_le(dim_add(r, DIM(1)), b); }
+
+Dim dim_floordiv(Dim a, Dim b) {
+  if (dim_is(b, 1)) return a;
+  if (!b.poly && (!a.poly || b.k == 0)) return DIM(floor_div(a.k, b.k));
+  if (!b.poly && b.k < 0) return dim_floordiv(dim_mul(a, DIM(-1)), DIM(mul(b.k, -1)));
+  Dim q, r;
+  split(a, b, &q, &r);
+  if (in_range(r, b)) return q;
+  if (b.poly) return dim_add(q, atom_dim(atom_make(DIM_FLOORDIV, 0, r, b)));
+  int64_t lo = dim_lo(r), hi = dim_hi(r);
+  if (lo != INT64_MIN && hi != INT64_MAX && floor_div(lo, b.k) == floor_div(hi, b.k)) return dim_add(q, DIM(floor_div(lo, b.k)));
+  int64_t g = gcd(content(r.poly), b.k);
+  if (g > 1) return dim_add(q, dim_floordiv(div_exact(r, g), DIM(b.k / g)));
+  const Atom *n;
+  if (is_nested(r, &n) && sat_mul(n->y.k, b.k) < INT32_MAX)
+    return dim_add(q, dim_floordiv(dim_add(n->x, DIM(mul(r.k, n->y.k))), DIM(n->y.k * b.k)));
+  return dim_add(q, atom_dim(atom_make(DIM_FLOORDIV, 0, r, b)));
+}
+
+Dim dim_ceildiv(Dim a, Dim b) { return dim_floordiv(dim_add(a, dim_sub(b, DIM(1))), b); }
+
+Dim dim_mod(Dim a, Dim b) {
+  if (dim_is(b, 1)) return DIM(0);
+  if (!b.poly && (!a.poly || b.k == 0)) return DIM(floor_mod(a.k, b.k));
+  if (!b.poly && b.k < 0) return dim_mul(dim_mod(dim_mul(a, DIM(-1)), DIM(mul(b.k, -1))), DIM(-1));
+  Dim q, r;
+  split(a, b, &q, &r);
+  if (in_range(r, b)) return r;
+  if (b.poly) return atom_dim(atom_make(DIM_MOD, 0, r, b));
+  int64_t lo = dim_lo(r), hi = dim_hi(r);
+  if (lo != INT64_MIN && hi != INT64_MAX && floor_div(lo, b.k) == floor_div(hi, b.k)) return dim_sub(r, DIM(mul(b.k, floor_div(lo, b.k))));
+  int64_t g = gcd(content(r.poly), b.k);
+  if (g > 1) return dim_add(dim_mul(DIM(g), dim_mod(div_exact(r, g), DIM(b.k / g))), DIM(floor_mod(r.k, g)));
+  return atom_dim(atom_make(DIM_MOD, 0, r, b));
+}
+
+/* Does `a` consist of min (max) atoms of this kind that already contain x? */
+static bool contains(Dim a, DimKind kind, Dim x) {
+  if (dim_eq(a, x)) return true;
+  if (!a.poly || a.k || a.poly->n != 1 || a.poly->at[0].coef != 1 || a.poly->at[0].mono->n != 1) return false;
+  const Atom *t = a.poly->at[0].mono->at[0];
+  return t->kind == kind && (contains(t->x, kind, x) || contains(t->y, kind, x));
+}
+
+static Dim min_max(DimKind kind, Dim a, Dim b) {
+  bool min = kind == DIM_MIN;
+  if (dim_known_le(a, b)) return min ? a : b;
+  if (dim_known_le(b, a)) return min ? b : a;
+  if (contains(a, kind, b)) return a;
+  if (contains(b, kind, a)) return b;
+  if (dim_compare(a, b) > 0) { Dim t = a; a = b; b = t; }
+  return atom_dim(atom_make(kind, 0, a, b));
+}
+Dim dim_min(Dim a, Dim b) { return min_max(DIM_MIN, a, b); }
+Dim dim_max(Dim a, Dim b) { return min_max(DIM_MAX, a, b); }
+
+/* ---- bounds ---- */
+
+typedef struct Interval { int64_t lo, hi; } Interval;
+
+static Interval dim_interval(Dim a);
+
+static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
+
+static Interval interval_mul(Interval a, Interval b) {
+  int64_t p = sat_mul(a.lo, b.lo), q = sat_mul(a.lo, b.hi), r = sat_mul(a.hi, b.lo), s = sat_mul(a.hi, b.hi);
+  return (Interval){min64(min64(p, q), min64(r, s)), max64(max64(p, q), max64(r, s))};
+}
+
+/* floor(a / b): infinite ends stay infinite. */
+static int64_t end_div(int64_t a, int64_t b) { return a == INT64_MAX || a == INT64_MIN ? a : floor_div(a, b); }
+
+static Interval atom_interval(const Atom *a) {
+  if (a->kind == DIM_SYMBOL) return (Interval){symbols.at[a->symbol].lo, symbols.at[a->symbol].hi};
+  Interval x = dim_interval(a->x), y = dim_interval(a->y);
+  int64_t y0 = max64(y.lo, 1), y1 = max64(y.hi, y0);             // divisors are positive by contract
+  switch (a->kind) {
+    case DIM_FLOORDIV:
+      return (Interval){min64(end_div(x.lo, y0), end_div(x.lo, y1)), max64(end_div(x.hi, y0), end_div(x.hi, y1))};
+    case DIM_MOD:
+      return (Interval){0, x.lo >= 0 ? min64(x.hi, y1 - 1) : y1 - 1};
+    case DIM_MIN: return (Interval){min64(x.lo, y.lo), min64(x.hi, y.hi)};
+    case DIM_MAX: return (Interval){max64(x.lo, y.lo), max64(x.hi, y.hi)};
+    case DIM_CONST: case DIM_SYMBOL: case DIM_ADD: case DIM_MUL: break;
+  }
+  return (Interval){INT64_MIN, INT64_MAX};
+}
+
+static Interval dim_interval(Dim d) {
+  if (!d.poly) return (Interval){d.k, d.k};
+  Poly *p = (Poly *)d.poly;                                      // a cache; the content never changes
+  if (p->age != bounds_age) {
+    Interval sum = {0, 0};
+    for (int i = 0; i < p->n; i++) {
+      Interval t = {1, 1};
+      for (int j = 0; j < p->at[i].mono->n; j++) t = interval_mul(t, atom_interval(p->at[i].mono->at[j]));
+      t = interval_mul(t, (Interval){p->at[i].coef, p->at[i].coef});
+      sum.lo = sat_add(sum.lo, t.lo);
+      sum.hi = sat_add(sum.hi, t.hi);
+    }
+    p->lo = sum.lo;
+    p->hi = sum.hi;
+    p->age = bounds_age;
+  }
+  return (Interval){p->lo == INT64_MIN ? p->lo : sat_add(p->lo, d.k), p->hi == INT64_MAX ? p->hi : sat_add(p->hi, d.k)};
+}
+
+int64_t dim_lo(Dim a) { return dim_interval(a).lo; }
+int64_t dim_hi(Dim a) { return dim_interval(a).hi; }
+
+bool dim_known_le(Dim a, Dim b) {
+  if (!a.poly && !b.poly) return a.k <= b.k;
+  bool saved = dim_overflow;                                     // a question may not raise the flag
+  Dim d = dim_sub(b, a);
+  bool ok = dim_overflow == saved;
+  dim_overflow = saved;
+  return (ok && dim_lo(d) >= 0) || dim_hi(a) <= dim_lo(b);
+}
+
+/* ---- symbols ---- */
+
+static int symbol_index(const char *name) {
+  for (int i = 0; i < symbols.len; i++)
+    if (symbols.at[i].name == name) return i;
+  return -1;
+}
+
+Dim dim_symbol(const char *name, int64_t lo, int64_t hi) {
+  name = intern(name);
+  int i = symbol_index(name);
+  if (i < 0) {
+    i = symbols.len;
+    *vec_push(&arena, &symbols) = (Symbol){name, lo, hi};
+  } else {
+    Symbol *s = &symbols.at[i];
+    int64_t l = max64(s->lo, lo), h = min64(s->hi, hi);
+    if (l <= h && (l != s->lo || h != s->hi)) {                  // contradictory bounds are the frontend's to report
+      s->lo = l;
+      s->hi = h;
+      bounds_age++;
+    }
+  }
+  return atom_dim(atom_make(DIM_SYMBOL, i, DIM(0), DIM(0)));
+}
+
+Dim dim_fresh_symbol(const char *stem, int64_t lo, int64_t hi) {
+  for (int i = 0;; i++) {
+    const char *name = i ? intern(arena_printf(&arena, "%s_%d", stem, i)) : intern(stem);
+    if (symbol_index(name) < 0) return dim_symbol(name, lo, hi);
+  }
+}
+
+int symbol_count(void) { return symbols.len; }
+const Symbol *symbol_at(int i) { return &symbols.at[i]; }
+const Symbol *symbol_find(const char *name) {
+  int i = symbol_index(intern(name));
+  return i < 0 ? NULL : &symbols.at[i];
+}
+
+void symbols_reset(void) {
+  arena_free(&arena);
+  memset(&symbols, 0, sizeof symbols);
+  memset(&atom_table, 0, sizeof atom_table);
+  memset(&mono_table, 0, sizeof mono_table);
+  memset(&poly_table, 0, sizeof poly_table);
+  bounds_age++;
+  dim_overflow = false;
+}
+
+/* ---- walks ---- */
+
+static Dim atom_apply(DimKind k, Dim x, Dim y) {
+  switch (k) {
+    case DIM_ADD: return dim_add(x, y);
+    case DIM_MUL: return dim_mul(x, y);
+    case DIM_FLOORDIV: return dim_floordiv(x, y);
+    case DIM_MOD: return dim_mod(x, y);
+    case DIM_MIN: return dim_min(x, y);
+    case DIM_MAX: return dim_max(x, y);
+    case DIM_CONST: case DIM_SYMBOL: break;
+  }
+  return x;
+}
+
+Dim dim_subst(Dim a, const char *symbol, Dim by) {
+  if (!a.poly) return a;
+  Dim sum = DIM(a.k);
+  for (int i = 0; i < a.poly->n; i++) {
+    Dim t = DIM(a.poly->at[i].coef);
+    for (int j = 0; j < a.poly->at[i].mono->n; j++) {
+      const Atom *f = a.poly->at[i].mono->at[j];
+      Dim x = f->kind == DIM_SYMBOL ? (!strcmp(symbols.at[f->symbol].name, symbol) ? by : atom_dim(f))
+                                    : atom_apply(f->kind, dim_subst(f->x, symbol, by), dim_subst(f->y, symbol, by));
+      t = dim_mul(t, x);
+    }
+    sum = dim_add(sum, t);
+  }
+  return sum;
+}
+
+int64_t dim_eval(Dim a, int64_t (*value)(const char *symbol, void *ctx), void *ctx) {
+  int64_t sum = a.k;
+  for (int i = 0; a.poly && i < a.poly->n; i++) {
+    int64_t t = a.poly->at[i].coef;
+    for (int j = 0; j < a.poly->at[i].mono->n; j++) {
+      const Atom *f = a.poly->at[i].mono->at[j];
+      int64_t x = f->kind == DIM_SYMBOL ? value(symbols.at[f->symbol].name, ctx)
+                                        : atom_apply(f->kind, DIM(dim_eval(f->x, value, ctx)), DIM(dim_eval(f->y, value, ctx))).k;
+      t = mul(t, x);
+    }
+    sum = add(sum, t);
+  }
+  return sum;
+}
+
+void *dim_fold(Dim a, void *(*make)(void *ctx, DimKind k, int64_t constant, const char *symbol, void *x, void *y), void *ctx) {
+  void *sum = NULL;
+  for (int i = 0; a.poly && i < a.poly->n; i++) {
+    const Term *t = &a.poly->at[i];
+    void *prod = t->coef == 1 ? NULL : make(ctx, DIM_CONST, t->coef, NULL, NULL, NULL);
+    for (int j = 0; j < t->mono->n; j++) {
+      const Atom *f = t->mono->at[j];
+      void *x = f->kind == DIM_SYMBOL ? make(ctx, DIM_SYMBOL, 0, symbols.at[f->symbol].name, NULL, NULL)
+                                      : make(ctx, f->kind, 0, NULL, dim_fold(f->x, make, ctx), dim_fold(f->y, make, ctx));
+      prod = prod ? make(ctx, DIM_MUL, 0, NULL, prod, x) : x;
+    }
+    sum = sum ? make(ctx, DIM_ADD, 0, NULL, sum, prod) : prod;
+  }
+  if (a.k || !sum) {
+    void *k = make(ctx, DIM_CONST, a.k, NULL, NULL, NULL);
+    sum = sum ? make(ctx, DIM_ADD, 0, NULL, sum, k) : k;
+  }
+  return sum;
+}
