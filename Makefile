@@ -50,10 +50,24 @@ $(BUILD)/%.o: %.c
 
 -include $(OBJECTS:.o=.d)
 
-check:
-	@true
+# One program for all unit tests; `make unit ARGS=--filter=dim/*` runs some.
+UNIT = $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/unit/*.c))
+
+$(BUILD)/tests/unit/%.o: tests/unit/%.c
+	@mkdir -p $(dir $@)
+	$(CC) $(ALL_CFLAGS) -Wno-missing-prototypes -Wno-pedantic -MMD -MP -c -o $@ $<
+
+$(BUILD)/unit: $(UNIT) $(filter-out $(BUILD)/driver/%,$(OBJECTS)) $(EXTRA_OBJECTS)
+	$(CC) $(ALL_CFLAGS) -o $@ $^ $(LDLIBS) -lcriterion
+
+-include $(UNIT:.o=.d)
+
+unit: $(BUILD)/unit
+	$(BUILD)/unit $(ARGS)
+
+check: unit
 
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all check clean
+.PHONY: all unit check clean
