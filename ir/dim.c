@@ -356,6 +356,7 @@ Dim dim_floordiv(Dim a, Dim b) {
   Dim q, r;
   split(a, b, &q, &r);
   if (in_range(r, b)) return q;
+  if (b.poly && in_range(dim_add(r, b), b)) return dim_sub(q, DIM(1));
   if (b.poly) return dim_add(q, atom_dim(atom_make(DIM_FLOORDIV, 0, r, b)));
   int64_t lo = dim_lo(r), hi = dim_hi(r);
   if (lo != INT64_MIN && hi != INT64_MAX && floor_div(lo, b.k) == floor_div(hi, b.k)) return dim_add(q, DIM(floor_div(lo, b.k)));
@@ -376,6 +377,7 @@ Dim dim_mod(Dim a, Dim b) {
   Dim q, r;
   split(a, b, &q, &r);
   if (in_range(r, b)) return r;
+  if (b.poly && in_range(dim_add(r, b), b)) return dim_add(r, b);
   if (b.poly) return atom_dim(atom_make(DIM_MOD, 0, r, b));
   int64_t lo = dim_lo(r), hi = dim_hi(r);
   if (lo != INT64_MIN && hi != INT64_MAX && floor_div(lo, b.k) == floor_div(hi, b.k)) return dim_sub(r, DIM(mul(b.k, floor_div(lo, b.k))));
