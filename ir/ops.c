@@ -1,0 +1,135 @@
+/* The tables of ops: op_info from ops.def and scalar.def, and the scalar functions' meanings as C.
+ * An elementwise op has no infer or eval of its own in the table: infer.c and eval.c treat all of them by
+ * the same rule (broadcast, then scalar_eval_… on each element). */
+#include "ir/op_functions.h"
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+/* The functions are written family by family; a row whose function is not there yet has NULL. */
+#define OP_WEAK_EVAL(name) extern bool eval_##name(Eval *, const Node *, const Tensor *const *, Tensor **) __attribute__((weak));
+#define OP_WEAK_VIEW(name)    OP_WEAK_EVAL(name)
+#define OP_WEAK_LOWER(name)   OP_WEAK_EVAL(name)
+#define OP_WEAK_CALL(name)    OP_WEAK_EVAL(name)
+#define OP_WEAK_CONTROL(name) OP_WEAK_EVAL(name)
+#define OP_WEAK_DECOMPOSE(name)
+#define OP(E, name, min_in, max_in, nout, how, attrs) \
+  extern bool infer_##name(Infer *) __attribute__((weak)); \
+  OP_WEAK_##how(name)
+#include "ir/ops.def"
+#undef OP
+
+#define EVAL_VIEW(name)      eval_##name
+#define EVAL_LOWER(name)     eval_##name
+#define EVAL_CALL(name)      eval_##name
+#define EVAL_CONTROL(name)   eval_##name
+#define EVAL_DECOMPOSE(name) NULL
+
+const OpInfo op_info[OP_COUNT] = {
+  [OP_NONE] = {"none", 0, 0, 0, HOW_SCALAR, "", NULL, NULL},
+#define SCALAR(E, name, arity, ...) [OP_##E] = {name, arity, arity, 1, HOW_SCALAR, "", NULL, NULL},
+#include "ir/scalar.def"
+#undef SCALAR
+#define OP(E, name, min_in, max_in, outs, how, attributes) \
+  [OP_##E] = {#name, min_in, max_in, outs, HOW_##how, attributes, infer_##name, EVAL_##how(name)},
+#include "ir/ops.def"
+#undef OP
+};
+
+Op op_from_text(const char *s) {
+  for (int o = 1; o < OP_COUNT; o++)
+    if (!strcmp(op_info[o].text, s)) return (Op)o;
+  return OP_NONE;
+}
+
+/* ---- scalar functions ---- */
+
+#define GIVES_SAME false
+#define GIVES_BOOL true
+const ScalarInfo scalar_info[SCALAR_COUNT] = {
+#define SCALAR(E, name, arity, domain, result, f, i, c_operator, vecmath, libm) \
+  [S_##E] = {name, arity, DOM_##domain, GIVES_##result, c_operator, vecmath, libm},
+#include "ir/scalar.def"
+#undef SCALAR
+};
+
+static double scalar_mod(double a, double b) {                  // sign of b, as in Python
+  double r = fmod(a, b);
+  return r != 0 && (r < 0) != (b < 0) ? r + b : r;
+}
+
+static int64_t int_mod(int64_t a, int64_t b) {
+  if (b == 0 || b == -1) return 0;
+  int64_t r = a % b;
+  return r != 0 && (r < 0) != (b < 0) ? r + b : r;
+}
+
+static uint64_t uint_pow(uint64_t a, uint64_t n) {              // modulo 2^64
+  uint64_t r = 1;
+  for (; n; n >>= 1, a *= a)
+    if (n & 1) r *= a;
+  return r;
+}
+
+static int64_t int_pow(int64_t a, int64_t n) {                  // a^-n = 1 / a^n towards zero
+  if (n >= 0) return (int64_t)uint_pow((uint64_t)a, (uint64_t)n);
+  return a == 1 ? 1 : a == -1 ? (n % 2 ? -1 : 1) : 0;
+}
+
+static int64_t int_shr(int64_t a, int64_t n) { return n < 0 || n > 63 ? (a < 0 ? -1 : 0) : a >> n; }
+static uint64_t uint_shl(uint64_t a, uint64_t n) { return n > 63 ? 0 : a << n; }
+static uint64_t uint_shr(uint64_t a, uint64_t n) { return n > 63 ? 0 : a >> n; }
+
+double scalar_eval_float(ScalarOp op, double a, double b, double c) {
+  switch (op) {
+#define SCALAR(E, name, arity, domain, result, meaning, ...) case S_##E: return meaning;
+#include "ir/scalar.def"
+#undef SCALAR
+    case SCALAR_COUNT: break;
+  }
+  return 0;
+}
+
+#pragma GCC diagnostic ignored "-Wtype-limits"                   // "a < 0" is a rule's text, also where a is unsigned
+
+/* Where C leaves overflow undefined the meaning is two's complement: those rows go by way of uint64. */
+int64_t scalar_eval_int(ScalarOp op, int64_t a, int64_t b, int64_t c) {
+  bool wraps = op == S_ADD || op == S_SUB || op == S_MUL || op == S_NEG || (op == S_DIV && b == -1);
+  if (wraps) return op == S_DIV ? (int64_t)(0 - (uint64_t)a) : (int64_t)scalar_eval_uint(op, (uint64_t)a, (uint64_t)b, 0);
+  if (op == S_FMOD && b == -1) return 0;
+#define SCALAR_INT_MOD(x, y) int_mod(x, y)
+#define SCALAR_INT_POW(x, y) int_pow(x, y)
+#define SCALAR_INT_ABS(x) ((x) < 0 ? (int64_t)(0 - (uint64_t)(x)) : (x))
+#define SCALAR_INT_SIGN(x) (((x) > 0) - ((x) < 0))
+#define SCALAR_SHL(x, y) (int64_t)uint_shl((uint64_t)(x), (uint64_t)(y))
+#define SCALAR_SHR(x, y) int_shr(x, y)
+  switch (op) {
+#define SCALAR(E, name, arity, domain, result, f, meaning, ...) case S_##E: return meaning;
+#include "ir/scalar.def"
+#undef SCALAR
+    case SCALAR_COUNT: break;
+  }
+  return 0;
+}
+
+#undef SCALAR_INT_MOD
+#undef SCALAR_INT_POW
+#undef SCALAR_INT_ABS
+#undef SCALAR_INT_SIGN
+#undef SCALAR_SHL
+#undef SCALAR_SHR
+uint64_t scalar_eval_uint(ScalarOp op, uint64_t a, uint64_t b, uint64_t c) {
+#define SCALAR_INT_MOD(x, y) ((y) == 0 ? 0 : (x) % (y))
+#define SCALAR_INT_POW(x, y) uint_pow(x, y)
+#define SCALAR_INT_ABS(x) (x)
+#define SCALAR_INT_SIGN(x) ((x) > 0)
+#define SCALAR_SHL(x, y) uint_shl(x, y)
+#define SCALAR_SHR(x, y) uint_shr(x, y)
+  switch (op) {
+#define SCALAR(E, name, arity, domain, result, f, meaning, ...) case S_##E: return meaning;
+#include "ir/scalar.def"
+#undef SCALAR
+    case SCALAR_COUNT: break;
+  }
+  return 0;
+}
