@@ -124,6 +124,19 @@ size_t tensor_bytes(const Tensor *t) {
   return __builtin_mul_overflow((size_t)tensor_count(t), (size_t)dtype_bytes(t->dtype), &n) ? SIZE_MAX : n;
 }
 
+bool tensor_same(const Tensor *a, const Tensor *b) {
+  if (a == b) return true;
+  if (a->dtype != b->dtype || a->rank != b->rank) return false;
+  for (int i = 0; i < a->rank; i++)
+    if (a->dims[i] != b->dims[i]) return false;
+  if (a->data == b->data) return true;
+  if (!a->data || !b->data) return false;
+  if (a->dtype != DT_STRING) return !memcmp(a->data, b->data, tensor_bytes(a));
+  for (int64_t i = 0, n = tensor_count(a); i < n; i++)
+    if (strcmp(((const char *const *)a->data)[i], ((const char *const *)b->data)[i])) return false;
+  return true;
+}
+
 Tensor *tensor_new(Arena *a, DType dtype, int rank, const int64_t *dims) {
   Tensor *t = NEW(a, Tensor);
   t->dtype = dtype;

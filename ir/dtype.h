@@ -38,6 +38,7 @@ typedef struct Tensor {
 
 int64_t tensor_count(const Tensor *t);      /* number of elements */
 size_t tensor_bytes(const Tensor *t);
+bool tensor_same(const Tensor *a, const Tensor *b);     /* type, dims and every bit */
 Tensor *tensor_new(Arena *a, DType dtype, int rank, const int64_t *dims);       /* zeroed */
 Tensor *tensor_scalar(Arena *a, DType dtype, double v);
 /* Element access with conversion; rounds to the tensor's type (floats: to nearest even; integers: C cast). */

@@ -77,6 +77,8 @@ struct Graph {
   const char *name;
   ValueList inputs, outputs;
   NodeList nodes;               /* execution order */
+  NodeId before;                /* graph_insert_before: appends go before this node; 0: at the end */
+  int before_at;                /* where it was last seen in the list */
 };
 
 typedef struct Module {
@@ -85,7 +87,10 @@ typedef struct Module {
   const char *name, *path;      /* path: the file it came from, for messages */
   VEC(Value) values;            /* [0] unused */
   VEC(Node) nodes;              /* [0] unused */
+  VEC(Graph *) graphs;          /* all ever made, regions of dead nodes included */
   Graph *main;
+  Source source;                /* of nodes added from now on */
+  struct { ValueId *at; size_t slots, count; } names;   /* hash table: name -> value */
   int uniq;                     /* for fresh names */
 } Module;
 
@@ -97,6 +102,8 @@ static inline Node *node_of(Module *m, NodeId n) { return &m->nodes.at[n]; }
 
 Graph *graph_new(Module *m, const char *name, NodeId owner);
 ValueId graph_add_value(Module *m, const char *name, Type t);          /* name NULL: a fresh one; made unique */
+ValueId graph_find_value(const Module *m, const char *name);           /* 0 when there is none */
+void graph_rename_value(Module *m, ValueId v, const char *name);       /* made unique */
 ValueId graph_add_input(Graph *g, const char *name, Type t);
 ValueId graph_add_constant(Module *m, const char *name, const Tensor *t);
 ValueId graph_scalar(Module *m, DType t, double v);                    /* rank-0 constant */
@@ -115,8 +122,11 @@ Source graph_source(const Module *m);
 void graph_insert_before(Graph *g, NodeId n);
 void graph_insert_end(Graph *g);
 
-void graph_replace_uses(Module *m, ValueId old, ValueId by);           /* everywhere, graph outputs included */
-void graph_remove_node(Module *m, NodeId n);                           /* marks dead; graph_sweep drops it */
+/* Everywhere, graph outputs included. An output of the main graph keeps its name: `by` takes it over. Where it
+ * cannot (it is an input, a constant or itself an output) that output stays `old`; graph_may_replace asks. */
+void graph_replace_uses(Module *m, ValueId old, ValueId by);
+bool graph_may_replace(const Module *m, ValueId old, ValueId by);
+void graph_remove_node(Module *m, NodeId n);                           /* marks it and its regions' nodes dead; graph_sweep drops them */
 void graph_sweep(Module *m);                                           /* drops dead nodes from every list */
 int *graph_use_counts(Module *m, Arena *a);                            /* per value: uses by live nodes and outputs */
 
@@ -134,11 +144,15 @@ Attr attr_ints(Module *m, const char *name, const int64_t *v, int n);
 Attr attr_dims(Module *m, const char *name, const Dim *v, int n);
 Attr attr_floats(Module *m, const char *name, const double *v, int n);
 Attr attr_tensor(const char *name, const Tensor *t);
+Attr attr_strs(Module *m, const char *name, const char *const *v, int n);
+bool attr_eq(const Attr *a, const Attr *b);
+const char *attr_kind_text(AttrKind k);                                /* "int", "dims", … as ops.def spells them */
 
 /* Types. */
-Type type_of(DType t, int rank, const Dim *dims);
+Type type_of(DType t, int rank, const Dim *dims);                      /* a tensor's */
 bool type_eq(const Type *a, const Type *b);
 Dim  type_count(const Type *t);                                        /* number of elements */
+void type_print(Text *t, const Type *x);
 const char *type_text(const Type *t);                                  /* "f32[N,1,28,28]", interned */
 bool type_is_static(const Type *t);
 
