@@ -11,6 +11,7 @@ typedef struct Infer {            /* handed to infer_NAME */
   const Type *in[64];             /* types of the first 64 inputs; NULL when absent */
   Type *out;                      /* n->nout of them, zeroed */
   const char *error;              /* set by infer_fail */
+  const char *kind, *hint;        /* of the error; shape and none when NULL */
 } Infer;
 
 struct Eval;                      /* ir/eval.h */
@@ -45,5 +46,7 @@ bool infer_node(Module *m, NodeId n);
 bool infer_module(Module *m);                                  /* all nodes, regions included */
 bool infer_fail(Infer *x, const char *fmt, ...) __attribute__((format(printf, 2, 3)));  /* returns false */
 bool type_broadcast(Infer *x, const Type *a, const Type *b, Type *out);  /* numpy rules on dims; keeps out->dtype */
+/* Value.content of a new constant (integers, rank <= 1, at most 64). */
+void infer_constant_content(Module *m, ValueId v);
 const char *node_where(Module *m, const Node *n);              /* "node 'dw1' (Conv)", for messages; interned */
 #endif
