@@ -8,7 +8,9 @@
 typedef struct Eval {
   Module *m;
   Arena arena;                       /* every tensor made here; dropped by eval_end */
-  const Tensor **value;              /* by ValueId; NULL: not computed */
+  Arena own;                         /* the value table and the bindings */
+  const Tensor **value;              /* by ValueId; NULL: not computed; constants are there from the start */
+  int nvalues;                       /* length of `value`; grows when the module does (use eval_value) */
   VEC(struct { const char *symbol; int64_t value; }) bound;
   Diags *diags;
 } Eval;
@@ -19,7 +21,10 @@ void eval_end(Eval *e);
 bool eval_bind_input(Eval *e, int k, const Tensor *t);
 bool eval_graph(Eval *e, Graph *g);                             /* all nodes; results in e->value */
 bool eval_node(Eval *e, NodeId n);
-int64_t eval_dim(Eval *e, Dim d);
+const Tensor *eval_value(Eval *e, ValueId v);                   /* NULL: not computed */
+void eval_set_value(Eval *e, ValueId v, const Tensor *t);
+int64_t eval_dim(Eval *e, Dim d);                               /* an unbound symbol counts as its lower bound */
+bool eval_dim_known(Eval *e, Dim d, int64_t *v);                /* false: it contains an unbound symbol */
 void eval_bind_symbol(Eval *e, const char *symbol, int64_t v);
 Tensor *eval_output(Eval *e, const Node *n, Tensor **out, int k, const int64_t *dims);  /* allocates out[k] with these dims */
 bool eval_fail(Eval *e, const Node *n, const char *fmt, ...) __attribute__((format(printf, 3, 4)));

@@ -1,0 +1,198 @@
+/* resize and grid_sample: values between the grid points, in double.
+ *
+ * resize is separable: each axis in turn, every output element a weighted sum of neighbouring input elements.
+ * A position x between elements is written as x = left + ratio with ratio in (0, 1], as ONNX's description of
+ * the cubic kernel does. Keys (1981), "Cubic convolution interpolation". */
+#include "ir/eval_kit.h"
+
+/* Keys' kernel: 1 at 0, 0 at 1 and 2 */
+static double keys(double x, double a) {
+  x = fabs(x);
+  if (x <= 1) return ((a + 2) * x - (a + 3)) * x * x + 1;
+  return x < 2 ? ((a * x - 5 * a) * x + 8 * a) * x - 4 * a : 0;
+}
+
+static double tent(double x) { return fmax(0, 1 - fabs(x)); }
+
+typedef struct Axis {
+  int64_t in, out;
+  double scale, roi_from, roi_to;
+  const char *coord, *nearest;
+  char mode;                              // n, l or c
+  double a;                               // of the cubic kernel
+  bool exclude_outside, antialias;
+} Axis;
+
+/* Where output element o lies on the input axis. */
+static double position(const Axis *s, int64_t o) {
+  double x = (double)o, in = (double)s->in, out = s->scale * in;      // `out` before it is cut to an integer
+  if (!strcmp(s->coord, "align_corners")) return out == 1 ? 0 : x * (in - 1) / (out - 1);
+  if (!strcmp(s->coord, "asymmetric")) return x / s->scale;
+  if (!strcmp(s->coord, "tf_crop_and_resize"))
+    return s->roi_from * (in - 1) + (s->roi_to - s->roi_from) * (in - 1) * (out == 1 ? 0.5 : x / (out - 1));
+  if (!strcmp(s->coord, "pytorch_half_pixel") && out == 1) return -0.5;
+  double centre = (x + 0.5) / s->scale - 0.5;
+  if (!strcmp(s->coord, "half_pixel_symmetric")) centre += in / 2 * (1 - (double)s->out / out);
+  return centre;
+}
+
+static int64_t nearest_element(const Axis *s, double x) {
+  if (!strcmp(s->nearest, "floor")) return (int64_t)floor(x);
+  if (!strcmp(s->nearest, "ceil")) return (int64_t)ceil(x);
+  return (int64_t)(!strcmp(s->nearest, "round_prefer_ceil") ? floor(x + 0.5) : ceil(x - 0.5));
+}
+
+enum { MAX_TAPS = 4096 };
+
+/* Input elements first, first + 1, … and their weights for position x; returns how many. Elements outside the
+ * axis stand for its ends. Antialiasing stretches the kernel when the axis shrinks. */
+static int taps(const Axis *s, double x, int64_t *first, double *weight) {
+  if (s->mode == 'n') { *first = nearest_element(s, x); weight[0] = 1; return 1; }
+  double left = ceil(x) - 1, ratio = x - left, shrink = s->antialias && s->scale < 1 ? s->scale : 1, sum = 0;
+  int reach = (int)fmax(floor(-(s->mode == 'c' ? 2 : 1) / shrink) + 1, 1 - MAX_TAPS / 2), count = 0;   // <= 0
+  *first = (int64_t)left + reach;
+  for (int k = reach; k <= 1 - reach; k++) {
+    double t = (k - ratio) * shrink, w = s->mode == 'c' ? keys(t, s->a) : tent(t);
+    int64_t j = (int64_t)left + k;
+    if (s->exclude_outside && (j < 0 || j >= s->in)) w = 0;
+    sum += weight[count++] = w;
+  }
+  for (int k = 0; (s->antialias || s->exclude_outside) && k < count; k++) weight[k] /= sum;
+  return count;
+}
+
+/* x [outer, in, inner] -> y [outer, out, inner] */
+static void resize_axis(const Axis *s, int64_t outer, int64_t inner, const double *x, double *y) {
+  double weight[MAX_TAPS + 2];
+  for (int64_t o = 0; o < s->out; o++) {
+    int64_t first;
+    int count = taps(s, position(s, o), &first, weight);
+    for (int64_t p = 0; p < outer; p++)
+      for (int64_t q = 0; q < inner; q++) {
+        double sum = 0;
+        for (int k = 0; k < count; k++) {
+          int64_t j = first + k;
+          j = j < 0 ? 0 : j >= s->in ? s->in - 1 : j;
+          if (weight[k] != 0) sum += weight[k] * x[(p * s->in + j) * inner + q];
+        }
+        y[(p * s->out + o) * inner + q] = sum;
+      }
+  }
+}
+
+static Axis resize_axis_of(const Node *n, const Tensor *x, const Tensor *y, const Tensor *roi, int k) {
+  const Attr *scales = node_attr(n, "scales");
+  Axis s = {.in = x->dims[k], .out = y->dims[k], .roi_to = 1,
+            .coord = node_str(n, "coord", "half_pixel"), .nearest = node_str(n, "nearest", "round_prefer_floor"),
+            .mode = node_str(n, "mode", "nearest")[0], .a = node_float(n, "cubic_a", -0.75),
+            .exclude_outside = node_int(n, "exclude_outside", 0) != 0, .antialias = node_int(n, "antialias", 0) != 0};
+  s.scale = scales && k < scales->n ? scales->floats[k] : (double)s.out / (double)s.in;
+  if (roi && tensor_count(roi) == 2 * x->rank) { s.roi_from = tensor_get(roi, k); s.roi_to = tensor_get(roi, x->rank + k); }
+  return s;
+}
+
+bool eval_resize(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) {
+  const Tensor *x = in[0], *roi = n->nin > 1 ? in[1] : NULL;
+  Tensor *y = out[0];
+  if (tensor_count(y) == 0) return true;
+  if (tensor_count(x) == 0) return eval_fail(e, n, "cannot resize the empty %s", tensor_type_text(x));
+  Arena tmp = {0};
+  double *v = load_doubles(&tmp, x);
+  bool crop = !strcmp(node_str(n, "coord", ""), "tf_crop_and_resize"), *outside[MAX_RANK] = {0};
+  int64_t dims[MAX_RANK];
+  memcpy(dims, x->dims, sizeof dims);
+  for (int k = 0; k < x->rank; k++) {
+    Axis s = resize_axis_of(n, x, y, roi, k);
+    if (s.scale <= 0) { arena_free(&tmp); return eval_fail(e, n, "scale %g of axis %d", s.scale, k); }
+    outside[k] = NEW_N(&tmp, bool, s.out);
+    for (int64_t o = 0; crop && o < s.out; o++) outside[k][o] = position(&s, o) < 0 || position(&s, o) > (double)s.in - 1;
+    if (s.in == s.out && s.scale == 1 && !crop) continue;
+    dims[k] = s.out;
+    double *next = NEW_N(&tmp, double, dims_product(dims, 0, x->rank));
+    resize_axis(&s, dims_product(dims, 0, k), dims_product(dims, k + 1, x->rank), v, next);
+    v = next;
+  }
+  int64_t i[MAX_RANK] = {0}, at = 0;
+  double extrapolation = node_float(n, "extrapolation", 0);
+  do {                                                  // a position beyond the input on any axis
+    for (int k = 0; k < y->rank; k++)
+      if (outside[k][i[k]]) v[at] = extrapolation;
+    at++;
+  } while (index_next(i, y->dims, y->rank));
+  store_doubles(y, v);
+  arena_free(&tmp);
+  return true;
+}
+
+/* ---- grid_sample ---- */
+
+typedef struct Sampler { char mode, padding; bool align; int rank; int64_t in[MAX_RANK]; } Sampler;
+
+/* Folds x into [lo, hi] like a mirror at both ends. */
+static double reflect(double x, double lo, double hi) {
+  double range = hi - lo;
+  if (range <= 0) return lo;
+  double r = fmod(fabs(x - lo), 2 * range);
+  return lo + (r <= range ? r : 2 * range - r);
+}
+
+/* The element that index i means, or -1: nothing, which counts as 0. */
+static int64_t sample_element(const Sampler *s, int d, int64_t i) {
+  int64_t n = s->in[d];
+  if (i >= 0 && i < n) return i;
+  if (s->padding == 'z') return -1;
+  if (s->padding == 'b') return i < 0 ? 0 : n - 1;
+  i = (int64_t)reflect((double)i, s->align ? 0 : -0.5, s->align ? (double)n - 1 : (double)n - 0.5);
+  return i < 0 ? 0 : i >= n ? n - 1 : i;
+}
+
+/* Coordinate g in [-1, 1] of axis d -> elements and weights; returns how many. */
+static int sample_taps(const Sampler *s, int d, double g, int64_t *element, double *weight) {
+  double n = (double)s->in[d], x = s->align ? (g + 1) / 2 * (n - 1) : ((g + 1) * n - 1) / 2;
+  if (!(x > -1e9)) x = -1e9;                            // NaN too
+  if (x > 1e9) x = 1e9;
+  if (s->mode == 'n') x = nearbyint(x);
+  double lo = s->align ? 0 : -0.5, hi = s->align ? n - 1 : n - 0.5;
+  if ((x < lo || x > hi) && s->padding == 'b') x = fmin(fmax(x, 0), n - 1);
+  if ((x < lo || x > hi) && s->padding == 'r') x = reflect(x, lo, hi);
+  double left = floor(x), ratio = x - left;
+  int from = s->mode == 'c' ? -1 : 0, count = s->mode == 'n' ? 1 : s->mode == 'c' ? 4 : 2;
+  for (int k = 0; k < count; k++) {
+    double t = from + k - ratio;
+    element[k] = sample_element(s, d, (int64_t)left + from + k);
+    weight[k] = s->mode == 'n' ? 1 : s->mode == 'c' ? keys(t, -0.75) : tent(t);
+  }
+  return count;
+}
+
+/* x [N,C,in…], grid [N,out…,r] with the last axis' coordinate first -> y [N,C,out…] */
+bool eval_grid_sample(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) {
+  const Tensor *x = in[0], *grid = in[1];
+  Sampler s = {.padding = node_str(n, "padding", "zeros")[0], .align = node_int(n, "align_corners", 0) != 0, .rank = x->rank - 2};
+  const char *mode = node_str(n, "mode", "linear");
+  s.mode = strstr(mode, "cubic") ? 'c' : mode[0] == 'n' ? 'n' : 'l';
+  if (s.rank < 1 || grid->dims[grid->rank - 1] != s.rank) return eval_fail(e, n, "grid %s for %s", tensor_type_text(grid), tensor_type_text(x));
+  for (int d = 0; d < s.rank; d++) s.in[d] = x->dims[d + 2];
+  int64_t plane = dims_product(s.in, 0, s.rank), points = dims_product(grid->dims, 1, grid->rank - 1), C = x->dims[1];
+  Arena tmp = {0};
+  double *v = load_doubles(&tmp, x), *g = load_doubles(&tmp, grid), *y = NEW_N(&tmp, double, tensor_count(out[0]) + 1);
+  for (int64_t b = 0; b < x->dims[0]; b++)
+    for (int64_t p = 0; p < points && plane; p++) {
+      int64_t element[MAX_RANK][4], count[MAX_RANK], k[MAX_RANK] = {0};
+      double weight[MAX_RANK][4];
+      for (int d = 0; d < s.rank; d++) count[d] = sample_taps(&s, d, g[(b * points + p) * s.rank + s.rank - 1 - d], element[d], weight[d]);
+      do {
+        double w = 1;
+        int64_t flat = 0;
+        for (int d = 0; d < s.rank; d++) {
+          int64_t j = element[d][k[d]];
+          w *= j < 0 ? 0 : weight[d][k[d]];
+          flat = flat * s.in[d] + (j < 0 ? 0 : j);
+        }
+        for (int64_t c = 0; w != 0 && c < C; c++) y[(b * C + c) * points + p] += w * v[(b * C + c) * plane + flat];
+      } while (index_next(k, count, s.rank));
+    }
+  store_doubles(out[0], y);
+  arena_free(&tmp);
+  return true;
+}
