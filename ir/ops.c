@@ -6,19 +6,6 @@
 #include <math.h>
 #include <string.h>
 
-/* The functions are written family by family; a row whose function is not there yet has NULL. */
-#define OP_WEAK_EVAL(name) extern bool eval_##name(Eval *, const Node *, const Tensor *const *, Tensor **) __attribute__((weak));
-#define OP_WEAK_VIEW(name)    OP_WEAK_EVAL(name)
-#define OP_WEAK_LOWER(name)   OP_WEAK_EVAL(name)
-#define OP_WEAK_CALL(name)    OP_WEAK_EVAL(name)
-#define OP_WEAK_CONTROL(name) OP_WEAK_EVAL(name)
-#define OP_WEAK_DECOMPOSE(name)
-#define OP(E, name, min_in, max_in, nout, how, attrs) \
-  extern bool infer_##name(Infer *) __attribute__((weak)); \
-  OP_WEAK_##how(name)
-#include "ir/ops.def"
-#undef OP
-
 #define EVAL_VIEW(name)      eval_##name
 #define EVAL_LOWER(name)     eval_##name
 #define EVAL_CALL(name)      eval_##name
