@@ -1,0 +1,10 @@
+/* Passes over one kernel of loop IR. They change the kernel in place; expressions and variables they make live
+ * in the arena. Each leaves a kernel that kernel_verify accepts and that computes the same. */
+#ifndef PASSES_LOOPS_H
+#define PASSES_LOOPS_H
+#include "ir/loop.h"
+#include "passes/target.h"
+
+/* FOR_VECTOR loops -> vector code of the target, or FOR_SEQ where that is not legal or gains nothing. */
+void kernel_vectorise(Arena *a, Kernel *k, const Target *t);
+#endif
