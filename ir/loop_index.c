@@ -248,9 +248,24 @@ static bool interact(const Linear *x, const Linear *y) {
   return false;
 }
 
+/* z + c and z - c: gives z and the constant */
+static bool ends_in_const(const Expr *e, Expr **z, int64_t *c) {
+  if (e->kind != EX_SCALAR || (e->op != S_ADD && e->op != S_SUB) || e->arg[1]->kind != EX_CONST) return false;
+  *z = e->arg[0];
+  *c = e->op == S_ADD ? e->arg[1]->i : -e->arg[1]->i;
+  return true;
+}
+
 Expr *index_add(Builder *b, Expr *x, Expr *y, int64_t sign) {
   if (y->kind == EX_CONST && y->i == 0) return x;
   if (x->kind == EX_CONST && x->i == 0 && sign > 0) return y;
+  Expr *z;
+  int64_t c;
+  if (y->kind != EX_CONST && x->kind != EX_CONST) {              // constants go last: x + (z + c) -> (x + z) + c
+    if (ends_in_const(y, &z, &c))
+      return ex_add(b, sign > 0 ? ex_add(b, x, z) : ex_sub(b, x, z), ex_int(b, sign > 0 ? c : -c));
+    if (ends_in_const(x, &z, &c)) return ex_add(b, sign > 0 ? ex_add(b, z, y) : ex_sub(b, z, y), ex_int(b, c));
+  }
   Linear l = linear_of(x), r = linear_of(y);
   bool negative = y->kind == EX_CONST && sign * y->i < 0 && sign > 0;   // x + -2 is written x - 2
   if (!negative && !interact(&l, &r) && x->kind != EX_CONST) {

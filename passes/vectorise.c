@@ -33,6 +33,7 @@ typedef struct Vectorise {
   VEC(Buf *) stored;
   int weight;                         /* nodes in the body, for the choice of accumulators and tails */
   bool has_loops;
+  bool at_once;                       /* partials are combined into their scalar right away */
   int consecutive, gathers, maths;    /* loads and expensive functions seen while building */
   bool refused;
 } Vectorise;
@@ -258,6 +259,22 @@ static Expr *build(Vectorise *v, Expr *e) { return expr_map(&v->b, e, substitute
 
 static void build_block(Vectorise *v, const Block *s);
 
+static bool is_partial(const Vectorise *v, const Var *r) {
+  for (int i = 0; i < v->partials.len; i++)
+    if (v->partials.at[i].r == r) return true;
+  return false;
+}
+
+/* r = op(r, x) -> r = op(r, reduce(x)): no vector of partial results for a vector that comes but once */
+static void set_at_once(Vectorise *v, const Stmt *s) {
+  Builder *b = &v->b;
+  ScalarOp op = S_ADD;
+  Expr *x = NULL;
+  combination(s, &op, &x);
+  x = x->kind == EX_FMA && s->value == x ? ex_mul(b, build(v, x->arg[0]), build(v, x->arg[1])) : build(v, x);
+  st_set(b, s->var, ex_scalar(b, op, ex_var(b, s->var), ex_reduce(b, op, ex_splat(b, x, v->width)), NULL));
+}
+
 static void build_stmt(Vectorise *v, const Stmt *s) {
   Builder *b = &v->b;
   switch (s->kind) {
@@ -283,6 +300,7 @@ static void build_stmt(Vectorise *v, const Stmt *s) {
     return;
   }
   case ST_SET: {
+    if (v->at_once && is_partial(v, s->var)) { set_at_once(v, s); return; }
     Expr *to = mapped(v, s->var);
     st_set(b, to ? to->var : s->var, build(v, s->value));
     return;
@@ -408,9 +426,11 @@ static void tail_part(Vectorise *v, Expr *at, Expr *hi) {
   bool known = ex_is_int(ex_sub(b, hi, at), &rest), small = v->weight <= 120;
   for (int w = v->lanes / 2; known && small && w >= 2; w /= 2) {
     if (rest < w) continue;
-    Var **acc = v->partials.len ? accumulators(v, w, w) : NULL;
+    v->at_once = !v->has_loops;
+    Var **acc = v->partials.len && !v->at_once ? accumulators(v, w, w) : NULL;
     body_at(v, at, w, acc);
     if (acc) combine_lanes(v, acc);
+    v->at_once = false;
     at = ex_add(b, at, ex_int(b, w));
     rest -= w;
   }
