@@ -1,0 +1,42 @@
+/* The state of one import, shared by the files of the graph walk (onnx_import.c, onnx_types.c). */
+#ifndef FRONTEND_ONNX_LOADER_H
+#define FRONTEND_ONNX_LOADER_H
+#include "frontend/import.h"
+#include "frontend/onnx_model.h"
+#include "frontend/onnx_names.h"
+
+/* One namespace: a graph, a sub-graph (which sees the outer ones) or the body of a called function (which does not). */
+typedef struct Scope {
+  const struct Scope *outer;
+  Graph *g;                            /* where its nodes go; a function body and its caller share one */
+  NameMap names;                       /* -> ValueId; 0: an optional input that is absent; FAILED_VALUE */
+  const OnnxNode *call;                /* inside a function: the calling node, for its attributes */
+  const Onnx__Function *function;
+  const char *path;                    /* prefix of node names: "caller/" */
+} Scope;
+
+typedef struct Unsupported { const char *domain, *op, *nodes; int opset, count, since; } Unsupported;
+
+typedef struct Loader {
+  Module *m;
+  Diags *d;
+  const Onnx__Model *model;
+  const ImportOptions *o;
+  bool *dim_used;                      /* per option dim: did it match something? */
+  OnnxSource source;
+  Arena tmp;                           /* scopes and orders; dropped after the import */
+  Scope *scope;                        /* the one at work */
+  int depth;                           /* of calls and regions */
+  VEC(Unsupported) unsupported;
+} Loader;
+
+enum { FAILED_VALUE = -1 };            /* its producer reported an error: readers stay silent */
+
+/* The declared type of an input. Main inputs (`main`): free dims become symbols or what the options say, and a
+ * missing shape is an error; of regions' inputs the unknown parts stay unknown. */
+bool onnx_type(Loader *l, const char *name, const Onnx__Type *t, bool is_main, Type *out);
+/* Warns where a declared output type contradicts the inferred one. */
+void onnx_check_output(Loader *l, const char *name, const Onnx__Type *declared, const Type *inferred);
+/* After the inputs: complains about option dims that fit nothing. */
+void onnx_check_options(Loader *l);
+#endif
