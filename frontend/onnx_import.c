@@ -153,7 +153,7 @@ static bool inline_function(Loader *l, Import *x, const Onnx__Function *f, const
 /* Resolves p's inputs into x->in. False: one is unknown (reported) or failed before. */
 static bool resolve_inputs(Loader *l, Scope *s, const Onnx__Node *p, Import *x) {
   bool ok = true;
-  x->in = NEW_N(&l->tmp, ValueId, p->n_input + 1);
+  x->in = NEW_N(&l->tmp, ValueId, p->n_input + 16);           // importers read absent ones as 0
   for (size_t k = 0; k < p->n_input; k++) {
     int64_t v;
     if (!*p->input[k]) continue;
@@ -177,7 +177,7 @@ static void name_outputs(Loader *l, Import *x, const Onnx__Node *p, int first_va
     if (!*p->output[k] || (int)x->out[k] < first_value) continue;
     bool again = false;
     for (int i = 0; i < k; i++) again |= x->out[i] == x->out[k];
-    if (!again) graph_name_value(l->m, x->out[k], *path ? arena_printf(&l->tmp, "%s%s", path, p->output[k]) : p->output[k]);
+    if (!again) graph_rename_value(l->m, x->out[k], *path ? arena_printf(&l->tmp, "%s%s", path, p->output[k]) : p->output[k]);
   }
 }
 
@@ -299,7 +299,7 @@ static bool import_outputs(Loader *l, Scope *s, const Onnx__Graph *p, bool is_ma
     ValueId v = (ValueId)found;
     if (is_main) onnx_check_output(l, name, p->output[k]->type, &value_of(l->m, v)->type);
     if (!own_value(s->g, v)) v = graph_op(s->g, OP_COPY, &v, 1, NULL, 0);  // an output has its own memory
-    if (is_main) graph_name_value(l->m, v, name);
+    if (is_main) graph_rename_value(l->m, v, name);
     *vec_push(&l->m->perm, &s->g->outputs) = v;
   }
   return ok;
@@ -383,7 +383,6 @@ static Module *import_model(Module *m, const Onnx__Model *p, const char *path, c
     l.source.folder = !slash ? "." : slash == path ? "/" : arena_printf(&m->perm, "%.*s", (int)(slash - path), path);
     m->path = intern(path);
   }
-  if (!m->main) m->main = graph_new(m, "main", 0);
   Scope s = {.g = m->main, .path = ""};
   l.scope = &s;
   bool ok = check_opsets(&l);
@@ -395,7 +394,6 @@ static Module *import_model(Module *m, const Onnx__Model *p, const char *path, c
   report_unsupported(&l);
   if (ok && !p->graph->n_output) diag_error(d, "parse", NULL, "the model has no outputs"), ok = false;
   if (!ok && !d->errors) diag_error(d, "internal", NULL, "the import failed without saying why");
-  imp_settle_end(m);
   arena_free(&l.tmp);
   if (d->errors) {
     module_free(m);

@@ -1,0 +1,51 @@
+/* Settles shape arithmetic node by node while a graph is imported: importers of later nodes need shapes, axes and
+ * pads as numbers or dims, and exporters compute them with long chains of Shape, Gather, Mul and Concat.
+ *
+ *   elements known as numbers            -> a constant
+ *   elements known as dims (of free N)   -> a `dims` node
+ *   small node of constants only         -> evaluated: a constant
+ *
+ * What is known is inference's business (Value.content, ir/infer_content.c); evaluation is the evaluator's. The
+ * replaced node is marked dead at once. Larger constants wait for the fold pass. */
+#include "frontend/import_fold.h"
+#include "frontend/onnx_loader.h"
+#include <string.h>
+
+static bool all_constant(const Dim *d, int n) {
+  for (int k = 0; k < n; k++)
+    if (!dim_is_const(d[k])) return false;
+  return true;
+}
+
+static void become_constant(Module *m, ValueId v, const Tensor *t) {
+  Value *x = value_of(m, v);
+  x->constant = t;
+  x->def = 0;
+  x->def_index = 0;
+  infer_constant_content(m, v);
+}
+
+static bool settle_content(Import *x, NodeId n, ValueId *out) {
+  Module *m = x->m;
+  const Value *v = value_of(m, *out);
+  if (!v->content || v->type.rank > 1 || node_of(m, n)->nout != 1) return false;
+  int count = v->type.rank ? (int)v->type.dims[0].k : 1;
+  if (all_constant(v->content, count)) {
+    Tensor *t = tensor_new(&m->perm, v->type.dtype, v->type.rank, (int64_t[]){count});
+    for (int k = 0; k < count; k++) tensor_set_int(t, k, v->content[k].k);
+    become_constant(m, *out, t);
+    graph_remove_node(m, n);
+    return true;
+  }
+  if (node_of(m, n)->op == OP_DIMS || v->type.dtype != DT_I64) return true;
+  Attr attr[] = {attr_dims(m, "dims", v->content, count), attr_int("rank", v->type.rank)};
+  graph_remove_node(m, n);
+  *out = graph_op(x->g, OP_DIMS, NULL, 0, attr, 2);
+  return true;
+}
+
+void imp_settle(Import *x, NodeId n, ValueId *out) {
+  const Node *node = node_of(x->m, n);
+  if (node->op == OP_COPY || node->nregion) return;
+  if (settle_content(x, n, out)) return;
+}
