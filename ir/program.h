@@ -21,20 +21,24 @@ typedef struct Buffer {
   Dim offset;                    /* bytes; weights and arena */
   const Tensor *data;            /* weights */
   int first, last;               /* live range in steps (arena) */
+  int shares;                    /* arena: takes the place of this buffer, which dies where it is born; -1: none */
 } Buffer;
 
 typedef struct Step Step;
+typedef VEC(Step *) StepList;
 typedef enum { STEP_KERNEL, STEP_IF, STEP_LOOP, STEP_SYMBOL } StepKind;
 
 struct Step {
   StepKind kind;
   Kernel *kernel;
   int *buffer;                   /* per kernel parameter: index into program->buffers */
+  bool *elsewhere;               /* per kernel parameter: read at other indices than the one written: no in-place reuse */
   int cond;                      /* IF: buffer of the condition (bool scalar). LOOP: buffer of cond or -1 */
-  VEC(Step *) then, other;       /* IF: both arms. LOOP: body in `then` */
+  StepList then, other;       /* IF: both arms. LOOP: body in `then` */
   Dim trips;                     /* LOOP: upper bound of the count */
   int trip_buffer;               /* LOOP: buffer of the i64 trip count or -1 */
   int iter_buffer;               /* LOOP: buffer that gets the i64 iteration number or -1 */
+  int in_place;                  /* KERNEL: buffer whose elements are written where others were just read; -1: none */
   const char *symbol;            /* SYMBOL: set from element 0 of buffer `cond` */
   int at;                        /* number in execution order, set by `order` */
 };
@@ -42,7 +46,7 @@ struct Step {
 typedef struct Program {
   Module *m;
   VEC(Buffer) buffers;
-  VEC(Step *) steps;
+  StepList steps;
   VEC(Kernel *) kernels;         /* distinct ones, in order of first use */
   Dim arena_bytes;               /* exact, over the symbols */
   int64_t arena_bound;           /* arena_bytes with every symbol at its upper bound */

@@ -17,17 +17,30 @@
 #ifndef PASSES_LOWER_H
 #define PASSES_LOWER_H
 #include "ir/loop.h"
+#include "passes/fusion.h"
 #include "passes/target.h"
+
+/* The parameter through which a kernel sees a stored value. `elsewhere`: some element is read at an index other
+ * than the one being written, so the output may not take this buffer's place. */
+typedef struct LowerBuf { ValueId base; Buf *buf; bool elsewhere; } LowerBuf;
+typedef struct LowerMemo { ValueId v; Expr **i; Expr *x; } LowerMemo;
+typedef struct LowerScratch { Buf *buf; const Tensor *data; } LowerScratch;   /* data: a packed weight, not scratch */
 
 typedef struct Lower {
   Module *m;
   Builder b;
   const Target *target;
-  NodeId root;                       /* the group's heavy node, or 0: a map over `out` */
-  ValueId out;                       /* root: the root's output 0. map: the value written */
-  VEC(struct { ValueId base; Buf *buf; }) bufs;
-  int group;
-  VEC(struct { ValueId v; Expr *x; Expr **i; }) memo;   /* values already computed at this index, per write */
+  const Fusion *fusion;
+  const Group *g;
+  int group;                         /* its number */
+  NodeId root;                       /* the group's heavy node, or 0: a map */
+  ValueId out;                       /* what lower_write writes */
+  ValueId last;                      /* the last stored value of the chain, or 0 */
+  VEC(LowerBuf) bufs;
+  VEC(LowerScratch) extra;
+  VEC(LowerMemo) memo;               /* values already computed at the index being written */
+  Expr **writing;                    /* that index; NULL outside lower_write */
+  bool accumulates;                  /* output buffers are read as well as written */
   const char *why;                   /* set by lower_fail: the op cannot be lowered like this */
 } Lower;
 
@@ -36,13 +49,26 @@ void  lower_write(Lower *l, Expr **i, Expr *x);               /* the root's outp
 void  lower_write_to(Lower *l, ValueId v, Expr **i, Expr *x); /* another output of the root: stored, no epilogue */
 bool  lower_contiguous(Lower *l, ValueId v, int axis);        /* would a ramp along axis be one vector load? */
 Buf  *lower_scratch(Lower *l, const char *name, DType t, Dim elems);      /* arena memory for this kernel only */
+Buf  *lower_weight(Lower *l, const char *name, const Tensor *packed);     /* a constant made for this kernel (packed) */
 Buf  *lower_buf(Lower *l, ValueId v);                         /* the buffer behind a stored value (v's base) */
 Expr *lower_index(Lower *l, ValueId v, Expr **i);             /* element offset of index i in that buffer */
 bool  lower_fail(Lower *l, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* The element of `v`, read where `like` (a value it broadcasts to) is at index i. */
+Expr *lower_read_broadcast(Lower *l, ValueId v, const Type *like, Expr **i);
+/* Flat row-major index <-> indices, for a shape of dims. */
+Expr *lower_flatten(Lower *l, const Dim *dims, int rank, Expr **i);
+void  lower_unflatten(Lower *l, const Dim *dims, int rank, Expr *flat, Expr **i);
+
 /* Loops over all axes of a shape; fills i. `vector_axis` -1: none. */
 void lower_loops(Lower *l, const Type *t, Expr **i, int vector_axis);
 void lower_loops_end(Lower *l, const Type *t);
+
+/* The same in the order in which v lies in memory, the contiguous axis innermost and marked for lanes. */
+void lower_loops_of(Lower *l, ValueId v, Expr **i);
+
+/* matmul operand: index of its element (row, col) for output batch index i. */
+void matmul_operand_index(Lower *l, ValueId v, const Type *y, Expr **i, Expr *row, Expr *col, Expr **j);
 
 typedef bool (*LowerFn)(Lower *l, const Node *n);             /* false: lower_fail said why */
 typedef Expr *(*ReadFn)(Lower *l, const Node *n, Expr **i);   /* the output's element i, through lower_read of the inputs */

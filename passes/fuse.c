@@ -1,0 +1,252 @@
+/* fuse: which nodes share a kernel (fusion.h).
+ *
+ * Nodes are visited in execution order. A heavy node opens a group. An elementwise node joins the group of an
+ * operand of its own shape as epilogue: the latest such group, provided no other operand depends on that group
+ * through a third one (that would be a cycle of kernels). What joins nothing opens a map. Views open nothing:
+ * storage makes them strided, or they are evaluated where they are read.
+ * Then maps that exactly one reader reads exactly once per element are inlined into it (prologue).
+ * Cost: one reachability search per join, over groups; linear in practice as searches stop at older groups. */
+#include "passes/fusion.h"
+#include "ir/ops.h"
+#include <string.h>
+
+typedef struct Fuse {
+  Fusion *f;
+  Module *m;
+  int *stamp, now;                   /* per group: visited by the search `now` */
+  NodeList *users;                   /* per value */
+  bool *is_output;                   /* per value: output of some graph, or used by a control node */
+} Fuse;
+
+/* Evaluated where it is read, one element from one element, so it may stand in an epilogue or a map. */
+static bool is_elementwise(const Node *n) { return op_is_scalar(n->op) || n->op == OP_CAST || n->op == OP_BITCAST; }
+
+/* Views that storage tries to express as strides. */
+static bool is_strided_view(const Node *n) {
+  return n->op == OP_RESHAPE || n->op == OP_TRANSPOSE || n->op == OP_SLICE || n->op == OP_EXPAND;
+}
+
+/* Placed into by its inputs (storage.c), or computed from nothing. */
+static bool is_placed(const Node *n) { return n->op == OP_CONCAT || (n->op == OP_PAD && !n->group); }
+
+static bool same_shape(const Type *a, const Type *b) {
+  if (a->rank != b->rank) return false;
+  for (int k = 0; k < a->rank; k++) if (!dim_eq(a->dims[k], b->dims[k])) return false;
+  return true;
+}
+
+/* Roots that write an element more than once, or elsewhere than at the index of the loop. */
+static bool takes_epilogue(const Node *root) {
+  return op_info[root->op].how == HOW_LOWER && root->op != OP_SCATTER_ELEMENTS && root->op != OP_SCATTER_ND;
+}
+
+static int group_new(Fuse *s, Graph *g, NodeId root, ValueId out, NodeId last) {
+  Group *n = vec_push(s->f->arena, &s->f->groups);
+  *n = (Group){.root = root, .out = out, .graph = g, .last = last};
+  return s->f->groups.len - 1;
+}
+
+/* Does the computation of v need group `target`? */
+static bool depends(Fuse *s, ValueId v, int target) {
+  NodeId d = value_of(s->m, v)->def;
+  if (!d) return false;
+  const Node *n = node_of(s->m, d);
+  int g = n->group;
+  if (g == target) return true;
+  if (!g || n->nregion) {                                    // a view, or control flow: through it
+    for (int k = 0; k < n->nin; k++) if (n->in[k] && depends(s, n->in[k], target)) return true;
+    if (n->nregion) return true;                             // a region may use anything: assume it does
+    return false;
+  }
+  if (s->stamp[g] == s->now) return false;
+  s->stamp[g] = s->now;
+  const Group *of = &s->f->groups.at[g];
+  NodeId first = of->root ? of->root : value_of(s->m, of->out)->def;
+  const Node *r = node_of(s->m, first);
+  for (int k = 0; k < r->nin; k++) if (r->in[k] && depends(s, r->in[k], target)) return true;
+  for (int q = 0; q < of->epilogue.len; q++) {
+    const Node *e = node_of(s->m, of->epilogue.at[q]);
+    for (int k = 0; k < e->nin; k++) {
+      NodeId ed = e->in[k] ? value_of(s->m, e->in[k])->def : 0;
+      if (ed && node_of(s->m, ed)->group == g) continue;     // inside the group
+      if (e->in[k] && depends(s, e->in[k], target)) return true;
+    }
+  }
+  return false;
+}
+
+/* Is v what group g computes at the index being written: its `out` or an epilogue's output? */
+static bool on_chain(Fuse *s, int g, ValueId v) {
+  const Group *of = &s->f->groups.at[g];
+  if (of->out == v) return true;
+  for (int k = 0; k < of->epilogue.len; k++) if (node_of(s->m, of->epilogue.at[k])->out[0] == v) return true;
+  return false;
+}
+
+static bool try_join(Fuse *s, NodeId id, int g) {
+  Node *n = node_of(s->m, id);
+  Group *of = &s->f->groups.at[g];
+  if (of->graph != n->graph) return false;
+  if (of->root && !takes_epilogue(node_of(s->m, of->root))) return false;
+  if (!same_shape(&value_of(s->m, n->out[0])->type, &value_of(s->m, of->out)->type)) return false;
+  for (int k = 0; k < n->nin; k++) {
+    if (!n->in[k] || on_chain(s, g, n->in[k])) continue;
+    s->now++;
+    if (depends(s, n->in[k], g)) return false;
+  }
+  n->group = g;
+  *vec_push(s->f->arena, &of->epilogue) = id;
+  of->last = id;
+  return true;
+}
+
+static void visit(Fuse *s, Graph *g);
+
+static void visit_node(Fuse *s, Graph *g, NodeId id) {
+  Node *n = node_of(s->m, id);
+  for (int r = 0; r < n->nregion; r++) visit(s, n->region[r]);
+  n = node_of(s->m, id);
+  if (n->nregion) return;
+  OpHow how = op_info[n->op].how;
+  if (how == HOW_LOWER || how == HOW_CALL) { n->group = group_new(s, g, id, n->out[0], id); return; }
+  if (is_strided_view(n) || is_placed(n) || n->op == OP_IOTA || n->op == OP_DIMS) return;
+  if (is_elementwise(n)) {
+    int tried = 0;
+    for (;;) {                                               // the latest group among the operands', then the one before, …
+      int best = 0;
+      for (int k = 0; k < n->nin; k++) {
+        NodeId d = n->in[k] ? value_of(s->m, n->in[k])->def : 0;
+        int q = d ? node_of(s->m, d)->group : 0;
+        if (q > best && (!tried || q < tried) && on_chain(s, q, n->in[k])) best = q;
+      }
+      if (!best) break;
+      if (try_join(s, id, best)) return;
+      tried = best;
+    }
+  }
+  n->group = group_new(s, g, 0, n->out[0], id);
+}
+
+static void visit(Fuse *s, Graph *g) {
+  for (int k = 0; k < g->nodes.len; k++) visit_node(s, g, g->nodes.at[k]);
+}
+
+/* ---- prologue: maps evaluated where they are read ---- */
+
+/* Reads each element of its inputs about once, so that a prologue costs nothing. */
+static bool reads_once(const Node *n) {
+  switch ((int)n->op) {
+    case OP_REDUCE_SUM: case OP_REDUCE_PROD: case OP_REDUCE_MAX: case OP_REDUCE_MIN:
+    case OP_CUMSUM: case OP_CUMPROD: return true;
+    default: return false;
+  }
+}
+
+/* What an element costs; maps with expensive functions are not repeated, ever. */
+static bool is_cheap(const Node *n) {
+  if (!op_is_scalar(n->op)) return true;
+  return scalar_info[op_scalar(n->op)].c_operator || n->op == OP_WHERE || n->op == OP_MAX || n->op == OP_MIN;
+}
+
+static bool read_outside(Fuse *s, ValueId v, int g) {
+  if (s->is_output[v]) return true;
+  for (int k = 0; k < s->users[v].len; k++) if (node_of(s->m, s->users[v].at[k])->group != g) return true;
+  return false;
+}
+
+static void inline_maps(Fuse *s) {
+  for (int g = s->f->groups.len - 1; g > 0; g--) {
+    Group *of = &s->f->groups.at[g];
+    if (of->root || of->dead) continue;
+    // One value leaves the group, to nodes of one other group that read it once.
+    ValueId v = of->epilogue.len ? node_of(s->m, of->epilogue.at[of->epilogue.len - 1])->out[0] : of->out;
+    int into = 0;
+    bool ok = !s->is_output[v] && s->users[v].len > 0;
+    bool inner = true;
+    for (int k = -1; k < of->epilogue.len; k++) {
+      const Node *n = node_of(s->m, k < 0 ? value_of(s->m, of->out)->def : of->epilogue.at[k]);
+      if (n->out[0] != v && read_outside(s, n->out[0], g)) inner = false;
+      if (n->op == OP_COPY) ok = false;
+    }
+    if (!inner) ok = false;
+    for (int k = 0; k < s->users[v].len && ok; k++) {
+      NodeId uid = s->users[v].at[k];
+      const Node *u = node_of(s->m, uid);
+      if (!u->group || (into && u->group != into) || u->graph != of->graph) { ok = false; break; }
+      into = u->group;
+      const Group *to = &s->f->groups.at[into];
+      if (to->root == uid) ok = reads_once(u) && u->in[0] == v;
+      else {                                                 // an epilogue operand or a map's: broadcast repeats it
+        Dim small = type_count(&value_of(s->m, v)->type), large = type_count(&value_of(s->m, u->out[0])->type);
+        bool repeats = !dim_known_le(large, small);
+        bool cheap = true;
+        for (int q = -1; q < of->epilogue.len; q++)
+          cheap &= is_cheap(node_of(s->m, q < 0 ? value_of(s->m, of->out)->def : of->epilogue.at[q]));
+        if (repeats && !(cheap && of->epilogue.len < 2)) ok = false;
+        if (u->op == OP_CONCAT || u->op == OP_PAD) ok = false;
+      }
+    }
+    if (!ok || !into || s->users[v].len > 1) continue;
+    node_of(s->m, value_of(s->m, of->out)->def)->group = into;
+    for (int k = 0; k < of->epilogue.len; k++) node_of(s->m, of->epilogue.at[k])->group = into;
+    of->dead = true;
+  }
+}
+
+bool value_is_stored(const Fusion *f, ValueId v) { return (int)v < f->nstored && f->stored[v]; }
+
+void fusion_set_stored(Fusion *f, ValueId v, bool yes) {
+  if ((int)v >= f->nstored) {
+    int want = (int)v * 2 + 64;
+    bool *more = NEW_N(f->arena, bool, want);
+    memcpy(more, f->stored, (size_t)f->nstored);
+    f->stored = more;
+    f->nstored = want;
+  }
+  f->stored[v] = yes;
+}
+
+int fusion_new_map(Fusion *f, NodeId id) {
+  Node *n = node_of(f->m, id);
+  Group *g = vec_push(f->arena, &f->groups);
+  *g = (Group){.out = n->out[0], .graph = n->graph, .last = id};
+  n->group = f->groups.len - 1;
+  fusion_set_stored(f, n->out[0], true);
+  return n->group;
+}
+
+/* ---- entry ---- */
+
+static void collect_users(Fuse *s, Graph *g) {
+  for (int k = 0; k < g->outputs.len; k++) s->is_output[g->outputs.at[k]] = true;
+  for (int k = 0; k < g->nodes.len; k++) {
+    NodeId id = g->nodes.at[k];
+    const Node *n = node_of(s->m, id);
+    for (int i = 0; i < n->nin; i++) {
+      if (!n->in[i]) continue;
+      *vec_push(s->f->arena, &s->users[n->in[i]]) = id;
+      if (n->nregion) s->is_output[n->in[i]] = true;
+      const Node *d = value_of(s->m, n->in[i])->def ? node_of(s->m, value_of(s->m, n->in[i])->def) : NULL;
+      if (d && d->graph != n->graph) s->is_output[n->in[i]] = true;      // captured by a region
+    }
+    for (int r = 0; r < n->nregion; r++) collect_users(s, n->region[r]);
+  }
+}
+
+Fusion *fuse_module(Module *m, Arena *a) {
+  Fusion *f = NEW(a, Fusion);
+  f->m = m;
+  f->arena = a;
+  vec_push(a, &f->groups);
+  Fuse s = {.f = f, .m = m, .stamp = NEW_N(a, int, m->nodes.len + 1), .users = NEW_N(a, NodeList, m->values.len),
+            .is_output = NEW_N(a, bool, m->values.len)};
+  for (int k = 0; k < m->nodes.len; k++) m->nodes.at[k].group = 0;
+  collect_users(&s, m->main);
+  visit(&s, m->main);
+  inline_maps(&s);
+  for (int v = 1; v < m->values.len; v++) {
+    const Node *d = m->values.at[v].def ? node_of(m, m->values.at[v].def) : NULL;
+    if (d && !d->dead && d->group) fusion_set_stored(f, (ValueId)v, read_outside(&s, (ValueId)v, d->group));
+  }
+  return f;
+}

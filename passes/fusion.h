@@ -1,0 +1,36 @@
+/* Which nodes share a kernel, made by `fuse`, used by `storage`, `lower` and `place`.
+ *
+ * A group is one kernel: a root (a heavy node, or for a map none: then `out` is the value computed first), its
+ * epilogue (elementwise nodes downstream of the root at the same index, in order), and inlined nodes (views and
+ * elementwise nodes that feed either, evaluated where they are read: the prologue). A node's `group` says which;
+ * group 0: a view that became strided storage or is inlined wherever it is read. */
+#ifndef PASSES_FUSION_H
+#define PASSES_FUSION_H
+#include "ir/graph.h"
+
+typedef struct Group {
+  NodeId root;                 /* heavy node; 0: a map */
+  ValueId out;                 /* the root's output 0, or the map's first value */
+  NodeList epilogue;           /* nodes after `out`, in order */
+  Graph *graph;
+  NodeId last;                 /* where it stands in execution order: its last node */
+  bool dead;                   /* merged into another */
+} Group;
+
+typedef struct Fusion {
+  Module *m;
+  Arena *arena;
+  VEC(Group) groups;           /* [0] unused */
+  bool *stored;                /* per value: someone outside its group reads it */
+  int nstored;
+} Fusion;
+
+Fusion *fuse_module(Module *m, Arena *a);
+bool value_is_stored(const Fusion *f, ValueId v);     /* does someone outside its group read it? */
+void fusion_set_stored(Fusion *f, ValueId v, bool yes);
+int  fusion_new_map(Fusion *f, NodeId n);             /* a group of its own for a node that has none: a map over its output */
+
+/* Storage: strides, layout and aliasing of every stored value; inserts copy nodes where a value cannot be a view. */
+void storage_assign(Fusion *f, bool channels_last);
+bool storage_is_row_major(Module *m, ValueId v);
+#endif

@@ -1,0 +1,90 @@
+/* Convolution and its transpose, naive, for any number of spatial axes.
+ *   conv:            y[n, m, o…] = b[m] + sum over c, k… of x[n, g*C + c, o*stride + k*dilation - pad] * w[m, c, k…]
+ *   conv_transpose:  y[n, g*M + m, o…] = b + sum over c, k… of x[n, g*C + c, i] * w[g*C + c, m, k…],
+ *                    where o = i*stride + k*dilation - pad must hold for an integer i
+ * Taps outside x are skipped by a guard. kernels/conv.c has the tiled version. */
+#include "passes/lower/functions.h"
+
+/* guard for 0 <= e < size, left out where bounds show that it always holds */
+static Expr *in_range(Builder *b, Expr *guard, Expr *e, Dim size) {
+  Expr *lo = ex_scalar(b, S_GE, e, ex_int(b, 0), NULL), *hi = ex_lt(b, e, ex_dim(b, size));
+  int64_t known;
+  if (!(ex_is_int(lo, &known) && known)) guard = guard ? ex_scalar(b, S_AND, guard, lo, NULL) : lo;
+  if (!(ex_is_int(hi, &known) && known)) guard = guard ? ex_scalar(b, S_AND, guard, hi, NULL) : hi;
+  return guard;
+}
+
+static Expr *bias_or_zero(Lower *l, const Node *n, Expr *channel, DType t) {
+  if (n->nin < 3 || !n->in[2]) return ex_const(&l->b, t, 0);
+  return ex_cast(&l->b, t, lower_read(l, n->in[2], &channel));
+}
+
+bool lower_conv(Lower *l, const Node *n) {
+  Builder *b = &l->b;
+  const Type *x = &value_of(l->m, n->in[0])->type, *w = &value_of(l->m, n->in[1])->type;
+  const Type *y = &value_of(l->m, n->out[0])->type;
+  const Attr *strides = node_dims(n, "strides"), *pads = node_dims(n, "pads"), *dil = node_dims(n, "dilations");
+  int spatial = x->rank - 2;
+  int64_t group = node_int(n, "group", 1);
+  Expr *i[MAX_RANK], *j[MAX_RANK], *q[MAX_RANK];
+  lower_loops(l, y, i, y->rank - 1);
+  DType t = dtype_compute(y->dtype);
+  Var *sum = reg(b, "sum", bias_or_zero(l, n, i[1], t));
+  j[0] = i[0];
+  q[0] = i[1];
+  q[1] = loop_begin(b, "c", ex_int(b, 0), ex_dim(b, w->dims[1]), 1, FOR_SEQ);
+  Expr *g = group == 1 ? ex_int(b, 0) : ex_div(b, i[1], ex_int(b, y->dims[1].k / group));
+  j[1] = ex_add(b, ex_mul(b, g, ex_dim(b, w->dims[1])), q[1]);
+  Expr *guard = NULL;
+  for (int s = 0; s < spatial; s++) {
+    q[2 + s] = loop_begin(b, "kh", ex_int(b, 0), ex_dim(b, w->dims[2 + s]), 1, FOR_SEQ);
+    j[2 + s] = ex_sub(b, ex_add(b, ex_mul(b, i[2 + s], ex_dim(b, strides->dims[s])), ex_mul(b, q[2 + s], ex_dim(b, dil->dims[s]))),
+                      ex_dim(b, pads->dims[s]));
+    if (!dim_is(pads->dims[s], 0) || !dim_is(pads->dims[s + spatial], 0)) guard = in_range(b, guard, j[2 + s], x->dims[2 + s]);
+  }
+  Expr *p = ex_cast(b, t, lower_read(l, n->in[0], j)), *r = ex_cast(b, t, lower_read(l, n->in[1], q));
+  if (guard) p = ex_select(b, guard, p, ex_const(b, t, 0));
+  st_set(b, sum, ex_fma(b, p, r, ex_var(b, sum)));
+  for (int s = 0; s < spatial + 1; s++) loop_end(b);
+  lower_write(l, i, ex_var(b, sum));
+  lower_loops_end(l, y);
+  return true;
+}
+
+bool lower_conv_transpose(Lower *l, const Node *n) {
+  Builder *b = &l->b;
+  const Type *x = &value_of(l->m, n->in[0])->type, *w = &value_of(l->m, n->in[1])->type;
+  const Type *y = &value_of(l->m, n->out[0])->type;
+  const Attr *strides = node_dims(n, "strides"), *pads = node_dims(n, "pads"), *dil = node_dims(n, "dilations");
+  int spatial = x->rank - 2;
+  int64_t group = node_int(n, "group", 1);
+  Expr *i[MAX_RANK], *j[MAX_RANK], *q[MAX_RANK];
+  lower_loops(l, y, i, -1);
+  DType t = dtype_compute(y->dtype);
+  Var *sum = reg(b, "sum", bias_or_zero(l, n, i[1], t));
+  Dim per_in = dim_floordiv(x->dims[1], DIM(group)), per_out = w->dims[1];
+  Expr *g = group == 1 ? ex_int(b, 0) : ex_div(b, i[1], ex_dim(b, per_out));
+  Expr *c = loop_begin(b, "c", ex_int(b, 0), ex_dim(b, per_in), 1, FOR_SEQ);
+  j[0] = i[0];
+  j[1] = q[0] = ex_add(b, ex_mul(b, g, ex_dim(b, per_in)), c);
+  q[1] = group == 1 ? i[1] : ex_rem(b, i[1], ex_dim(b, per_out));
+  Expr *guard = NULL;
+  for (int s = 0; s < spatial; s++) {
+    Expr *stride = ex_dim(b, strides->dims[s]), *zero = ex_int(b, 0);
+    q[2 + s] = loop_begin(b, "kh", zero, ex_dim(b, w->dims[2 + s]), 1, FOR_SEQ);
+    Expr *at = let(b, "at", ex_sub(b, ex_add(b, i[2 + s], ex_dim(b, pads->dims[s])), ex_mul(b, q[2 + s], ex_dim(b, dil->dims[s]))));
+    j[2 + s] = ex_div(b, at, stride);
+    Expr *whole = ex_scalar(b, S_EQ, ex_rem(b, at, stride), zero, NULL);
+    Expr *ok = ex_scalar(b, S_AND, ex_scalar(b, S_GE, at, zero, NULL), ex_lt(b, j[2 + s], ex_dim(b, x->dims[2 + s])), NULL);
+    ok = ex_scalar(b, S_AND, ok, whole, NULL);
+    guard = guard ? ex_scalar(b, S_AND, guard, ok, NULL) : ok;
+  }
+  if (guard) if_begin(b, guard);
+  Expr *p = ex_cast(b, t, lower_read(l, n->in[0], j)), *r = ex_cast(b, t, lower_read(l, n->in[1], q));
+  st_set(b, sum, ex_fma(b, p, r, ex_var(b, sum)));
+  if (guard) if_end(b);
+  for (int s = 0; s < spatial + 1; s++) loop_end(b);
+  lower_write(l, i, ex_var(b, sum));
+  lower_loops_end(l, y);
+  return true;
+}

@@ -1,0 +1,262 @@
+/* lower: groups -> kernels and steps.
+ *
+ * Groups are put in an order in which every group follows those it reads (depth first from the outputs, so that
+ * what is needed last is computed last); each becomes a kernel: the naive nest of its root (lower_NAME), a map
+ * over its first value, or a generator's tiled nest where one applies (passes/kernels/). */
+#include "passes/lower_program.h"
+#include "passes/kernels/kernels.h"
+#include "passes/lower/functions.h"
+#include <string.h>
+
+typedef struct Build {
+  Program *p;
+  Fusion *f;
+  Module *m;
+  Arena *arena;
+  const Target *target;
+  bool naive;
+  char *state;                     /* per group: 0 new, 1 being visited, 2 done */
+  int nstate;
+  int *buffer_of;                  /* per value: buffer + 1 of its base */
+  StepList *steps;                 /* where steps go */
+  bool ok;
+} Build;
+
+static int buffer_of_value(Build *s, ValueId base) {
+  if (s->buffer_of[base]) return s->buffer_of[base] - 1;
+  const Value *v = value_of(s->m, base);
+  Buffer *b = vec_push(s->arena, &s->p->buffers);
+  *b = (Buffer){.name = v->name, .value = base, .dtype = v->type.dtype, .elems = v->at.size, .home = HOME_ARENA, .port = -1, .shares = -1};
+  if (v->constant) { b->home = HOME_WEIGHT; b->data = v->constant; }
+  for (int k = 0; k < s->m->main->inputs.len; k++)
+    if (s->m->main->inputs.at[k] == base) { b->home = HOME_INPUT; b->port = k; }
+  for (int k = 0; k < s->m->main->outputs.len; k++)
+    if (s->m->main->outputs.at[k] == base) { b->home = HOME_OUTPUT; b->port = k; }
+  return (s->buffer_of[base] = s->p->buffers.len) - 1;
+}
+
+static int buffer_of_extra(Build *s, const LowerScratch *x) {
+  Buffer *b = vec_push(s->arena, &s->p->buffers);
+  *b = (Buffer){.name = x->buf->name, .dtype = x->buf->dtype, .elems = x->buf->size,
+                .home = x->data ? HOME_WEIGHT : HOME_ARENA, .data = x->data, .port = -1, .shares = -1};
+  return s->p->buffers.len - 1;
+}
+
+/* "conv + relu", the source nodes and the shapes, for the comment above the kernel */
+static const char *describe(Build *s, const Group *g) {
+  Text t = {0};
+  NodeId first = g->root ? g->root : value_of(s->m, g->out)->def;
+  const Node *n = node_of(s->m, first);
+  text_printf(&t, "%s", op_info[n->op].text);
+  for (int k = 0; k < g->epilogue.len; k++) text_printf(&t, " + %s", op_info[node_of(s->m, g->epilogue.at[k])->op].text);
+  const char *seen = "";
+  for (int k = -1; k < g->epilogue.len; k++) {
+    const Node *e = k < 0 ? n : node_of(s->m, g->epilogue.at[k]);
+    if (!e->source.node || !strcmp(e->source.node, seen)) continue;
+    seen = e->source.node;
+    text_printf(&t, "%s\"%s\"%s%s%s", k < 0 ? "\nfrom " : ", ", seen, e->source.op ? " (" : "", e->source.op ? e->source.op : "", e->source.op ? ")" : "");
+  }
+  text_put(&t, "\n");
+  for (int k = 0; k < n->nin && k < 4; k++)
+    if (n->in[k]) text_printf(&t, "%s%s", k ? " x " : "", type_text(&value_of(s->m, n->in[k])->type));
+  text_printf(&t, " -> %s", type_text(&value_of(s->m, n->out[0])->type));
+  const char *r = arena_strdup(s->arena, t.at);
+  text_free(&t);
+  return r;
+}
+
+/* Two operations per multiply-add of the heavy ops; one per element and node elsewhere. */
+static Dim flops_of(Build *s, const Group *g) {
+  Dim f = DIM(0);
+  if (g->root) {
+    const Node *n = node_of(s->m, g->root);
+    Dim out = type_count(&value_of(s->m, n->out[0])->type);
+    const Type *w = n->nin > 1 && n->in[1] ? &value_of(s->m, n->in[1])->type : NULL;
+    if (n->op == OP_MATMUL) f = dim_mul(DIM(2), dim_mul(out, w->dims[w->rank - 2]));
+    else if (n->op == OP_CONV) f = dim_mul(DIM(2), dim_mul(out, dim_floordiv(type_count(w), dim_max(w->dims[0], DIM(1)))));
+    else if (n->op == OP_CONV_TRANSPOSE) {
+      Dim in = type_count(&value_of(s->m, n->in[0])->type);
+      f = dim_mul(DIM(2), dim_mul(in, dim_floordiv(type_count(w), dim_max(w->dims[0], DIM(1)))));
+    } else if (n->op != OP_PAD && n->in[0]) f = type_count(&value_of(s->m, n->in[0])->type);
+  }
+  for (int k = 0; k < g->epilogue.len; k++) f = dim_add(f, type_count(&value_of(s->m, node_of(s->m, g->epilogue.at[k])->out[0])->type));
+  return f;
+}
+
+static const char *kernel_name(Build *s, const Group *g, int number) {
+  const Node *n = node_of(s->m, g->root ? g->root : value_of(s->m, g->out)->def);
+  Text t = {0};
+  text_printf(&t, "k%d_%s", number, op_info[n->op].text);
+  for (int k = 0; k < g->epilogue.len && k < 2; k++) text_printf(&t, "_%s", op_info[node_of(s->m, g->epilogue.at[k])->op].text);
+  const char *r = arena_strdup(s->arena, t.at);
+  text_free(&t);
+  return r;
+}
+
+static bool lower_map(Lower *l, const Group *g) {
+  Expr *i[MAX_RANK];
+  const Node *n = node_of(l->m, value_of(l->m, g->out)->def);
+  ValueId order = g->out;                                       // loop in the order of the value that is stored
+  if (!value_is_stored(l->fusion, order) && g->epilogue.len) order = node_of(l->m, g->epilogue.at[g->epilogue.len - 1])->out[0];
+  lower_loops_of(l, order, i);
+  l->writing = i;                                               // reads at the index being written
+  Expr *x;
+  if (op_is_scalar(n->op)) {
+    Expr *a[3] = {0};
+    for (int k = 0; k < n->nin && k < 3; k++)
+      a[k] = lower_read_broadcast(l, n->in[k], &value_of(l->m, g->out)->type, i);
+    x = ex_scalar(&l->b, op_scalar(n->op), a[0], a[1], a[2]);
+  } else {
+    x = read_fn[n->op](l, n, i);
+  }
+  lower_write(l, i, x);
+  lower_loops_end(l, &value_of(l->m, g->out)->type);
+  return true;
+}
+
+/* The last value of the chain that is stored: the one that may take an operand's place. */
+static ValueId last_stored(Build *s, const Group *g) {
+  for (int k = g->epilogue.len - 1; k >= 0; k--) {
+    ValueId v = node_of(s->m, g->epilogue.at[k])->out[0];
+    if (value_is_stored(s->f, v)) return v;
+  }
+  return value_is_stored(s->f, g->out) ? g->out : 0;
+}
+
+static void lower_group(Build *s, int number) {
+  const Group *g = &s->f->groups.at[number];
+  Lower l = {.m = s->m, .target = s->target, .fusion = s->f, .g = g, .group = number, .root = g->root, .out = g->out};
+  l.last = last_stored(s, g);
+  l.b.arena = s->arena;
+  Kernel *k = kernel_new(&l.b, s->arena, kernel_name(s, g, s->p->kernels.len));
+  k->note = describe(s, g);
+  const Node *n = node_of(s->m, g->root ? g->root : value_of(s->m, g->out)->def);
+  bug_context = k->name;
+  bool ok;
+  if (!g->root) ok = lower_map(&l, g);
+  else if (n->op == OP_PAD) ok = lower_pad_border(&l, n);
+  else ok = (!s->naive && kernel_generate(&l, n)) || lower_fn[n->op](&l, n);
+  bug_context = "lower";
+  if (!ok) {
+    diag_error(s->m->diags, "unsupported", node_where(s->m, n), "cannot be compiled: %s", l.why ? l.why : "no lowering");
+    s->ok = false;
+    return;
+  }
+  k->group = number;
+  k->root = g->out;
+  k->flops = flops_of(s, g);
+  k->target_lanes = s->target->lanes;
+  kernel_finish(k);
+  Step *st = NEW(s->arena, Step);
+  st->kind = STEP_KERNEL;
+  st->kernel = k;
+  st->cond = st->trip_buffer = st->iter_buffer = -1;
+  int params = 0;
+  for (int q = 0; q < k->bufs.len; q++) params += k->bufs.at[q]->role != BUF_LOCAL;
+  st->buffer = NEW_N(s->arena, int, params + 1);
+  st->elsewhere = NEW_N(s->arena, bool, params + 1);
+  for (int q = 0; q < l.bufs.len; q++) {
+    st->buffer[l.bufs.at[q].buf->index] = buffer_of_value(s, l.bufs.at[q].base);
+    st->elsewhere[l.bufs.at[q].buf->index] = l.bufs.at[q].elsewhere;
+  }
+  for (int q = 0; q < l.extra.len; q++) {
+    st->buffer[l.extra.at[q].buf->index] = buffer_of_extra(s, &l.extra.at[q]);
+    st->elsewhere[l.extra.at[q].buf->index] = true;
+  }
+  ValueId last = last_stored(s, g);
+  st->in_place = last ? buffer_of_value(s, value_of(s->m, last)->at.base) : -1;
+  *vec_push(s->arena, &s->p->kernels) = k;
+  *vec_push(s->arena, s->steps) = st;
+}
+
+/* ---- order ---- */
+
+static void need_value(Build *s, ValueId v, Graph *within);
+static void build_graph(Build *s, Graph *g, StepList *into);
+
+static void need_node_inputs(Build *s, const Node *n, int group, Graph *within) {
+  for (int k = 0; k < n->nin; k++) {
+    NodeId d = n->in[k] ? value_of(s->m, n->in[k])->def : 0;
+    if (!d) continue;
+    if (group && node_of(s->m, d)->group == group) {
+      const Node *dn = node_of(s->m, d);                        // inlined: its own operands are needed
+      if (dn != n && !value_of(s->m, n->in[k])->at.base) need_node_inputs(s, dn, group, within);
+      continue;
+    }
+    need_value(s, n->in[k], within);
+  }
+}
+
+static void need_group(Build *s, int number, Graph *within) {
+  if (s->state[number]) return;                                 // 1 cannot come back: fuse made no cycle
+  s->state[number] = 1;
+  const Group *g = &s->f->groups.at[number];
+  need_node_inputs(s, node_of(s->m, g->root ? g->root : value_of(s->m, g->out)->def), number, within);
+  for (int k = 0; k < g->epilogue.len; k++) need_node_inputs(s, node_of(s->m, g->epilogue.at[k]), number, within);
+  s->state[number] = 2;
+  if (s->ok) lower_group(s, number);
+}
+
+static void need_region(Build *s, Graph *r, Graph *within) {    // what a region takes from outside
+  for (int k = 0; k < r->nodes.len; k++) {
+    const Node *n = node_of(s->m, r->nodes.at[k]);
+    for (int i = 0; i < n->nin; i++) {
+      NodeId d = n->in[i] ? value_of(s->m, n->in[i])->def : 0;
+      if (d && node_of(s->m, d)->graph == within) need_value(s, n->in[i], within);
+    }
+    for (int q = 0; q < n->nregion; q++) need_region(s, n->region[q], within);
+  }
+  for (int k = 0; k < r->outputs.len; k++) {
+    NodeId d = value_of(s->m, r->outputs.at[k])->def;
+    if (d && node_of(s->m, d)->graph == within) need_value(s, r->outputs.at[k], within);
+  }
+}
+
+static void need_value(Build *s, ValueId v, Graph *within) {
+  NodeId d = value_of(s->m, v)->def;
+  if (!d) return;
+  Node *n = node_of(s->m, d);
+  if (n->graph != within) return;                               // computed outside this region, before it
+  if (n->group && !n->nregion) {
+    if (n->op == OP_PAD && s->f->groups.at[n->group].root == d) need_node_inputs(s, n, 0, within);
+    need_group(s, n->group, within);
+    return;
+  }
+  if (!n->nregion) { need_node_inputs(s, n, 0, within); return; }
+  if (n->group < 0) return;                                     // control flow already built
+  n->group = -1;
+  need_node_inputs(s, n, 0, within);
+  for (int r = 0; r < n->nregion; r++) need_region(s, n->region[r], within);
+  if (n->op != OP_IF) {
+    diag_error(s->m->diags, "unsupported", node_where(s->m, n), "%s with a body that runs at run time is not compiled yet", op_info[n->op].text);
+    s->ok = false;
+    return;
+  }
+  Step *st = NEW(s->arena, Step);
+  st->kind = STEP_IF;
+  st->trip_buffer = st->iter_buffer = -1;
+  st->cond = buffer_of_value(s, value_of(s->m, n->in[0])->at.base);
+  for (int k = 0; k < n->nout; k++) if (n->out[k]) buffer_of_value(s, n->out[k]);
+  build_graph(s, n->region[0], &st->then);
+  build_graph(s, n->region[1], &st->other);
+  *vec_push(s->arena, s->steps) = st;
+}
+
+static void build_graph(Build *s, Graph *g, StepList *into) {
+  StepList *keep = s->steps;
+  s->steps = into;
+  for (int k = 0; k < g->outputs.len; k++) need_value(s, g->outputs.at[k], g);
+  s->steps = keep;
+}
+
+Program *lower_program(Module *m, Fusion *f, const Target *t, bool naive, Arena *a) {
+  Program *p = NEW(a, Program);
+  p->m = m;
+  Build s = {.p = p, .f = f, .m = m, .arena = a, .target = t, .naive = naive, .ok = true};
+  s.state = NEW_N(a, char, f->groups.len + 1);
+  s.buffer_of = NEW_N(a, int, m->values.len + 1);
+  for (int k = 0; k < m->main->inputs.len; k++) buffer_of_value(&s, m->main->inputs.at[k]);
+  for (int k = 0; k < m->main->outputs.len; k++) buffer_of_value(&s, m->main->outputs.at[k]);
+  build_graph(&s, m->main, &p->steps);
+  return s.ok ? p : NULL;
+}

@@ -1,0 +1,13 @@
+/* From fused groups to a program, and from a program to one with addresses. */
+#ifndef PASSES_LOWER_PROGRAM_H
+#define PASSES_LOWER_PROGRAM_H
+#include "ir/program.h"
+#include "passes/fusion.h"
+#include "passes/target.h"
+
+/* Kernels and steps; NULL after an error in m->diags. `naive`: no generators, plain nests only. */
+Program *lower_program(Module *m, Fusion *f, const Target *t, bool naive, Arena *a);
+
+/* Offsets of every buffer: arena, weights. Sets sizes and bounds in the program. */
+bool place_program(Program *p, Arena *a);
+#endif

@@ -1,0 +1,323 @@
+/* storage: where the elements of every stored value are (Value.at): layout, views, values placed into others.
+ *
+ * 1. Layout: an axis order per stored value, row-major or channels-last ([N, spatial…, C]). Convolutions write
+ *    channels-last, so that vector lanes are channels; pools, elementwise chains, concat and pad follow their
+ *    input; graph inputs, outputs, constants and everything else are row-major.
+ * 2. Placing, from the last node to the first: the inputs of a concat, and the input of a constant pad, live
+ *    inside the output's storage where their producer can write with strides; else a copy node is inserted.
+ *    The pad node itself then only fills the border.
+ * 3. Views, from first to last: reshape, transpose, slice and expand become strides over their input's storage;
+ *    a reshape that strides cannot say becomes a copy (a map kernel that reads through the view).
+ * After it every value that a kernel reads from memory has at.base. */
+#include "ir/ops.h"
+#include "passes/fusion.h"
+#include <string.h>
+
+typedef struct Place {
+  Fusion *f;
+  Module *m;
+  bool *last;                      /* per value: channels-last */
+  bool *is_output;                 /* of the main graph */
+  int n;
+} Place;
+
+static Node *def_of(Place *p, ValueId v) {
+  NodeId d = value_of(p->m, v)->def;
+  return d ? node_of(p->m, d) : NULL;
+}
+
+static bool same_dims(const Type *a, const Type *b) {
+  if (a->rank != b->rank) return false;
+  for (int k = 0; k < a->rank; k++) if (!dim_eq(a->dims[k], b->dims[k])) return false;
+  return true;
+}
+
+/* ---- 1. layout ---- */
+
+static bool wants_channels_last(Place *p, const Node *n) {
+  const Type *y = &value_of(p->m, n->out[0])->type;
+  if (y->rank < 3 || y->rank > 5) return false;
+  switch ((int)n->op) {
+    case OP_CONV: case OP_CONV_TRANSPOSE: return dtype_is_float(y->dtype);
+    case OP_MAX_POOL: return n->nout == 1 && p->last[n->in[0]];
+    case OP_AVG_POOL: case OP_LP_POOL: case OP_RESIZE: case OP_PAD: case OP_CONCAT: case OP_COPY: case OP_SLICE:
+      return n->nin && p->last[n->in[0]];
+    default: break;
+  }
+  if (op_is_scalar(n->op) || n->op == OP_CAST)
+    for (int k = 0; k < n->nin; k++)
+      if (n->in[k] && p->last[n->in[k]] && same_dims(&value_of(p->m, n->in[k])->type, y)) return true;
+  return false;
+}
+
+static void layout_graph(Place *p, Graph *g) {
+  for (int k = 0; k < g->nodes.len; k++) {
+    const Node *n = node_of(p->m, g->nodes.at[k]);
+    for (int r = 0; r < n->nregion; r++) layout_graph(p, n->region[r]);
+    if (n->nregion) continue;
+    if (!p->is_output[n->out[0]]) p->last[n->out[0]] = wants_channels_last(p, n);
+  }
+}
+
+/* Dense storage of v's own. */
+static void own_storage(Place *p, ValueId v) {
+  Value *val = value_of(p->m, v);
+  const Type *t = &val->type;
+  int order[MAX_RANK], at = 0;                                // axes, outermost first
+  bool last = (int)v < p->n && p->last[v];
+  for (int k = 0; k < t->rank; k++) if (!(last && k == 1)) order[at++] = k;
+  if (last) order[at++] = 1;
+  Dim s = DIM(1);
+  for (int k = t->rank - 1; k >= 0; k--) {
+    val->at.stride[order[k]] = s;
+    s = dim_mul(s, t->dims[order[k]]);
+  }
+  val->at.base = v;
+  val->at.offset = DIM(0);
+  val->at.size = s;
+}
+
+bool storage_is_row_major(Module *m, ValueId v) {
+  const Value *val = value_of(m, v);
+  if (!val->at.base) return true;
+  Dim s = DIM(1);
+  for (int k = val->type.rank - 1; k >= 0; k--) {
+    if (dim_is(val->type.dims[k], 1)) continue;
+    if (!dim_eq(val->at.stride[k], s)) return false;
+    s = dim_mul(s, val->type.dims[k]);
+  }
+  return true;
+}
+
+/* ---- copies ---- */
+
+/* A copy of v made just before node `before` (0: at the end of g); its storage is left to the caller. */
+static ValueId insert_copy(Place *p, Graph *g, NodeId before, ValueId v) {
+  Source keep = graph_source(p->m);
+  if (before) {
+    graph_set_source(p->m, node_of(p->m, before)->source);
+    graph_insert_before(g, before);
+  }
+  ValueId c = graph_op(g, OP_COPY, &v, 1, NULL, 0);
+  if (before) graph_insert_end(g);
+  graph_set_source(p->m, keep);
+  fusion_new_map(p->f, value_of(p->m, c)->def);
+  return c;
+}
+
+/* ---- 2. placing ---- */
+
+/* Can v be written straight into another value's storage? */
+static bool placeable(Place *p, Graph *g, ValueId v) {
+  const Value *val = value_of(p->m, v);
+  Node *d = def_of(p, v);
+  if (!d || d->graph != g || val->constant || val->at.base || ((int)v < p->n && p->is_output[v])) return false;
+  if (d->nregion) return false;
+  if (d->op == OP_CONCAT || (d->op == OP_PAD && d->group)) return true;
+  if (!d->group || !value_is_stored(p->f, v)) return false;
+  const Group *gr = &p->f->groups.at[d->group];
+  if (!gr->root) return true;
+  const Node *root = node_of(p->m, gr->root);
+  return op_info[root->op].how != HOW_CALL && d->out[0] == v;
+}
+
+static void place_inside(Place *p, ValueId v, ValueId outer, int axis, Dim at) {
+  Value *in = value_of(p->m, v);
+  const Value *out = value_of(p->m, outer);
+  in->at = out->at;
+  in->at.offset = dim_add(out->at.offset, dim_mul(at, out->at.stride[axis]));
+}
+
+static void place_concat(Place *p, Graph *g, NodeId id) {
+  int axis = (int)node_int(node_of(p->m, id), "axis", 0), nin = node_of(p->m, id)->nin;
+  ValueId out = node_of(p->m, id)->out[0];
+  Dim at = DIM(0);
+  for (int k = 0; k < nin; k++) {
+    ValueId v = node_of(p->m, id)->in[k];
+    Dim size = value_of(p->m, v)->type.dims[axis];
+    if (!dim_is(size, 0)) {
+      if (!placeable(p, g, v)) {
+        v = insert_copy(p, g, id, v);
+        node_of(p->m, id)->in[k] = v;
+      }
+      place_inside(p, v, out, axis, at);
+    }
+    at = dim_add(at, size);
+  }
+}
+
+static void place_pad(Place *p, Graph *g, NodeId id) {
+  Node *n = node_of(p->m, id);
+  ValueId out = n->out[0], v = n->in[0];
+  const Attr *before = node_dims(n, "before");
+  if (!placeable(p, g, v)) {
+    v = insert_copy(p, g, id, v);
+    node_of(p->m, id)->in[0] = v;
+  }
+  Value *in = value_of(p->m, v);
+  in->at = value_of(p->m, out)->at;
+  for (int k = 0; k < before->n; k++)
+    in->at.offset = dim_add(in->at.offset, dim_mul(before->dims[k], in->at.stride[k]));
+}
+
+/* A pad whose border alone needs writing: constant, growing on every side, by a scalar known outside. */
+static bool pads_in_place(const Node *n) {
+  if (n->op != OP_PAD || strcmp(node_str(n, "mode", "constant"), "constant")) return false;
+  const Attr *sides[2] = {node_dims(n, "before"), node_dims(n, "after")};
+  for (int s = 0; s < 2; s++)
+    for (int k = 0; k < sides[s]->n; k++) if (dim_lo(sides[s]->dims[k]) < 0) return false;
+  return true;
+}
+
+static void place_graph(Place *p, Graph *g) {
+  NodeList nodes = g->nodes;                                   // copies are inserted while we walk
+  for (int k = nodes.len - 1; k >= 0; k--) {
+    NodeId id = nodes.at[k];
+    Node *n = node_of(p->m, id);
+    for (int r = 0; r < n->nregion; r++) place_graph(p, node_of(p->m, id)->region[r]);
+    n = node_of(p->m, id);
+    if (n->op == OP_CONCAT || pads_in_place(n)) {
+      if (!value_of(p->m, n->out[0])->at.base) own_storage(p, n->out[0]);
+      if (n->op == OP_CONCAT) place_concat(p, g, id);
+      else place_pad(p, g, id);
+    }
+  }
+}
+
+/* ---- 3. views ---- */
+
+/* Strides for `to` over storage of `from`; false when a merged axis is not contiguous. As numpy's reshape
+ * without copying: both shapes are cut into runs of equal product; a run of old axes must be contiguous. */
+static bool reshape_strides(const Value *from, Type *to, Storage *st) {
+  int a = 0, b = 0, na = from->type.rank, nb = to->rank;
+  const Dim *x = from->type.dims, *y = to->dims;
+  while (a < na || b < nb) {
+    int a0 = a, b0 = b;
+    Dim px = DIM(1), py = DIM(1), q;
+    if (a < na) px = x[a++];
+    if (b < nb) py = y[b++];
+    while (!dim_eq(px, py)) {                                  // take from the side that divides the other
+      if (b < nb && dim_divisible(px, py, &q) && !dim_is(px, 1)) py = dim_mul(py, y[b++]);
+      else if (a < na) px = dim_mul(px, x[a++]);
+      else if (b < nb) py = dim_mul(py, y[b++]);
+      else return false;
+    }
+    while (a < na && dim_is(x[a], 1)) a++;
+    while (b < nb && dim_is(y[b], 1)) b++;
+    Dim inner = DIM(0), next = DIM(0);
+    bool have = false;
+    for (int k = a - 1; k >= a0; k--) {
+      if (dim_is(x[k], 1)) continue;
+      if (!have) { inner = from->at.stride[k]; have = true; }
+      else if (!dim_eq(from->at.stride[k], next)) return false;
+      next = dim_mul(from->at.stride[k], x[k]);
+    }
+    Dim s = have ? inner : DIM(0);
+    for (int k = b - 1; k >= b0; k--) {
+      st->stride[k] = s;
+      s = dim_mul(s, y[k]);
+    }
+  }
+  return true;
+}
+
+static bool view_strides(Place *p, const Node *n, Storage *st) {
+  const Value *x = value_of(p->m, n->in[0]);
+  Type *y = &value_of(p->m, n->out[0])->type;
+  *st = x->at;
+  if (n->op == OP_RESHAPE) return reshape_strides(x, y, st);
+  if (n->op == OP_TRANSPOSE) {
+    const Attr *perm = node_dims(n, "perm");
+    for (int k = 0; k < perm->n; k++) st->stride[k] = x->at.stride[perm->dims[k].k];
+    return true;
+  }
+  if (n->op == OP_EXPAND) {
+    for (int k = 0; k < y->rank; k++) {
+      int from = k - (y->rank - x->type.rank);
+      bool one = from < 0 || (dim_is(x->type.dims[from], 1) && !dim_is(y->dims[k], 1));
+      st->stride[k] = one ? DIM(0) : x->at.stride[from];
+    }
+    return true;
+  }
+  const Attr *starts = node_dims(n, "starts"), *steps = node_dims(n, "steps");
+  for (int k = 0; k < y->rank; k++) {
+    st->offset = dim_add(st->offset, dim_mul(starts->dims[k], x->at.stride[k]));
+    st->stride[k] = dim_mul(x->at.stride[k], steps->dims[k]);
+  }
+  return true;
+}
+
+/* Does anything outside read v from memory through this view? Views of values that are evaluated in place
+ * (iota, dims) stay views. */
+static bool in_memory(Place *p, ValueId v) { return value_of(p->m, v)->at.base != 0; }
+
+static void view_graph(Place *p, Graph *g) {
+  for (int k = 0; k < g->nodes.len; k++) {
+    NodeId id = g->nodes.at[k];
+    Node *n = node_of(p->m, id);
+    for (int r = 0; r < n->nregion; r++) view_graph(p, node_of(p->m, id)->region[r]);
+    n = node_of(p->m, id);
+    for (int o = 0; o < n->nout; o++)
+      if (n->out[o] && value_is_stored(p->f, n->out[o]) && !in_memory(p, n->out[o])) own_storage(p, n->out[o]);
+    if (n->nregion)
+      for (int o = 0; o < n->nout; o++) if (n->out[o] && !in_memory(p, n->out[o])) own_storage(p, n->out[o]);
+    bool strided = n->op == OP_RESHAPE || n->op == OP_TRANSPOSE || n->op == OP_SLICE || n->op == OP_EXPAND;
+    if (strided && !n->group && in_memory(p, n->in[0])) {
+      Storage st;
+      if (view_strides(p, n, &st)) value_of(p->m, n->out[0])->at = st;
+      else {
+        fusion_new_map(p->f, id);
+        own_storage(p, n->out[0]);
+      }
+    }
+    if (op_info[n->op].how == HOW_CALL)                        // C functions take dense row-major arrays
+      for (int q = 0; q < n->nin; q++) {
+        ValueId v = node_of(p->m, id)->in[q];
+        if (!v || (in_memory(p, v) && storage_is_row_major(p->m, v))) continue;
+        ValueId c = insert_copy(p, g, id, v);
+        own_storage(p, c);
+        node_of(p->m, id)->in[q] = c;
+        k++;
+      }
+  }
+}
+
+/* ---- outputs ---- */
+
+/* An output of the main graph is written by a kernel into the caller's memory: its own, row-major, once. */
+static void outputs(Place *p) {
+  Graph *g = p->m->main;
+  for (int k = 0; k < g->outputs.len; k++) {
+    ValueId v = g->outputs.at[k];
+    const Node *d = def_of(p, v);
+    bool twice = false;
+    for (int q = 0; q < k; q++) twice |= g->outputs.at[q] == v;
+    bool computed = d && !d->nregion && (d->group || d->op == OP_CONCAT || pads_in_place(d));
+    if (!computed || twice) g->outputs.at[k] = insert_copy(p, g, 0, v);
+  }
+}
+
+void storage_assign(Fusion *f, bool channels_last) {
+  Module *m = f->m;
+  int slack = m->values.len + 8 * m->nodes.len + 64;           // copies add values
+  Place p = {.f = f, .m = m, .last = NEW_N(f->arena, bool, slack), .is_output = NEW_N(f->arena, bool, slack), .n = slack};
+  outputs(&p);
+  for (int k = 0; k < m->main->outputs.len; k++) p.is_output[m->main->outputs.at[k]] = true;
+  if (channels_last) layout_graph(&p, m->main);
+  for (int v = 1; v < m->values.len; v++) {
+    m->values.at[v].at = (Storage){0};
+    if (m->values.at[v].constant || !m->values.at[v].def) own_storage(&p, (ValueId)v);
+  }
+  for (int k = 0; k < m->nodes.len; k++)                       // pads that only fill their border are kernels of their own
+    if (!m->nodes.at[k].dead && pads_in_place(&m->nodes.at[k])) {
+      Node *n = &m->nodes.at[k];
+      if (!n->group) fusion_new_map(f, (NodeId)k);
+      f->groups.at[n->group].root = (NodeId)k;
+    }
+  for (int k = 0; k < m->nodes.len; k++) {                     // other pads read through their index mapping
+    Node *n = &m->nodes.at[k];
+    if (!n->dead && n->op == OP_PAD && !n->group) fusion_new_map(f, (NodeId)k);
+  }
+  place_graph(&p, m->main);
+  view_graph(&p, m->main);
+}
