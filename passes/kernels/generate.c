@@ -2,6 +2,9 @@
 #include "passes/kernels/kernels.h"
 
 bool kernel_generate(Lower *l, const Node *n) {
-  (void)l; (void)n;
-  return false;
+  switch ((int)n->op) {
+    case OP_MATMUL: return gemm_generate(l, n);
+    case OP_CONV: return conv_generate(l, n);
+    default: return false;
+  }
 }

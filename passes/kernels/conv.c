@@ -1,0 +1,146 @@
+/* Convolution by register tiles over channels-last output: rows are output pixels along the last spatial axis,
+ * columns are output channels, the reduction runs over kernel taps and input channels. Weights are packed as
+ * panels [channels/width][taps…][input channels][width]. Padding was split off (passes/split_pads.c).
+ * A 1x1 convolution with stride 1 over dense pixels is a matrix product: all its pixels are rows.
+ * Depthwise: columns are channels of input and output alike, A is a vector too. */
+#include "passes/kernels/tile.h"
+#include "passes/lower/functions.h"
+#include <string.h>
+
+/* Index along spatial axis s: rows run along the last one; collapsed rows along the last that is not 1. */
+static Expr *output_index(Tiling *t, Expr *row, int s) {
+  int axis = t->flat ? t->flat_from : t->ty->rank - 3;
+  return s == axis ? row : t->flat ? ex_int(&t->l->b, 0) : t->ctx[1 + s];
+}
+
+/* k: taps…, input channel. ctx: image n, output spatial indices but the last. */
+static void input_index(Tiling *t, Expr *row, Expr **k, Expr *channel, Expr **j) {
+  Builder *b = &t->l->b;
+  int spatial = t->ta->rank - 2;
+  j[0] = t->ctx[0];
+  j[1] = channel;
+  for (int s = 0; s < spatial; s++) {
+    Expr *o = output_index(t, row, s);
+    j[2 + s] = ex_add(b, ex_mul(b, o, ex_dim(b, t->strides->dims[s])), ex_mul(b, k[s], ex_dim(b, t->dilations->dims[s])));
+  }
+}
+
+static Expr *conv_a(Tiling *t, Expr *row, Expr **k, Expr *col) {
+  (void)col;
+  Expr *j[MAX_RANK], *c = k[t->kaxes - 1];
+  if (t->g) c = ex_add(&t->l->b, ex_mul(&t->l->b, t->g, ex_int(&t->l->b, t->group_in)), c);
+  input_index(t, row, k, c, j);
+  return lower_read(t->l, t->n->in[0], j);
+}
+
+static Expr *depthwise_a(Tiling *t, Expr *row, Expr **k, Expr *col) {
+  Expr *j[MAX_RANK];
+  input_index(t, row, k, col, j);
+  return lower_read(t->l, t->n->in[0], j);
+}
+
+static Expr *channel_of(Tiling *t, Expr *col) {
+  return t->g ? ex_add(&t->l->b, ex_mul(&t->l->b, t->g, ex_int(&t->l->b, t->group_out)), col) : col;
+}
+
+static Expr *conv_start(Tiling *t, Expr *col) {
+  if (t->n->nin < 3 || !t->n->in[2]) return NULL;
+  Expr *c = channel_of(t, col);
+  return lower_read(t->l, t->n->in[2], &c);
+}
+
+static void conv_write(Tiling *t, Expr *row, Expr *col, Expr *acc) {
+  Expr **i = NEW_N(t->l->b.arena, Expr *, MAX_RANK);
+  int spatial = t->ty->rank - 2;
+  i[0] = t->ctx[0];
+  i[1] = channel_of(t, col);
+  for (int s = 0; s < spatial; s++) i[2 + s] = output_index(t, row, s);
+  lower_write(t->l, i, acc);
+}
+
+static void image_loops(Tiling *t) {
+  Builder *b = &t->l->b;
+  int spatial = t->ty->rank - 2;
+  t->ctx[0] = loop_begin(b, "n", ex_int(b, 0), ex_dim(b, t->ty->dims[0]), 1, FOR_SEQ);
+  if (t->flat) return;
+  static const char *const names[] = {"y", "z", "q", "r"};
+  for (int s = 0; s < spatial - 1; s++)
+    t->ctx[1 + s] = loop_begin(b, names[s & 3], ex_int(b, 0), ex_dim(b, t->ty->dims[2 + s]), 1, FOR_SEQ);
+}
+
+static void image_loops_end(Tiling *t) {
+  int n = t->flat ? 1 : t->ty->rank - 2;
+  for (int s = 0; s < n; s++) loop_end(&t->l->b);
+}
+
+typedef struct Filter { const float *w; int64_t in, taps, first; bool depthwise; } Filter;
+
+/* w[m][c][taps]; k runs over taps, then c */
+static float filter_at(const void *ctx, int64_t k, int64_t col) {
+  const Filter *f = ctx;
+  if (f->depthwise) return f->w[col * f->taps + k];
+  return f->w[((f->first + col) * f->in + k % f->in) * f->taps + k / f->in];
+}
+
+/* Every pixel a row of one matrix? 1x1, stride 1, dense pixels in input, output and epilogue. */
+static void try_flat(Tiling *t) {
+  int last = t->ty->rank - 1;
+  for (int s = 0; s < last - 1; s++)
+    if (!dim_is(t->ksize[s], 1) || !dim_is(t->strides->dims[s], 1)) return;
+  if (last < 3 || !axes_collapse(t->l, t->n->in[0], 2, last) || !epilogue_collapses(t->l, 2, last)) return;
+  t->flat = true;
+  t->flat_from = last - 2;
+  while (t->flat_from > 0 && dim_is(t->ty->dims[2 + t->flat_from], 1)) t->flat_from--;
+  t->rows = DIM(1);
+  for (int k = 2; k <= last; k++) t->rows = dim_mul(t->rows, t->ty->dims[k]);
+}
+
+bool conv_generate(Lower *l, const Node *n) {
+  const Type *tx = &value_of(l->m, n->in[0])->type, *tw = &value_of(l->m, n->in[1])->type;
+  const Type *ty = &value_of(l->m, n->out[0])->type;
+  const Tensor *w = value_of(l->m, n->in[1])->constant;
+  int spatial = tx->rank - 2;
+  const Attr *pads = node_dims(n, "pads");
+  if (l->target->lanes == 1 || ty->dtype != DT_F32 || !w || spatial < 1) return false;
+  for (int s = 0; s < 2 * spatial; s++) if (!dim_is(pads->dims[s], 0)) return false;
+  int64_t group = node_int(n, "group", 1), out = tw->dims[0].k, in = tw->dims[1].k, taps = 1;
+  bool depthwise = group > 1 && in == 1 && out == group;
+  if (group > 1 && !depthwise && out / group < 4) return false;
+  if (depthwise && !lower_contiguous(l, n->in[0], 1)) return false;
+  Tiling t = {.l = l, .n = n, .rows = ty->dims[ty->rank - 1], .cols = DIM(depthwise ? out : out / group),
+              .a = depthwise ? depthwise_a : conv_a, .start = conv_start, .write = conv_write, .outer_begin = image_loops,
+              .outer_end = image_loops_end, .ta = tx, .tb = tw, .ty = ty, .strides = node_dims(n, "strides"),
+              .dilations = node_dims(n, "dilations"), .vector_a = depthwise, .group = group, .group_in = in,
+              .group_out = out / group};
+  static const char *const names[] = {"ky", "kx", "kz", "kq"};
+  for (int s = 0; s < spatial; s++) {
+    t.ksize[t.kaxes] = tw->dims[2 + s];
+    t.kname[t.kaxes++] = spatial == 1 ? "kx" : names[s & 3];
+    taps *= tw->dims[2 + s].k;
+  }
+  if (!depthwise) {
+    t.ksize[t.kaxes] = tw->dims[1];
+    t.kname[t.kaxes++] = "c";
+  }
+  Builder *b = &l->b;
+  Filter f = {.w = w->data, .in = in, .taps = taps, .depthwise = depthwise};
+  if (depthwise || group == 1) {
+    try_flat(&t);
+    t.pack = lower_weight(l, "weight", tile_pack(&t, taps * in, filter_at, &f));
+    tile_build(&t);
+    return true;
+  }
+  int64_t per = taps * in * (out / group), dims[1] = {per * group};
+  Tensor *all = tensor_new(b->arena, DT_F32, 1, dims);
+  for (int64_t g = 0; g < group; g++) {
+    f.first = g * (out / group);
+    Tensor *one = tile_pack(&t, taps * in, filter_at, &f);
+    memcpy((float *)all->data + g * per, one->data, (size_t)per * sizeof(float));
+  }
+  t.pack = lower_weight(l, "weight", all);
+  t.g = loop_begin(b, "group", ex_int(b, 0), ex_int(b, group), 1, FOR_SEQ);
+  t.pack_base = ex_mul(b, t.g, ex_int(b, per));
+  tile_build(&t);
+  loop_end(b);
+  return true;
+}

@@ -1,0 +1,103 @@
+/* Matrix product by register tiles. B constant: packed at compile time. B computed: read in place where its
+ * columns are contiguous, else packed into scratch once per batch (its rows are then contiguous: a transpose).
+ * Batch axes that only A has collapse into the rows. */
+#include "passes/kernels/tile.h"
+#include "passes/lower/functions.h"
+
+/* Batch indices and the row within them. Collapsed rows run along the last axis that is not 1. */
+static Expr *row_of(Tiling *t, Expr *row) {
+  if (!t->flat || t->flat_from == t->ty->rank - 2) return row;
+  t->ctx[t->flat_from] = row;
+  return ex_int(&t->l->b, 0);
+}
+
+static Expr *gemm_a(Tiling *t, Expr *row, Expr **k, Expr *col) {
+  (void)col;
+  Expr *j[MAX_RANK];
+  row = row_of(t, row);
+  matmul_operand_index(t->l, t->n->in[0], t->ty, t->ctx, row, k[0], j);
+  return lower_read(t->l, t->n->in[0], j);
+}
+
+static Expr *gemm_b(Tiling *t, Expr **k, Expr *col) {
+  Expr *j[MAX_RANK];
+  matmul_operand_index(t->l, t->n->in[1], t->ty, t->ctx, k[0], col, j);
+  return lower_read(t->l, t->n->in[1], j);
+}
+
+static void gemm_write(Tiling *t, Expr *row, Expr *col, Expr *acc) {
+  Expr **i = NEW_N(t->l->b.arena, Expr *, MAX_RANK);
+  int r = t->ty->rank;
+  i[r - 2] = row_of(t, row);
+  for (int k = 0; k < r - 2; k++) i[k] = t->ctx[k];
+  i[r - 1] = col;
+  lower_write(t->l, i, acc);
+}
+
+typedef struct Matrix { const float *data; int64_t cols; } Matrix;
+
+static float matrix_at(const void *ctx, int64_t k, int64_t col) {
+  const Matrix *m = ctx;
+  return m->data[k * m->cols + col];
+}
+
+/* Packs a computed B into scratch: panel after panel. */
+static void pack_at_run_time(Tiling *t) {
+  Builder *b = &t->l->b;
+  t->pack = lower_scratch(t->l, "packed", DT_F32, dim_mul(t->ksize[0], t->cols));
+  Panel p[8];
+  int n = tile_panels(t, p, 8);
+  for (int q = 0; q < n; q++) {
+    Expr *at = loop_begin(b, "panel", ex_int(b, 0), ex_int(b, p[q].repeat), 1, FOR_SEQ);
+    Expr *first = let(b, "first", ex_add(b, ex_mul(b, at, ex_int(b, p[q].width)), ex_int(b, p[q].start)));
+    Expr *c = loop_begin(b, "c", ex_int(b, 0), ex_int(b, p[q].width), 1, FOR_SEQ);
+    Expr *k = loop_begin(b, "k", ex_int(b, 0), ex_dim(b, t->ksize[0]), 1, FOR_SEQ);
+    Expr *to = ex_add(b, ex_mul(b, first, ex_dim(b, t->ksize[0])), ex_add(b, ex_mul(b, k, ex_int(b, p[q].width)), c));
+    st_store(b, t->pack, to, gemm_b(t, &k, ex_add(b, first, c)));
+    loop_end(b);
+    loop_end(b);
+    loop_end(b);
+  }
+}
+
+bool gemm_generate(Lower *l, const Node *n) {
+  const Type *ta = &value_of(l->m, n->in[0])->type, *tb = &value_of(l->m, n->in[1])->type;
+  const Type *ty = &value_of(l->m, n->out[0])->type;
+  Builder *b = &l->b;
+  int r = ty->rank;
+  Dim cols = ty->dims[r - 1];
+  if (l->target->lanes == 1 || ty->dtype != DT_F32 || !dim_is_const(cols) || cols.k < 4) return false;
+  const Value *vb = value_of(l->m, n->in[1]);
+  bool constant = vb->constant && tb->rank == 2 && storage_is_row_major(l->m, n->in[1]);
+  bool direct = lower_contiguous(l, n->in[1], tb->rank - 1);
+  if (!constant && !direct && dim_hi(ty->dims[r - 2]) < 4) return false;      // a row or two: dot products
+  Tiling t = {.l = l, .n = n, .rows = ty->dims[r - 2], .cols = cols, .kaxes = 1, .a = gemm_a, .b = gemm_b,
+              .write = gemm_write, .ta = ta, .tb = tb, .ty = ty};
+  t.ksize[0] = ta->dims[ta->rank - 1];
+  t.kname[0] = "k";
+  int loops = 0;
+  bool b_batched = false;
+  for (int k = 0; k < tb->rank - 2; k++) b_batched |= !dim_is(tb->dims[k], 1);
+  bool flat = r > 2 && ta->rank == r && !b_batched && axes_collapse(l, n->in[0], 0, r - 2) && epilogue_collapses(l, 0, r - 2);
+  if (flat) {
+    t.flat = true;
+    t.flat_from = r - 2;
+    while (t.flat_from > 0 && dim_is(ty->dims[t.flat_from], 1)) t.flat_from--;
+    for (int k = 0; k < r - 2; k++) {
+      t.rows = dim_mul(t.rows, ty->dims[k]);
+      t.ctx[k] = ex_int(b, 0);
+    }
+  } else {
+    for (int k = 0; k < r - 2; k++, loops++)
+      t.ctx[k] = loop_begin(b, "batch", ex_int(b, 0), ex_dim(b, ty->dims[k]), 1, FOR_SEQ);
+  }
+  if (constant) {
+    Matrix m = {vb->constant->data, cols.k};
+    t.pack = lower_weight(l, "weight", tile_pack(&t, t.ksize[0].k, matrix_at, &m));
+  } else if (!direct) {
+    pack_at_run_time(&t);
+  }
+  tile_build(&t);
+  for (int k = 0; k < loops; k++) loop_end(b);
+  return true;
+}

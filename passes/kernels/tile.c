@@ -1,0 +1,204 @@
+/* The register tile; see tile.h. */
+#include "passes/kernels/tile.h"
+
+/* Rows that fit beside `columns` accumulators per row: r * c + c + 1 registers. At most 8 where row strides may
+ * be multiples of 4096 bytes, as more streams than ways of the L1 would evict each other. */
+static int rows_for(const Target *t, int columns) {
+  int fit = (t->registers - columns - 1) / columns, cap = columns == 1 ? 12 : 8;
+  if (fit < 1) fit = 1;
+  return fit < cap ? fit : cap;
+}
+
+static int panel_columns(const Tiling *t, int64_t vectors) {
+  const Target *g = t->l->target;
+  bool few_rows = dim_is_const(t->rows) && t->rows.k <= 2;
+  int most = t->vector_a ? 2 : few_rows ? 8 : g->registers >= 32 ? 4 : 2;
+  if (g->registers < 32 && few_rows) most = 4;
+  if (vectors <= most) return (int)vectors;
+  int best = most;                                             // the width that leaves the least over
+  for (int c = most; c >= (most + 1) / 2; c--)
+    if ((vectors + c - 1) / c * c - vectors < (vectors + best - 1) / best * best - vectors) best = c;
+  return best;
+}
+
+int tile_panels(const Tiling *t, Panel *p, int max) {
+  int lanes = t->l->target->lanes;
+  int64_t full = t->cols.k / lanes, tail = t->cols.k % lanes, start = 0;
+  int n = 0, per = panel_columns(t, full ? full : 1);
+  while (full > 0 && n < max) {
+    Panel q = {.start = start, .columns = full < per ? (int)full : per, .repeat = 1};
+    q.repeat = full / q.columns;
+    for (int c = 0; c < q.columns; c++) q.lanes[c] = lanes;
+    q.width = (int64_t)q.columns * lanes;
+    full -= q.repeat * q.columns;
+    start += q.repeat * q.width;
+    p[n++] = q;
+  }
+  if (tail && n < max) {
+    Panel q = {.start = start, .repeat = 1};
+    for (int w = lanes / 2; w >= 1; w /= 2)
+      if (tail & w) { q.lanes[q.columns++] = w; q.width += w; }
+    p[n++] = q;
+  }
+  return n;
+}
+
+Tensor *tile_pack(Tiling *t, int64_t k, float (*at)(const void *ctx, int64_t k, int64_t col), const void *ctx) {
+  int64_t dims[1] = {k * t->cols.k};
+  Tensor *out = tensor_new(t->l->b.arena, DT_F32, 1, dims);
+  float *to = out->data;
+  Panel p[8];
+  int n = tile_panels(t, p, 8);
+  for (int q = 0; q < n; q++)
+    for (int64_t r = 0; r < p[q].repeat; r++)
+      for (int64_t i = 0; i < k; i++)
+        for (int64_t c = 0; c < p[q].width; c++) *to++ = at(ctx, i, p[q].start + r * p[q].width + c);
+  return out;
+}
+
+/* ---- one tile ---- */
+
+static Expr *column(Tiling *t, const Panel *p, Expr *first, int c) {
+  Builder *b = &t->l->b;
+  int64_t at = 0;
+  for (int q = 0; q < c; q++) at += p->lanes[q];
+  Expr *base = ex_add(b, first, ex_int(b, at));
+  return p->lanes[c] > 1 ? ex_ramp(b, base, 1, p->lanes[c]) : base;
+}
+
+static Expr *load_b(Tiling *t, const Panel *p, Expr *panel, Expr *first, Expr **k, int c) {
+  Builder *b = &t->l->b;
+  if (!t->pack) return t->b(t, k, column(t, p, first, c));
+  Expr *flat = ex_int(b, 0);                                    // (k0 * size1 + k1) * size2 + …
+  for (int q = 0; q < t->kaxes; q++) flat = ex_add(b, ex_mul(b, flat, ex_dim(b, t->ksize[q])), k[q]);
+  int64_t at = 0;
+  for (int q = 0; q < c; q++) at += p->lanes[q];
+  Expr *base = ex_add(b, ex_add(b, panel, ex_mul(b, flat, ex_int(b, p->width))), ex_int(b, at));
+  return ex_load(b, t->pack, p->lanes[c] > 1 ? ex_ramp(b, base, 1, p->lanes[c]) : base);
+}
+
+static void tile_body(Tiling *t, const Panel *p, Expr *panel, Expr *first, Expr *row, int rows) {
+  Builder *b = &t->l->b;
+  Var *acc[16][16];
+  Expr *k[MAX_RANK], *col[16], *r[16];
+  for (int c = 0; c < p->columns; c++) col[c] = column(t, p, first, c);
+  for (int i = 0; i < rows; i++) r[i] = ex_add(b, row, ex_int(b, i));
+  for (int c = 0; c < p->columns; c++) {
+    Expr *start = t->start ? t->start(t, col[c]) : NULL;
+    if (start && rows > 1) start = let(b, "start", start);
+    if (!start) start = ex_const(b, DT_F32, 0);
+    start = ex_splat(b, start, p->lanes[c]);
+    for (int i = 0; i < rows; i++) acc[i][c] = reg(b, "acc", start);
+  }
+  for (int q = 0; q < t->kaxes; q++)
+    k[q] = loop_begin(b, t->kname[q], ex_int(b, 0), ex_dim(b, t->ksize[q]), 1, FOR_SEQ);
+  Expr *w[16];
+  for (int c = 0; c < p->columns; c++) w[c] = let(b, "w", load_b(t, p, panel, first, k, c));
+  for (int i = 0; i < rows; i++) {
+    Expr *a = t->vector_a ? NULL : let(b, "a", t->a(t, r[i], k, NULL));
+    for (int c = 0; c < p->columns; c++) {
+      Expr *x = a ? a : t->a(t, r[i], k, col[c]);
+      st_set(b, acc[i][c], ex_fma(b, ex_splat(b, x, x->lanes > 1 ? 1 : p->lanes[c]), w[c], ex_var(b, acc[i][c])));
+    }
+  }
+  for (int q = 0; q < t->kaxes; q++) loop_end(b);
+  for (int i = 0; i < rows; i++)
+    for (int c = 0; c < p->columns; c++) t->write(t, r[i], col[c], ex_var(b, acc[i][c]));
+}
+
+/* Rows in tiles of `most`: a constant count is split evenly into runs of two sizes; a symbolic one takes full
+ * tiles, then single rows. */
+static void row_loops(Tiling *t, const Panel *p, Expr *panel, Expr *first) {
+  Builder *b = &t->l->b;
+  int most = rows_for(t->l->target, p->columns);
+  if (dim_is_const(t->rows)) {
+    int64_t n = t->rows.k, tiles = (n + most - 1) / most;
+    if (!tiles) return;
+    int small = (int)(n / tiles), large = small + 1;
+    int64_t nlarge = n - tiles * small, nsmall = tiles - nlarge;
+    if (nlarge) {
+      Expr *row = loop_begin(b, "row", ex_int(b, 0), ex_int(b, nlarge * large), large, FOR_SEQ);
+      tile_body(t, p, panel, first, row, large);
+      loop_end(b);
+    }
+    if (nsmall) {
+      Expr *row = loop_begin(b, "row", ex_int(b, nlarge * large), ex_int(b, n), small, FOR_SEQ);
+      tile_body(t, p, panel, first, row, small);
+      loop_end(b);
+    }
+    return;
+  }
+  Expr *whole = let(b, "whole", ex_dim(b, dim_mul(dim_floordiv(t->rows, DIM(most)), DIM(most))));
+  Expr *row = loop_begin(b, "row", ex_int(b, 0), whole, most, FOR_SEQ);
+  tile_body(t, p, panel, first, row, most);
+  loop_end(b);
+  row = loop_begin(b, "row", whole, ex_dim(b, t->rows), 1, FOR_SEQ);
+  tile_body(t, p, panel, first, row, 1);
+  loop_end(b);
+}
+
+void tile_build(Tiling *t) {
+  Builder *b = &t->l->b;
+  Panel p[8];
+  int n = tile_panels(t, p, 8);
+  Dim k = DIM(1);
+  for (int q = 0; q < t->kaxes; q++) k = dim_mul(k, t->ksize[q]);
+  for (int q = 0; q < n; q++) {
+    Expr *at = loop_begin(b, "panel", ex_int(b, 0), ex_int(b, p[q].repeat), 1, FOR_SEQ);
+    Expr *first = ex_add(b, ex_mul(b, at, ex_int(b, p[q].width)), ex_int(b, p[q].start));
+    Expr *panel = NULL;
+    if (t->pack) {
+      panel = ex_mul(b, first, ex_dim(b, k));
+      if (t->pack_base) panel = ex_add(b, t->pack_base, panel);
+      panel = let(b, "from", panel);
+    }
+    if (t->outer_begin) t->outer_begin(t);
+    row_loops(t, &p[q], panel, first);
+    if (t->outer_end) t->outer_end(t);
+    loop_end(b);
+  }
+}
+
+/* ---- collapsing axes ---- */
+
+bool axes_collapse(Lower *l, ValueId v, int from, int to) {
+  const Value *val = value_of(l->m, v);
+  bool ones = true;
+  for (int k = from; k <= to; k++) ones &= k < 0 || dim_is(val->type.dims[k], 1);
+  if (ones) return true;
+  if (!val->at.base || from < 0) return false;
+  for (int k = from; k < to; k++)
+    if (!dim_eq(val->at.stride[k], dim_mul(val->at.stride[k + 1], val->type.dims[k + 1]))) return false;
+  return true;
+}
+
+bool epilogue_collapses(Lower *l, int from, int to) {
+  const Type *y = &value_of(l->m, l->out)->type;
+  if (value_is_stored(l->fusion, l->out) && !axes_collapse(l, l->out, from, to)) return false;
+  for (int k = 0; k < l->g->epilogue.len; k++) {
+    const Node *n = node_of(l->m, l->g->epilogue.at[k]);
+    if (value_is_stored(l->fusion, n->out[0]) && !axes_collapse(l, n->out[0], from, to)) return false;
+    for (int i = 0; i < n->nin; i++) {
+      const Value *v = n->in[i] ? value_of(l->m, n->in[i]) : NULL;
+      if (!v) continue;
+      if (v->def && node_of(l->m, v->def)->group == l->group) {
+        bool chain = n->in[i] == l->out;
+        for (int q = 0; q < k; q++) chain |= node_of(l->m, l->g->epilogue.at[q])->out[0] == n->in[i];
+        if (chain) continue;
+        return false;                                           // an inlined node: not looked into
+      }
+      int shift = y->rank - v->type.rank;
+      if (to - shift < 0) continue;                             // all its axes lie behind the collapsed ones
+      if (!axes_collapse(l, n->in[i], from - shift, to - shift)) return false;
+      // a size of 1 on some collapsed axes only would need the separate indices
+      bool some = false, all = true;
+      for (int q = from - shift; q <= to - shift; q++) {
+        bool one = q < 0 || dim_is(v->type.dims[q], 1), y1 = dim_is(y->dims[q + shift], 1);
+        some |= one && !y1;
+        all &= one || y1;
+      }
+      if (some && !all) return false;
+    }
+  }
+  return true;
+}

@@ -1,0 +1,57 @@
+/* The register tile shared by matrix products and convolutions: rows x columns of accumulators, a reduction
+ * loop that loads one vector of B per column and one scalar of A per row, and a write of every accumulator.
+ *
+ *   for panel of columns            (a few vectors wide; B packed so that a panel is read front to back)
+ *     for rows in tiles             (2 to 14 rows; remainders split evenly)
+ *       acc[r][c] = start(c)
+ *       for k…                      b[c] = B[k, c];  acc[r][c] += A[r, k] * b[c]
+ *       write(r, c, acc[r][c])
+ *
+ * Column widths are lanes, lanes, …, then the tail in halves (8, 4, 2, 1): nothing is computed twice and no
+ * store needs a mask. Sizes per target: accumulators + columns + 1 registers fit (kernels.md has the measurements). */
+#ifndef PASSES_KERNELS_TILE_H
+#define PASSES_KERNELS_TILE_H
+#include "passes/kernels/kernels.h"
+
+typedef struct Tiling Tiling;
+struct Tiling {
+  Lower *l;
+  const Node *n;
+  Dim rows, cols;                    /* cols must be constant */
+  int kaxes;
+  Dim ksize[MAX_RANK];               /* reduction loops, outermost first */
+  const char *kname[MAX_RANK];
+  /* One row's operand for reduction index k; scalar, or a vector at `col` (depthwise). */
+  Expr *(*a)(Tiling *t, Expr *row, Expr **k, Expr *col);
+  /* A vector of B at `col` (a ramp). packed: from `pack` at its place, else this function. */
+  Expr *(*b)(Tiling *t, Expr **k, Expr *col);
+  Expr *(*start)(Tiling *t, Expr *col);                        /* bias; NULL: zero */
+  void (*write)(Tiling *t, Expr *row, Expr *col, Expr *acc);
+  void (*outer_begin)(Tiling *t);    /* loops between panels and rows (image, output row); may be NULL */
+  void (*outer_end)(Tiling *t);
+  Buf *pack;                         /* panels [cols/width][k…][width]; NULL: b() loads */
+  Expr *pack_base;                   /* element where the first panel starts (groups); NULL: 0 */
+  bool vector_a;                     /* a is a vector: fewer columns per panel */
+  Expr *ctx[MAX_RANK];               /* the generator's own indices */
+  const Type *ta, *tb, *ty;
+  const Attr *strides, *dilations;
+  int64_t group, group_in, group_out;
+  Expr *g;                           /* current group, NULL: 1 group */
+  bool flat;                         /* rows run over several collapsed axes, indexed through axis `flat_from` */
+  int flat_from;
+};
+
+void tile_build(Tiling *t);
+
+/* The columns of panel p: how many vectors, where it starts. Fixed by (cols, target), so packing agrees. */
+typedef struct Panel { int64_t start; int columns; int lanes[16]; int64_t width; int64_t repeat; } Panel;
+int tile_panels(const Tiling *t, Panel *p, int max);            /* runs of equal panels */
+
+/* Packs B for these panels: `at(ctx, k, col)` gives the source element. K = product of the reduction sizes. */
+Tensor *tile_pack(Tiling *t, int64_t k, float (*at)(const void *ctx, int64_t k, int64_t col), const void *ctx);
+
+/* Can axes [from, to] of v be walked with the stride of the last alone? True also where v has 1s there. */
+bool axes_collapse(Lower *l, ValueId v, int from, int to);
+/* The same for everything the group's epilogue reads or stores, `rank` being the root's. */
+bool epilogue_collapses(Lower *l, int from, int to);
+#endif
