@@ -1,0 +1,10 @@
+/* The passes in order, from an imported module to a program with addresses. */
+#ifndef PASSES_PIPELINE_H
+#define PASSES_PIPELINE_H
+#include "passes/lower_program.h"
+
+typedef struct PipelineOptions { bool naive; } PipelineOptions;   /* naive: no tiles, no lanes: plain nests */
+
+/* NULL after errors in m->diags. Everything made lives in `a` and m->perm. */
+Program *compile_module(Module *m, const Target *t, const PipelineOptions *o, Arena *a);
+#endif
