@@ -25,6 +25,14 @@ DType dtype_from_onnx(int code) {
   return DT_NONE;
 }
 
+int dtype_elem(DType t) {
+  static const int class_code[] = {[CLASS_INT] = 0x10, [CLASS_UINT] = 0x20, [CLASS_BOOL] = 0x20, [CLASS_FLOAT] = 0x30, [CLASS_COMPLEX] = 0};
+  if (t == DT_BF16) return 0x42;
+  if (t == DT_F8E8M0) return 0x21;                    // no sign: sorts as its code
+  DClass c = dtype_info[t].cls;
+  return t == DT_F4E2M1 || !class_code[c] ? 0 : class_code[c] | dtype_bytes(t);
+}
+
 DType dtype_from_text(const char *s) {
   for (int t = 1; t < DT_COUNT; t++)
     if (!strcmp(dtype_info[t].text, s)) return (DType)t;

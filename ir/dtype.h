@@ -24,6 +24,7 @@ static inline bool dtype_is_float(DType t) { return dtype_info[t].cls == CLASS_F
 static inline bool dtype_is_int(DType t) { return dtype_info[t].cls == CLASS_INT || dtype_info[t].cls == CLASS_UINT; }
 static inline bool dtype_is_signed(DType t) { return dtype_info[t].cls == CLASS_INT || dtype_is_float(t); }
 static inline DType dtype_compute(DType t) { return dtype_info[t].compute; }
+int dtype_elem(DType t);                    /* its lt_elem in runtime/lt_ops.h; 0: those functions do not take it */
 DType dtype_from_onnx(int code);            /* DT_NONE when unknown */
 DType dtype_from_text(const char *s);
 

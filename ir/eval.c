@@ -59,7 +59,10 @@ bool eval_fail(Eval *e, const Node *n, const char *fmt, ...) {
 
 void eval_bind_symbol(Eval *e, const char *symbol, int64_t v) {
   for (int i = 0; i < e->bound.len; i++)
-    if (!strcmp(e->bound.at[i].symbol, symbol)) { e->bound.at[i].value = v; return; }
+    if (!strcmp(e->bound.at[i].symbol, symbol)) {
+      if (!e->bound.at[i].given) e->bound.at[i].value = v;
+      return;
+    }
   vec_push(&e->own, &e->bound);
   e->bound.at[e->bound.len - 1].symbol = intern(symbol);
   e->bound.at[e->bound.len - 1].value = v;
@@ -154,6 +157,7 @@ bool eval_bind_input(Eval *e, int k, const Tensor *t) {
   for (int s = 0; s < e->bound.len; s++) {
     const Symbol *sym = symbol_find(e->bound.at[s].symbol);
     int64_t value = e->bound.at[s].value;
+    e->bound.at[s].given = true;
     if (sym && (value < sym->lo || value > sym->hi))
       return eval_fail(e, NULL, "input '%s' makes %s = %lld, but it was declared to be in %lld..%lld",
                        input->name, sym->name, (long long)value, (long long)sym->lo, (long long)sym->hi);

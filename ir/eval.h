@@ -11,7 +11,7 @@ typedef struct Eval {
   Arena own;                         /* the value table and the bindings */
   const Tensor **value;              /* by ValueId; NULL: not computed; constants are there from the start */
   int nvalues;                       /* length of `value`; grows when the module does (use eval_value) */
-  VEC(struct { const char *symbol; int64_t value; }) bound;
+  VEC(struct { const char *symbol; int64_t value; bool given; }) bound;   /* given: by a model input, never bound anew */
   Diags *diags;
 } Eval;
 

@@ -1,0 +1,62 @@
+/* Inference of the CALL ops whose result's length depends on the data (a fresh symbol), and of random.
+ * topk, whose lengths are known, is in infer_index.c. */
+#include "ir/infer.h"
+
+static bool elem_ok(Infer *x) {
+  DType t = x->in[0]->dtype;
+  return dtype_elem(t) ? true : infer_fail_type(x, "elements of type %s are not supported", dtype_info[t].text);
+}
+
+static Type ints(Dim a) { return (Type){.dtype = DT_I64, .rank = 1, .dims = {a}}; }
+
+bool infer_nonzero(Infer *x) {
+  if (!elem_ok(x)) return false;
+  x->out[0] = ints(infer_fresh_dim(x, 0, 0, "nonzero", 0, dim_hi(type_count(x->in[0]))));
+  return true;
+}
+
+bool infer_unique(Infer *x) {
+  int axis;
+  int64_t sorted;
+  if (!elem_ok(x) || !infer_axis(x, x->in[0]->rank, &axis) || !infer_int(x, "sorted", 0, 1, &sorted)) return false;
+  Dim n = x->in[0]->dims[axis], count = infer_fresh_dim(x, 0, 0, "unique", dim_lo(n) > 0, dim_hi(n));
+  x->out[0] = x->out[2] = ints(count);
+  x->out[1] = ints(n);
+  return true;
+}
+
+static bool one_of(Infer *x, int k, DType t, const char *what) {
+  const Type *a = x->in[k];
+  if (a->dtype == t && dim_is(type_count(a), 1)) return true;
+  return infer_fail_type(x, "the %s must be one %s, is %s", what, dtype_info[t].text, type_text(a));
+}
+
+bool infer_nms(Infer *x) {
+  const Type *boxes = x->in[0], *scores = x->in[1];
+  int64_t flag;
+  if (boxes->rank != 3 || scores->rank != 3 || boxes->dtype != DT_F32 || scores->dtype != DT_F32)
+    return infer_fail_type(x, "takes boxes f32[B,N,4] and scores f32[B,C,N], got %s and %s", type_text(boxes), type_text(scores));
+  const Dim want[3] = {boxes->dims[0], scores->dims[1], boxes->dims[1]};
+  if (!dim_always_eq(boxes->dims[2], DIM(4))) return infer_fail(x, "a box has 4 numbers, not %s", dim_text(boxes->dims[2]));
+  if (!infer_input_shape(x, 1, 3, want, "scores, one per box and class,")) return false;
+  if (!one_of(x, 2, DT_I64, "number of boxes") || !one_of(x, 3, DT_F32, "overlap threshold") ||
+      !one_of(x, 4, DT_F32, "score threshold") || !infer_int(x, "centre", 0, 1, &flag)) return false;
+  const Tensor *limit = value_of(x->m, x->n->in[2])->constant;
+  Dim per_class = boxes->dims[1];
+  if (limit && limit->data) {
+    int64_t most = tensor_get_int(limit, 0);
+    per_class = dim_min(per_class, DIM(most < 0 ? 0 : most));
+  }
+  Dim most = dim_mul(dim_mul(boxes->dims[0], scores->dims[1]), per_class);
+  x->out[0] = (Type){.dtype = DT_I64, .rank = 2, .dims = {infer_fresh_dim(x, 0, 0, "nms", 0, dim_hi(most)), DIM(3)}};
+  return true;
+}
+
+bool infer_random(Infer *x) {
+  int64_t v;
+  Type *y = &x->out[0];
+  y->dtype = DT_F32;
+  if (infer_in(x, 0) && !one_of(x, 0, DT_I64, "step")) return false;
+  return infer_choice(x, "kind", "uniform normal") && infer_int(x, "seed", INT64_MIN, INT64_MAX, &v) &&
+         infer_int(x, "stream", 0, UINT32_MAX, &v) && infer_shape(x, "shape", y);
+}
