@@ -95,23 +95,12 @@ ValueId graph_add_input(Graph *g, const char *name, Type t) {
   return v;
 }
 
-enum { CONTENT_MAX = 64 };                           // longer integer vectors are data, not shapes
-
-static const Dim *constant_content(Module *m, const Tensor *t) {
-  int64_t n = tensor_count(t);
-  if (!dtype_is_int(t->dtype) || t->rank > 1 || n > CONTENT_MAX || !t->data) return NULL;
-  Dim *d = NEW_N(&m->perm, Dim, n);
-  for (int64_t i = 0; i < n; i++) d[i] = DIM(tensor_get_int(t, i));
-  return d;
-}
-
 ValueId graph_add_constant(Module *m, const char *name, const Tensor *t) {
   Dim dims[MAX_RANK];
   for (int i = 0; i < t->rank; i++) dims[i] = DIM(t->dims[i]);
   ValueId v = graph_add_value(m, name, type_of(t->dtype, t->rank, dims));
-  const Dim *content = constant_content(m, t);
   value_of(m, v)->constant = t;
-  value_of(m, v)->content = content;
+  infer_constant_content(m, v);
   return v;
 }
 

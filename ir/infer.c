@@ -149,11 +149,6 @@ bool infer_ints(Infer *x, const char *name, int n, int64_t lo, int64_t hi, int64
   return true;
 }
 
-bool infer_dim_ok(Infer *x, Dim d, const char *what) {
-  if (dim_hi(d) >= 0) return true;
-  return infer_fail(x, "%s would be negative: %s", what, dim_text(d));
-}
-
 bool infer_shape(Infer *x, const char *name, Type *t) {
   const Attr *a = node_dims(x->n, name);
   const Dim *v;
@@ -257,7 +252,9 @@ bool dim_always_eq(Dim a, Dim b) {
     points *= s->hi - s->lo + 1;
     if (points > POINTS_TRIED) return false;
   }
-  for (int64_t at = 0; at < points; at++) {
+  bool same = true;
+  dim_overflow = false;
+  for (int64_t at = 0; at < points && same; at++) {
     int64_t rest = at;
     for (int i = 0; i < p.n; i++) {
       const Symbol *s = symbol_find(p.name[i]);
@@ -265,9 +262,10 @@ bool dim_always_eq(Dim a, Dim b) {
       p.value[i] = s->lo + rest % span;
       rest /= span;
     }
-    if (dim_eval(d, value_at, &p) != 0) return false;
+    same = dim_eval(d, value_at, &p) == 0 && !dim_overflow;
   }
-  return true;
+  dim_overflow = saved;
+  return same;
 }
 
 bool dim_never_eq(Dim a, Dim b) {
@@ -378,9 +376,6 @@ static bool check_arity(Infer *x, const OpInfo *op) {
 }
 
 static bool check_attrs(Infer *x, const char *spec) {
-  static const char *const kinds[] = {[ATTR_INT] = "int", [ATTR_FLOAT] = "float", [ATTR_STR] = "str",
-                                      [ATTR_DIMS] = "dims", [ATTR_FLOATS] = "floats", [ATTR_TENSOR] = "tensor",
-                                      [ATTR_DTYPE] = "dtype", [ATTR_STRS] = "strs"};
   while (spec && *spec) {
     size_t name = strcspn(spec, ":"), word = strcspn(spec, " ");
     if (name > word) BUG("ops.def: attribute without a kind in '%s'", spec);
@@ -391,7 +386,7 @@ static bool check_attrs(Infer *x, const char *spec) {
     const Attr *a = node_attr(x->n, key);
     if (!a && !optional) return infer_fail(x, "attribute %s is missing", key);
     if (a) {
-      const char *have = (unsigned)a->kind < sizeof kinds / sizeof *kinds ? kinds[a->kind] : "?";
+      const char *have = attr_kind_text(a->kind);
       if (strlen(have) != kind || memcmp(have, spec + name + 1, kind)) {
         return infer_fail(x, "attribute %s must be of kind %.*s, is %s", key, (int)kind, spec + name + 1, have);
       }
@@ -427,6 +422,8 @@ static bool inputs_are_tensors(Infer *x) {
   return true;
 }
 
+enum { DIM_TEXT_MAX = 4000 };
+
 /* A result that can exist: no size is negative for all values of the symbols, at most 2^48 elements. */
 static bool check_output(Infer *x, Type *t) {
   if (t->kind != KIND_TENSOR) return true;
@@ -435,10 +432,13 @@ static bool check_output(Infer *x, Type *t) {
   for (int i = 0; i < t->rank; i++) {
     Dim d = t->dims[i];
     if (dim_hi(d) < 0) return infer_fail(x, "size of axis %d of the result would be negative: %s", i, dim_text(d));
-    int64_t lo = dim_lo(d);                           // symbols count with their smallest value
-    if (lo > 1 && (lo > ELEMENTS_MAX || (count *= lo) > ELEMENTS_MAX)) {
-      return infer_fail(x, "the result %s has more than 2^48 elements", type_text(t));
+    if (!dim_is_const(d) && strlen(dim_text(d)) > DIM_TEXT_MAX) {    // walks over dims take time by their length
+      return infer_fail(x, "size of axis %d of the result is too long an expression: %.60s…", i, dim_text(d));
     }
+    int64_t lo = dim_lo(d);                           // symbols count with their smallest value
+    if (lo <= 1) continue;
+    if (lo > ELEMENTS_MAX / count) return infer_fail(x, "the result %s has more than 2^48 elements", type_text(t));
+    count *= lo;
   }
   return true;
 }

@@ -36,7 +36,6 @@ bool infer_input_shape(Infer *x, int k, int rank, const Dim *dims, const char *w
 /* dims */
 bool dim_always_eq(Dim a, Dim b);                              /* for every value of the symbols; exact for small ranges */
 bool dim_never_eq(Dim a, Dim b);
-bool infer_dim_ok(Infer *x, Dim d, const char *what);          /* refuses sizes that cannot be >= 0 */
 /* A dim that only running tells. Inferring again gives the same symbol. */
 Dim infer_fresh_dim(Infer *x, int out, int axis, const char *stem, int64_t lo, int64_t hi);
 

@@ -81,7 +81,17 @@ bool infer_if(Infer *x) {
 
 /* ---- loops ---- */
 
-static bool bare_symbol(Dim d) { return !dim_is_const(d) && d.k == 0 && symbol_find(dim_text(d)); }
+static void *count_parts(void *ctx, DimKind k, int64_t c, const char *symbol, void *a, void *b) {
+  (void)c, (void)symbol, (void)a, (void)b;
+  *(int *)ctx += k == DIM_SYMBOL ? 1 : 2;
+  return ctx;
+}
+
+static bool bare_symbol(Dim d) {
+  int parts = 0;
+  if (!dim_is_const(d)) dim_fold(d, count_parts, &parts);
+  return parts == 1;
+}
 
 /* A region input takes what is given: the same type; a dim that is a symbol of its own takes any size. */
 static bool input_fits(Infer *x, const Type *given, const Type *want, const char *what) {

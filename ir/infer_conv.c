@@ -1,8 +1,8 @@
 /* Inference of matrix products, convolutions and pools. Spatial sizes follow ONNX:
  *   window     e = (k - 1) * dilation + 1
  *   conv       floor((d + pads - e) / stride) + 1
- *   pool, ceil min(ceil((d + pads - e) / stride) + 1, ceil((d + pad_begin) / stride)): the last window must start
- *              inside the input or the padding before it
+ *   pool, ceil ceil((d + pads - e) / stride) + 1, but at most ceil((d + pad_begin) / stride): the last window must
+ *              start inside the input or the padding before it
  *   transposed stride * (d - 1) + output_padding + e - pads */
 #include "ir/infer.h"
 #include <string.h>
@@ -29,8 +29,11 @@ static bool window_count(Infer *x, const Window *w, int i, Dim d, Dim k, bool ce
   if (dim_hi(room) < 0) {
     return infer_fail(x, "the kernel spans %s on spatial axis %d, the padded input only %s", dim_text(e), i, dim_text(padded));
   }
-  if (!ceil) *out = dim_add(dim_floordiv(room, stride), DIM(1));
-  else *out = dim_min(dim_add(dim_ceildiv(room, stride), DIM(1)), dim_ceildiv(begin, stride));
+  Dim reach = dim_add(room, stride);                 // the last window starts before ceil(reach / stride) strides
+  if (!ceil) *out = dim_floordiv(reach, stride);
+  else if (dim_known_le(reach, begin)) *out = dim_ceildiv(reach, stride);
+  else if (dim_known_le(begin, reach)) *out = dim_ceildiv(begin, stride);
+  else *out = dim_ceildiv(dim_min(reach, begin), stride);
   return true;
 }
 
