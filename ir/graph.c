@@ -143,8 +143,7 @@ static void list_node(Graph *g, NodeId id) {
   g->before_at = at + 1;
 }
 
-/* A node without types: for the parser and for graph_add_node. */
-static NodeId node_new(Graph *g, Op op, const ValueId *in, int nin, int nout, const Attr *attr, int nattr) {
+NodeId graph_new_node(Graph *g, Op op, const ValueId *in, int nin, int nout, const Attr *attr, int nattr) {
   Module *m = g->module;
   NodeId id = (NodeId)m->nodes.len;
   Node n = {.op = op, .nin = nin, .nout = nout, .nattr = nattr, .graph = g, .source = m->source};
@@ -161,8 +160,17 @@ static NodeId node_new(Graph *g, Op op, const ValueId *in, int nin, int nout, co
   return id;
 }
 
+void graph_attach_region(Module *m, NodeId id, Graph *region) {
+  Node *n = node_of(m, id);
+  Graph **all = NEW_N(&m->perm, Graph *, n->nregion + 1);
+  for (int r = 0; r < n->nregion; r++) all[r] = n->region[r];
+  all[n->nregion++] = region;
+  n->region = all;
+  region->owner = id;
+}
+
 NodeId graph_add_node(Graph *g, Op op, const ValueId *in, int nin, int nout, const Attr *attr, int nattr) {
-  NodeId id = node_new(g, op, in, nin, nout, attr, nattr);
+  NodeId id = graph_new_node(g, op, in, nin, nout, attr, nattr);
   infer_node(g->module, id);
   return id;
 }

@@ -112,6 +112,8 @@ ValueId graph_ints(Module *m, const int64_t *v, int n);                /* i64[n]
 /* Append a node with `nout` fresh outputs, infer their types; returns the node (outputs in node_of(m,n)->out).
  * `source` is taken from graph_set_source. Errors of inference go to module->diags; outputs then have DT_NONE. */
 NodeId graph_add_node(Graph *g, Op op, const ValueId *in, int nin, int nout, const Attr *attr, int nattr);
+NodeId graph_new_node(Graph *g, Op op, const ValueId *in, int nin, int nout, const Attr *attr, int nattr);  /* without inference */
+void graph_attach_region(Module *m, NodeId n, Graph *region);          /* sets its owner; infer_node(n) when all are there */
 /* The usual case: one output. */
 ValueId graph_op(Graph *g, Op op, const ValueId *in, int nin, const Attr *attr, int nattr);
 void graph_set_source(Module *m, Source s);                            /* for nodes added from now on */
@@ -156,9 +158,11 @@ void type_print(Text *t, const Type *x);
 const char *type_text(const Type *t);                                  /* "f32[N,1,28,28]", interned */
 bool type_is_static(const Type *t);
 
-/* Text. graph_print writes the whole module; graph_parse reads it back: parse(print(m)) prints the same.
- * Constants print as `weight %w : f32[…] = #hash` with data in a side file, or inline when small. */
+/* Text: the grammar is in graph_text.c. parse(print(m)) prints the same. Small constants are inline, others
+ * are written as `#hash` and found in a side file that module_save_weights makes (NULL: none needed).
+ * In text read by module_parse a node's types may be left out: they are inferred. NULL after errors. */
 void module_print(Text *t, Module *m);
 Module *module_parse(const char *text, const char *weights_path, Diags *d);
+bool module_save_weights(Module *m, const char *path, char *why, size_t why_len);
 bool module_verify(Module *m, Diags *d);                               /* structure, arity, types, order */
 #endif
