@@ -66,6 +66,11 @@ $(BUILD)/unit: $(UNIT) $(LIBRARY) $(EXTRA_OBJECTS)
 unit: $(BUILD)/unit
 	$(BUILD)/unit $(ARGS)
 
+# conform DIR…: ONNX test cases against the naive evaluator, one line each.
+$(BUILD)/conform: $(BUILD)/tests/tools/conform.o $(LIBRARY)
+	$(CC) $(ALL_CFLAGS) -o $@ $^ $(LDLIBS)
+$(BUILD)/tests/tools/conform.o: | $(PROTO).h
+
 check: unit
 
 clean:

@@ -44,8 +44,53 @@ static bool settle_content(Import *x, NodeId n, ValueId *out) {
   return true;
 }
 
+enum { FOLD_MAX = 4096 };                // elements in and out: shape work, not weights
+
+static bool foldable(Module *m, const Node *n) {
+  int64_t work = 0;
+  if (!op_info[n->op].eval && !op_is_scalar(n->op)) return false;
+  for (int k = 0; k < n->nin; k++) {
+    if (!n->in[k]) continue;
+    const Tensor *t = value_of(m, n->in[k])->constant;
+    if (!t) return false;
+    work += tensor_count(t);
+  }
+  for (int k = 0; k < n->nout; k++) {
+    const Type *t = &value_of(m, n->out[k])->type;
+    if (t->kind != KIND_TENSOR || t->rank < 0) return false;
+    Dim count = type_count(t);
+    work += dim_is_const(count) ? count.k : dim_hi(count);
+  }
+  return work <= FOLD_MAX;
+}
+
+/* Evaluates; what the evaluator refuses (an index out of range) stays a node and is reported when it runs. */
+static void settle_by_value(Import *x, NodeId id) {
+  Loader *l = x->frontend;
+  if (!foldable(x->m, node_of(x->m, id))) return;
+  int messages = l->d->len, errors = l->d->errors;
+  if (!l->eval.m) eval_begin(&l->eval, x->m);
+  bool ok = eval_node(&l->eval, id);
+  l->d->len = messages, l->d->errors = errors;
+  if (!ok) return;
+  const Node *n = node_of(x->m, id);
+  for (int k = 0; k < n->nout; k++) {
+    const Tensor *t = eval_value(&l->eval, n->out[k]);
+    if (!t || t->dtype == DT_STRING) return;
+  }
+  for (int k = 0; k < n->nout; k++) {
+    const Tensor *t = eval_value(&l->eval, n->out[k]);
+    Tensor *c = tensor_new(&x->m->perm, t->dtype, t->rank, t->dims);
+    memcpy(c->data, t->data, tensor_bytes(t));
+    Value *v = value_of(x->m, n->out[k]);
+    for (int i = 0; i < t->rank; i++) v->type.dims[i] = DIM(t->dims[i]);   // data-dependent sizes are known now
+    become_constant(x->m, n->out[k], c);
+  }
+  graph_remove_node(x->m, id);
+}
+
 void imp_settle(Import *x, NodeId n, ValueId *out) {
   const Node *node = node_of(x->m, n);
   if (node->op == OP_COPY || node->nregion) return;
-  if (settle_content(x, n, out)) return;
+  if (!settle_content(x, n, out)) settle_by_value(x, n);
 }

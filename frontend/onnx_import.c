@@ -394,6 +394,7 @@ static Module *import_model(Module *m, const Onnx__Model *p, const char *path, c
   report_unsupported(&l);
   if (ok && !p->graph->n_output) diag_error(d, "parse", NULL, "the model has no outputs"), ok = false;
   if (!ok && !d->errors) diag_error(d, "internal", NULL, "the import failed without saying why");
+  if (l.eval.m) eval_end(&l.eval);
   arena_free(&l.tmp);
   if (d->errors) {
     module_free(m);

@@ -4,6 +4,7 @@
 #include "frontend/import.h"
 #include "frontend/onnx_model.h"
 #include "frontend/onnx_names.h"
+#include "ir/eval.h"
 
 /* One namespace: a graph, a sub-graph (which sees the outer ones) or the body of a called function (which does not). */
 typedef struct Scope {
@@ -28,6 +29,7 @@ typedef struct Loader {
   Scope *scope;                        /* the one at work */
   int depth;                           /* of calls and regions */
   VEC(Unsupported) unsupported;
+  Eval eval;                           /* for nodes of constants; begun when first needed */
 } Loader;
 
 enum { FAILED_VALUE = -1 };            /* its producer reported an error: readers stay silent */

@@ -1,0 +1,318 @@
+/* conform DIR…: imports ONNX test cases, evaluates them naively and compares with the stored outputs: the first
+ * half of the conformance ledger (the meaning of every operator; emitted code is compared with that elsewhere).
+ *
+ * A case is a folder with a .onnx file and test_data_set_N/ (or STEM.data/set_N/) of input_K.pb and output_K.pb.
+ * A folder without a .onnx file is searched for cases one level down. One line per case:
+ *     pass  NAME  max error
+ *     pass  NAME  max error (bound: shape)     with these inputs fixed at compile time
+ *     fail  NAME  why
+ *     unsupported  NAME  why
+ * Each case runs in a process of its own, with a time limit, so that a crash is one line as well.
+ * Options: --import (no evaluation), --verbose (all diagnostics), --seconds N. Exit code 1 when a case failed. */
+#include <dirent.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "base/text.h"
+#include "frontend/import.h"
+#include "frontend/onnx_model.h"
+#include "ir/eval.h"
+
+enum { PASS, FAIL, UNSUPPORTED, STATUS_COUNT };
+static const char *const status_text[] = {"pass", "fail", "unsupported"};
+static bool only_import, verbose;
+static int seconds = 20, counts[STATUS_COUNT];
+
+/* How far floats may be from the reference: |a - b| <= abs + rel * |b|. References are f32 arithmetic in another
+ * order (or a lower precision throughout); integers, bools and strings are exact. */
+static void tolerance(DType t, double *rel, double *abs_) {
+  *rel = 1e-3, *abs_ = 1e-5;                                   // the official suite's rtol
+  if (t == DT_F64) *rel = 1e-7, *abs_ = 1e-9;
+  if (t == DT_F16) *rel = 4e-3, *abs_ = 1e-3;
+  if (t == DT_BF16) *rel = 2e-2, *abs_ = 1e-2;
+}
+
+typedef struct Outcome { int status; char text[600]; } Outcome;
+
+static Outcome outcome(int status, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static Outcome outcome(int status, const char *fmt, ...) {
+  Outcome o = {.status = status};
+  va_list ap;
+  va_start(ap, fmt);
+  vsnprintf(o.text, sizeof o.text, fmt, ap);
+  va_end(ap);
+  for (char *p = o.text; *p; p++)
+    if (*p == '\n') *p = ';';
+  return o;
+}
+
+/* ---- comparing ---- */
+static const char *shape_text(const Tensor *t) {
+  static char buf[2][200];
+  static int which;
+  char *s = buf[which ^= 1];
+  int n = snprintf(s, 200, "%s[", dtype_info[t->dtype].text);
+  for (int k = 0; k < t->rank && n < 180; k++) n += snprintf(s + n, 200 - (size_t)n, k ? ",%lld" : "%lld", (long long)t->dims[k]);
+  snprintf(s + n, 200 - (size_t)n, "]");
+  return s;
+}
+
+/* NULL when they agree, else what differs; *worst: the largest error so far */
+static const char *compare(const Tensor *got, const Tensor *want, double *worst) {
+  static char why[500];
+  bool same = got->dtype == want->dtype && got->rank == want->rank;
+  for (int k = 0; same && k < got->rank; k++) same = got->dims[k] == want->dims[k];
+  if (!same) {
+    snprintf(why, sizeof why, "is %s, should be %s", shape_text(got), shape_text(want));
+    return why;
+  }
+  double rel, abs_;
+  tolerance(got->dtype, &rel, &abs_);
+  int64_t n = tensor_count(got);
+  DClass cls = dtype_info[got->dtype].cls;
+  for (int64_t i = 0; i < n; i++) {
+    if (cls == CLASS_STRING) {
+      const char *a = ((const char *const *)got->data)[i], *b = ((const char *const *)want->data)[i];
+      if (!strcmp(a ? a : "", b ? b : "")) continue;
+      snprintf(why, sizeof why, "element %lld is \"%.60s\", should be \"%.60s\"", (long long)i, a ? a : "", b ? b : "");
+      return why;
+    }
+    if (cls != CLASS_FLOAT) {
+      if (!memcmp((char *)got->data + i * dtype_bytes(got->dtype), (char *)want->data + i * dtype_bytes(got->dtype), (size_t)dtype_bytes(got->dtype))) continue;
+      snprintf(why, sizeof why, "element %lld is %lld, should be %lld", (long long)i, (long long)tensor_get_int(got, i), (long long)tensor_get_int(want, i));
+      return why;
+    }
+    double a = tensor_get(got, i), b = tensor_get(want, i);
+    if (a == b || (isnan(a) && isnan(b))) continue;
+    double e = fabs(a - b);
+    if (e > *worst) *worst = e;
+    if (e <= abs_ + rel * fabs(b)) continue;
+    snprintf(why, sizeof why, "element %lld is %.9g, should be %.9g", (long long)i, a, b);
+    return why;
+  }
+  return NULL;
+}
+
+/* ---- one case ---- */
+typedef struct Case { const char *model, *data; int sets; char set[16][1024]; } Case;
+enum { MAX_PORTS = 64 };
+
+static const char *first_error(const Diags *d) {
+  for (int k = 0; k < d->len; k++)
+    if (!d->at[k].warning) return arena_printf((Arena *)(uintptr_t)&d->arena, "%s%s%s", d->at[k].where ? d->at[k].where : "", d->at[k].where ? ": " : "", d->at[k].text);
+  return "no message";
+}
+
+/* The names of the inputs that a caller feeds: those without an initializer. */
+static int input_names(const char *path, Arena *a, const char **name, Diags *d) {
+  OnnxBytes b;
+  if (!onnx_bytes_open(&b, path, d)) return 0;
+  const Onnx__Model *m = onnx_decode_model(a, b.at, b.len, d);
+  int n = 0;
+  for (size_t k = 0; m && k < m->graph->n_input && n < MAX_PORTS; k++) {
+    bool is_constant = false;
+    for (size_t i = 0; i < m->graph->n_initializer; i++)
+      is_constant |= m->graph->initializer[i]->name && !strcmp(m->graph->initializer[i]->name, m->graph->input[k]->name);
+    if (!is_constant) name[n++] = m->graph->input[k]->name;
+  }
+  onnx_bytes_close(&b);
+  return n;
+}
+
+typedef struct Ports { int n; const char *name[MAX_PORTS]; const Tensor *value[MAX_PORTS]; bool bound[MAX_PORTS]; } Ports;
+
+/* Imports with the inputs marked in `bound` as constants, then evaluates and compares. */
+static Outcome attempt(const Case *c, const char *set, Ports *p, Diags *d) {
+  ImportOptions o = {0};
+  o.binds = xrealloc(NULL, sizeof *o.binds * MAX_PORTS);
+  for (int k = 0; k < p->n; k++)
+    if (p->bound[k] && p->value[k]) o.binds[o.nbinds].name = p->name[k], o.binds[o.nbinds++].value = p->value[k];
+  Module *m = onnx_import_file(c->model, &o, d);
+  if (!m) return outcome(UNSUPPORTED, "%s", first_error(d));
+  if (only_import || !set) return outcome(PASS, "imported, %d nodes", m->main->nodes.len);
+  if (!module_verify(m, d)) return outcome(FAIL, "the imported module is not valid: %s", first_error(d));
+  Eval e;
+  eval_begin(&e, m);
+  for (int i = 0; i < m->main->inputs.len; i++)
+    for (int k = 0; k < p->n; k++)
+      if (!strcmp(p->name[k], value_of(m, m->main->inputs.at[i])->name)) {
+        if (!p->value[k]) return outcome(UNSUPPORTED, "input file %d is missing or no tensor", k);
+        if (!eval_bind_input(&e, i, p->value[k])) return outcome(FAIL, "%s", first_error(d));
+      }
+  if (!eval_graph(&e, m->main)) return outcome(FAIL, "evaluation: %s", first_error(d));
+  double worst = 0;
+  int compared = 0;
+  for (int k = 0; k < m->main->outputs.len; k++) {
+    char path[1200];
+    snprintf(path, sizeof path, "%s/output_%d.pb", set, k);
+    if (access(path, R_OK)) continue;
+    const Tensor *want = onnx_load_tensor(&m->perm, path, d), *got = eval_value(&e, m->main->outputs.at[k]);
+    if (!want) return outcome(UNSUPPORTED, "%s", first_error(d));
+    if (!got) return outcome(FAIL, "output %d was not computed", k);
+    const char *why = compare(got, want, &worst);
+    if (why) return outcome(FAIL, "output %d: %s", k, why);
+    compared++;
+  }
+  if (!compared) return outcome(FAIL, "nothing to compare with");
+  return outcome(PASS, "%.3g", worst);
+}
+
+/* Marks what the messages ask for ("--bind NAME=VALUES"); false when they ask for nothing new. */
+static bool bind_asked(Ports *p, const Diags *d) {
+  bool more = false;
+  for (int i = 0; i < d->len; i++)
+    for (const char *s = d->at[i].text; (s = strstr(s, "--bind ")) != NULL;) {
+      s += 7;
+      for (int k = 0; k < p->n; k++) {
+        size_t n = strlen(p->name[k]);
+        if (!strncmp(s, p->name[k], n) && s[n] == '=' && !p->bound[k] && p->value[k]) p->bound[k] = more = true;
+      }
+    }
+  return more;
+}
+
+static bool run_time_only(const Diags *d) {
+  for (int i = 0; i < d->len; i++)
+    if (strstr(d->at[i].text, "exists only at run time")) return true;
+  return false;
+}
+
+/* As it is; then with what is asked for bound; then with every small list bound. */
+static Outcome run_set(const Case *c, const char *set) {
+  Arena a = {0};
+  Diags d = {0};
+  Ports p = {0};
+  p.n = input_names(c->model, &a, p.name, &d);
+  for (int k = 0; set && k < p.n; k++) {
+    char path[1200];
+    snprintf(path, sizeof path, "%s/input_%d.pb", set, k);
+    Diags quiet = {0};
+    if (!access(path, R_OK)) p.value[k] = onnx_load_tensor(&a, path, &quiet);
+  }
+  Outcome o;
+  for (int round = 0;; round++) {
+    Diags fresh = {.file = c->model};
+    o = attempt(c, set, &p, &fresh);
+    if (verbose) diags_print(&fresh, stdout);
+    if (o.status == PASS || !run_time_only(&fresh) || round > 8) break;
+    if (bind_asked(&p, &fresh)) continue;
+    bool more = false;
+    for (int k = 0; k < p.n; k++)
+      if (p.value[k] && p.value[k]->rank <= 1 && !p.bound[k]) p.bound[k] = more = true;
+    if (!more) break;
+  }
+  size_t n = strlen(o.text);
+  const char *sep = " (bound: ";
+  for (int k = 0; k < p.n && n < sizeof o.text - 100; k++)
+    if (p.bound[k]) n += (size_t)snprintf(o.text + n, sizeof o.text - n, "%s%.60s", sep, p.name[k]), sep = ", ";
+  if (*sep == ',') snprintf(o.text + n, sizeof o.text - n, ")");
+  return o;
+}
+
+static Outcome run_case(const Case *c) {
+  Outcome o = run_set(c, c->sets ? c->set[0] : NULL);
+  for (int k = 1; k < c->sets && o.status == PASS; k++) {
+    Outcome next = run_set(c, c->set[k]);
+    if (next.status != PASS) o = next;
+  }
+  return o;
+}
+
+static void report(const char *name, Outcome o) {
+  counts[o.status]++;
+  printf("%-11s  %s  %s\n", status_text[o.status], name, o.text);
+  fflush(stdout);
+}
+
+/* In a process of its own: symbols are per process, and a crash or an endless loop is a result, too. */
+static void run_apart(const char *name, const Case *c) {
+  int fd[2];
+  if (pipe(fd)) { perror("pipe"); exit(2); }
+  fflush(stdout);
+  pid_t pid = fork();
+  if (pid == 0) {
+    close(fd[0]);
+    alarm((unsigned)seconds);
+    Outcome o = run_case(c);
+    ssize_t wrote = write(fd[1], &o, sizeof o);
+    fflush(stdout);
+    _exit(wrote != (ssize_t)sizeof o);
+  }
+  close(fd[1]);
+  Outcome o;
+  ssize_t got = read(fd[0], &o, sizeof o);
+  close(fd[0]);
+  int how = 0;
+  waitpid(pid, &how, 0);
+  if (got != (ssize_t)sizeof o) {
+    if (WIFSIGNALED(how) && WTERMSIG(how) == 14) o = outcome(FAIL, "took longer than %d s", seconds);
+    else if (WIFSIGNALED(how)) o = outcome(FAIL, "crashed (signal %d)", WTERMSIG(how));
+    else o = outcome(FAIL, "ended with code %d", WEXITSTATUS(how));
+  }
+  report(name, o);
+}
+
+/* ---- finding cases ---- */
+static bool ends_with(const char *s, const char *end) {
+  size_t n = strlen(s), m = strlen(end);
+  return n > m && !strcmp(s + n - m, end);
+}
+
+static void find_sets(Case *c, const char *dir, const char *prefix) {
+  for (int k = 0; k < 16 && c->sets < 16; k++) {
+    struct stat st;
+    snprintf(c->set[c->sets], sizeof c->set[0], "%s/%s%d", dir, prefix, k);
+    if (!stat(c->set[c->sets], &st) && S_ISDIR(st.st_mode)) c->sets++;
+  }
+}
+
+static int run_folder(const char *dir, int depth) {
+  struct dirent **entry;
+  int n = scandir(dir, &entry, NULL, alphasort), models = 0;
+  for (int i = 0; i < n; i++) models += ends_with(entry[i]->d_name, ".onnx");
+  const char *base = strrchr(dir, '/') ? strrchr(dir, '/') + 1 : dir;
+  for (int i = 0; i < n; i++) {
+    const char *name = entry[i]->d_name;
+    char path[1024], title[600], data[1100];
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    if (ends_with(name, ".onnx")) {
+      Case c = {.model = path};
+      if (models == 1) find_sets(&c, dir, "test_data_set_");
+      snprintf(data, sizeof data, "%.*s.data", (int)strlen(path) - 5, path);
+      if (!c.sets) find_sets(&c, data, "set_");
+      snprintf(title, sizeof title, models > 1 || strcmp(name, "model.onnx") ? "%s/%s" : "%s", base, name);
+      run_apart(title, &c);
+    } else if (!models && depth < 2 && *name != '.') {
+      struct stat st;
+      if (!stat(path, &st) && S_ISDIR(st.st_mode)) run_folder(path, depth + 1);
+    }
+    free(entry[i]);
+  }
+  if (n >= 0) free(entry);
+  return n < 0;
+}
+
+int main(int argc, char **argv) {
+  int bad = 0, given = 0;
+  for (int k = 1; k < argc; k++) {
+    if (!strcmp(argv[k], "--import")) only_import = true;
+    else if (!strcmp(argv[k], "--verbose")) verbose = true;
+    else if (!strcmp(argv[k], "--seconds") && k + 1 < argc) seconds = atoi(argv[++k]);
+    else {
+      size_t n = strlen(argv[k]);
+      while (n > 1 && argv[k][n - 1] == '/') argv[k][--n] = 0;
+      bad |= run_folder(argv[k], 0), given++;
+    }
+  }
+  if (!given) {
+    fprintf(stderr, "usage: conform [--import] [--verbose] [--seconds N] DIR...\n");
+    return 2;
+  }
+  printf("%d pass, %d fail, %d unsupported\n", counts[PASS], counts[FAIL], counts[UNSUPPORTED]);
+  return bad || counts[FAIL] ? 1 : 0;
+}
