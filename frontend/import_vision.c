@@ -1,0 +1,244 @@
+/* RoiAlign, DeformConv, Col2Im: sampling and folding by gathers, scatters and arithmetic.
+ *
+ * Linear interpolation at a position p: the elements floor(p) and floor(p) + 1 with weights 1 - f and f, in every
+ * axis. The data is laid out with channels last, so that one gathered row is one position's channels. */
+#include "frontend/window.h"
+
+/* ---- RoiAlign */
+
+typedef struct RoiAxis {
+  ValueId low, high;                       /* i64 [R, P, S] element numbers */
+  ValueId low_weight, high_weight;         /* [R, P, S] */
+  ValueId inside;                          /* bool [R, P, S]: 0 when every sample counts */
+  ValueId count;                           /* [R] samples per bin, or 0: `samples` */
+  Dim samples;
+} RoiAxis;
+
+/* Samples of one axis. begin, extent [R]; `bins` P; `ratio` samples per bin, 0: ceil(extent / P) of each region,
+ * at most as many as elements fall into a bin of the whole axis (a region larger than the map gets no more). */
+static RoiAxis roi_axis(Import *x, ValueId begin, ValueId extent, int64_t bins, Dim size, int64_t ratio) {
+  RoiAxis r = { .samples = ratio > 0 ? DIM(ratio) : dim_add(dim_ceildiv(size, DIM(bins)), DIM(1)) };
+  DType t = calc_dtype(x, begin);
+  ValueId bin = calc_op2c(x, OP_DIV, extent, (double)bins), per = imp_scalar(x, t, (double)ratio);
+  if (ratio <= 0) {
+    ValueId most = calc_dim_value(x, t, r.samples);
+    r.count = calc_op2(x, OP_MIN, calc_op2c(x, OP_MAX, calc_op1(x, OP_CEIL, bin), 0), most);
+    per = calc_align(x, r.count, 0, 3);
+  }
+  ValueId p = calc_align(x, calc_range(x, t, DIM(bins)), 1, 3), s = calc_align(x, calc_range(x, t, r.samples), 2, 3);
+  ValueId step = calc_align(x, bin, 0, 3), origin = calc_add(x, calc_align(x, begin, 0, 3), calc_mul(x, p, step));
+  ValueId y = calc_add(x, origin, calc_div(x, calc_mul(x, calc_addc(x, s, 0.5), step), per));   /* [R, P, S] */
+  if (ratio <= 0) r.inside = calc_op2(x, OP_LT, s, per);
+  ValueId end = calc_dim_value(x, t, size), last = calc_dim_value(x, t, dim_sub(size, DIM(1)));
+  ValueId seen = calc_op2(x, OP_AND, calc_op2c(x, OP_GE, y, -1), calc_op2(x, OP_LE, y, end));
+  if (r.inside) seen = calc_op2(x, OP_AND, seen, r.inside);
+  y = calc_op2(x, OP_MIN, calc_op2c(x, OP_MAX, y, 0), last);
+  ValueId low = calc_op1(x, OP_FLOOR, y), f = calc_sub(x, y, low), zero = imp_scalar(x, t, 0);
+  r.high_weight = calc_where(x, seen, f, zero);
+  r.low_weight = calc_where(x, seen, calc_c2op(x, OP_SUB, 1, f), zero);
+  r.low = calc_cast(x, calc_where(x, seen, low, zero), DT_I64);
+  r.high = calc_cast(x, calc_op2(x, OP_MIN, calc_addc(x, calc_where(x, seen, low, zero), 1), last), DT_I64);
+  return r;
+}
+
+/* [R, P, S] as [R, P, 1, S, 1] (rows) or [R, 1, P, 1, S] (columns) */
+static ValueId roi_place(Import *x, ValueId v, bool rows) {
+  Dim r = calc_dim(x, v, 0), p = calc_dim(x, v, 1), s = calc_dim(x, v, 2), one = DIM(1);
+  Dim as_rows[] = { r, p, one, s, one }, as_columns[] = { r, one, p, one, s };
+  return v ? calc_reshape(x, v, rows ? as_rows : as_columns, 5) : 0;
+}
+
+/* x1, y1, x2, y2 of every region -> begin and extent of one axis */
+static void roi_extent(Import *x, ValueId rois, int axis, double scale, bool half_pixel, ValueId *begin, ValueId *extent) {
+  ValueId side[2];
+  for (int k = 0; k < 2; k++) {
+    ValueId v = calc_squeeze(x, calc_slice1(x, rois, 1, DIM(axis + 2 * k), DIM(1)), 1);
+    side[k] = calc_addc(x, calc_mulc(x, v, scale), half_pixel ? -0.5 : 0);
+  }
+  *begin = side[0];
+  *extent = calc_sub(x, side[1], side[0]);
+  if (!half_pixel) *extent = calc_op2c(x, OP_MAX, *extent, 1);
+}
+
+/* X [N, C, H, W], rois [R, 4], batch [R] -> [R, C, PH, PW]. Mode max takes the largest weighted corner, as the
+ * reference does, not the largest interpolated value. */
+bool import_roi_align(Import *x) {
+  static const int last[] = { 0, 2, 3, 1 }, first[] = { 0, 3, 1, 2 };
+  if (imp_rank(x, 0) != 4 || imp_rank(x, 1) != 2) return imp_fail(x, "shape", "X must be [N, C, H, W] and rois [R, 4]");
+  const char *mode = imp_str(x, "mode", "avg");
+  bool half = x->opset >= 16 && strcmp(imp_str(x, "coordinate_transformation_mode", "half_pixel"), "output_half_pixel");
+  bool max = !strcmp(mode, "max");
+  double scale = imp_float(x, "spatial_scale", 1);
+  int64_t ph = imp_int(x, "output_height", 1), pw = imp_int(x, "output_width", 1), ratio = imp_int(x, "sampling_ratio", 0);
+  if (ph < 1 || pw < 1 || ratio < 0) return imp_fail(x, "shape", "output %lldx%lld, sampling_ratio %lld", (long long)ph, (long long)pw, (long long)ratio);
+  if (!max && strcmp(mode, "avg")) return imp_fail(x, "unsupported", "mode '%s' is not avg or max", mode);
+  Type in = *imp_type(x, 0);
+  ValueId data = calc_wide(x, x->in[0]), rois = calc_cast(x, x->in[1], calc_dtype(x, data)), begin, extent;
+  roi_extent(x, rois, 1, scale, half, &begin, &extent);
+  RoiAxis y = roi_axis(x, begin, extent, ph, in.dims[2], ratio);
+  roi_extent(x, rois, 0, scale, half, &begin, &extent);
+  RoiAxis w = roi_axis(x, begin, extent, pw, in.dims[3], ratio);
+
+  Dim rows[] = { calc_product((Dim[]){ in.dims[0], in.dims[2], in.dims[3] }, 3), in.dims[1] };
+  data = calc_reshape(x, calc_transpose(x, data, last, 4), rows, 2);
+  ValueId batch = calc_align(x, calc_cast(x, x->in[2], DT_I64), 0, 5);
+  batch = calc_mul(x, batch, calc_dim_value(x, DT_I64, dim_mul(in.dims[2], in.dims[3])));
+  ValueId width = calc_dim_value(x, DT_I64, in.dims[3]), sum = 0;
+  for (int corner = 0; corner < 4; corner++) {
+    ValueId row = roi_place(x, corner & 2 ? y.high : y.low, true), column = roi_place(x, corner & 1 ? w.high : w.low, false);
+    ValueId at = calc_add(x, calc_add(x, batch, calc_mul(x, row, width)), column);         /* [R, PH, PW, SH, SW] */
+    ValueId weight = calc_mul(x, roi_place(x, corner & 2 ? y.high_weight : y.low_weight, true),
+                              roi_place(x, corner & 1 ? w.high_weight : w.low_weight, false));
+    ValueId part = calc_mul(x, calc_gather(x, data, 0, at), calc_unsqueeze(x, weight, 5));
+    sum = !sum ? part : calc_op2(x, max ? OP_MAX : OP_ADD, sum, part);
+  }
+  ValueId pooled;
+  if (max) {
+    if (y.inside) {
+      ValueId in_both = calc_op2(x, OP_AND, roi_place(x, y.inside, true), roi_place(x, w.inside, false));
+      sum = calc_where(x, calc_unsqueeze(x, in_both, 5), sum, imp_scalar(x, calc_dtype(x, sum), -3e38));
+    }
+    pooled = sum ? imp_reduce(x, OP_REDUCE_MAX, sum, (int[]){ 3, 4 }, 2, false) : 0;
+  } else {
+    ValueId count = ratio > 0 ? imp_scalar(x, calc_dtype(x, sum), (double)(ratio * ratio))
+                              : calc_op2c(x, OP_MAX, calc_align(x, calc_mul(x, y.count, w.count), 0, 4), 1);
+    pooled = sum ? calc_div(x, imp_reduce(x, OP_REDUCE_SUM, sum, (int[]){ 3, 4 }, 2, false), count) : 0;
+  }
+  return calc_set(x, 0, calc_cast(x, calc_transpose(x, pooled, first, 4), in.dtype));
+}
+
+/* ---- DeformConv */
+
+/* Position of every kernel element for every output on axis a, before the offset: [K, O] */
+static ValueId kernel_positions(Import *x, DType t, const Window *w, int a, const Dim *out) {
+  int64_t taps = 1, inner = 1;
+  for (int i = 0; i < w->n; i++) taps *= w->kernel[i].k;
+  for (int i = a + 1; i < w->n; i++) inner *= w->kernel[i].k;
+  double *tap = NEW_N(&x->m->perm, double, taps);
+  for (int64_t k = 0; k < taps; k++)
+    tap[k] = (double)(k / inner % w->kernel[a].k * w->dilation[a].k - w->pad[a].k);
+  Dim all = calc_product(out, w->n);
+  ValueId o = calc_reshape(x, calc_iota(x, t, out, w->n, a), &all, 1);
+  return calc_add(x, calc_unsqueeze(x, calc_floats(x, t, tap, (int)taps), 1), calc_mulc(x, o, (double)w->stride[a].k));
+}
+
+/* Columns of the convolution, sampled where offset says: [N, og, K, O, C/og] */
+static ValueId deformed_columns(Import *x, const Window *w, const Dim *out, int64_t og, ValueId mask) {
+  Type in = *imp_type(x, 0);
+  ValueId v = calc_wide(x, x->in[0]);
+  DType t = calc_dtype(x, v);
+  int64_t taps = 1;
+  for (int i = 0; i < w->n; i++) taps *= w->kernel[i].k;
+  Dim n = in.dims[0], pixels = calc_product(in.dims + 2, w->n), outputs = calc_product(out, w->n);
+  Dim per = dim_floordiv(in.dims[1], DIM(og)), split[] = { n, DIM(og), per, pixels };
+  Dim rows[] = { calc_product((Dim[]){ n, DIM(og), pixels }, 3), per };
+  ValueId data = calc_reshape(x, calc_transpose(x, calc_reshape(x, v, split, 4), (int[]){ 0, 1, 3, 2 }, 4), rows, 2);
+  Dim offsets[] = { n, DIM(og), DIM(taps), DIM(w->n), outputs };
+  ValueId offset = calc_reshape(x, calc_cast(x, x->in[2], t), offsets, 5);
+  ValueId low[MAX_RANK], f[MAX_RANK];
+  for (int a = 0; a < w->n; a++) {                        /* position, its floor and fraction: [N, og, K, O] */
+    ValueId p = calc_squeeze(x, calc_slice1(x, offset, 3, DIM(a), DIM(1)), 3);
+    p = calc_add(x, p, kernel_positions(x, t, w, a, out));
+    low[a] = calc_op1(x, OP_FLOOR, p);
+    f[a] = calc_sub(x, p, low[a]);
+  }
+  Dim blocks = dim_mul(n, DIM(og));
+  ValueId base = calc_reshape(x, calc_mul(x, calc_range(x, DT_I64, blocks), calc_dim_value(x, DT_I64, pixels)),
+                              (Dim[]){ n, DIM(og), DIM(1), DIM(1) }, 4), sum = 0, zero = imp_scalar(x, t, 0);
+  for (int corner = 0; corner < 1 << w->n; corner++) {
+    ValueId at = 0, weight = 0, seen = 0;
+    for (int a = 0; a < w->n; a++) {
+      bool high = corner >> a & 1;
+      ValueId p = calc_addc(x, low[a], high), end = calc_dim_value(x, t, dim_sub(in.dims[a + 2], DIM(1)));
+      ValueId ok = calc_op2(x, OP_AND, calc_op2c(x, OP_GE, p, 0), calc_op2(x, OP_LE, p, end));
+      ValueId i = calc_cast(x, calc_op2(x, OP_MIN, calc_op2c(x, OP_MAX, p, 0), end), DT_I64);
+      ValueId k = high ? f[a] : calc_c2op(x, OP_SUB, 1, f[a]);
+      at = a ? calc_add(x, calc_mul(x, at, calc_dim_value(x, DT_I64, in.dims[a + 2])), i) : i;
+      weight = a ? calc_mul(x, weight, k) : k;
+      seen = a ? calc_op2(x, OP_AND, seen, ok) : ok;
+    }
+    weight = calc_where(x, seen, weight, zero);
+    if (mask) weight = calc_mul(x, weight, mask);
+    ValueId part = calc_mul(x, calc_gather(x, data, 0, calc_add(x, base, at)), calc_unsqueeze(x, weight, 4));
+    sum = corner ? calc_add(x, sum, part) : part;
+  }
+  return sum;
+}
+
+bool import_deform_conv(Import *x) {
+  Window w;
+  if (imp_rank(x, 1) != imp_rank(x, 0)) return imp_fail(x, "shape", "weight has rank %d, input has rank %d", imp_rank(x, 1), imp_rank(x, 0));
+  if (!window_read(x, 0, imp_type(x, 1)->dims + 2, &w)) return false;
+  Type in = *imp_type(x, 0), weight = *imp_type(x, 1), offset = *imp_type(x, 2);
+  int64_t og = imp_int(x, "offset_group", 1), group = imp_int(x, "group", 1), taps = 1;
+  Dim ignored, m, c;
+  if (og < 1 || group < 1 || offset.rank != in.rank || !dim_divisible(in.dims[1], DIM(og), &ignored) ||
+      !dim_divisible(in.dims[1], DIM(group), &c) || !dim_divisible(weight.dims[0], DIM(group), &m))
+    return imp_fail(x, "shape", "group=%lld, offset_group=%lld do not fit input %s", (long long)group, (long long)og, type_text(&in));
+  for (int i = 0; i < w.n; i++) {
+    if (!dim_is_const(w.kernel[i]) || !dim_is_const(w.pad[i])) return imp_fail(x, "unsupported", "the kernel's size must be known");
+    taps *= w.kernel[i].k;
+  }
+  const Dim *out = offset.dims + 2;
+  Dim n = in.dims[0], outputs = calc_product(out, w.n), shape[MAX_RANK] = { n, weight.dims[0] };
+  for (int i = 0; i < w.n; i++) shape[i + 2] = out[i];
+  ValueId mask = 0;
+  if (imp_present(x, 4)) mask = calc_reshape(x, calc_wide(x, x->in[4]), (Dim[]){ n, DIM(og), DIM(taps), outputs }, 4);
+  ValueId columns = calc_transpose(x, deformed_columns(x, &w, out, og, mask), (int[]){ 0, 1, 4, 2, 3 }, 5);
+  Dim inner = dim_mul(c, DIM(taps));
+  columns = calc_reshape(x, columns, (Dim[]){ n, DIM(group), inner, outputs }, 4);
+  ValueId f = calc_reshape(x, calc_wide(x, x->in[1]), (Dim[]){ DIM(group), m, inner }, 3);
+  ValueId y = calc_reshape(x, calc_matmul(x, f, columns), shape, in.rank);   /* [g, M/g, CK] x [N, g, CK, O] */
+  if (imp_present(x, 3)) y = calc_add(x, y, calc_align(x, calc_wide(x, x->in[3]), 1, in.rank));
+  return calc_set(x, 0, calc_cast(x, y, in.dtype));
+}
+
+/* ---- Col2Im */
+
+static bool optional_list(Import *x, const char *name, int n, int64_t dflt, int64_t *to) {
+  const int64_t *v;
+  int have = imp_ints(x, name, &v);
+  if (have && have != n) return imp_fail(x, "shape", "attribute '%s' has %d numbers, %d are needed", name, have, n);
+  for (int i = 0; i < n; i++) to[i] = have ? v[i] : dflt;
+  return true;
+}
+
+/* [N, C*K, L] -> [N, C, image…]: element (k, l) is added at a place that only depends on the sizes. The places are
+ * a constant; those in the padding go to one extra element at the end, which is cut off. */
+bool import_col2im(Import *x) {
+  const int64_t *image, *block;
+  int n, nb;
+  if (!imp_const_ints(x, 1, &image, &n) || !imp_const_ints(x, 2, &block, &nb)) return false;
+  Type in = *imp_type(x, 0);
+  int64_t stride[MAX_RANK], dilation[MAX_RANK], pad[2 * MAX_RANK], count[MAX_RANK], taps = 1, places = 1, pixels = 1;
+  if (n != nb || n < 1 || n > MAX_RANK - 2 || in.rank != 3) return imp_fail(x, "shape", "image_shape has %d numbers, block_shape %d, the input rank %d", n, nb, in.rank);
+  if (!optional_list(x, "strides", n, 1, stride) || !optional_list(x, "dilations", n, 1, dilation) ||
+      !optional_list(x, "pads", 2 * n, 0, pad)) return false;
+  for (int i = 0; i < n; i++) {
+    int64_t room = image[i] + pad[i] + pad[n + i] - dilation[i] * (block[i] - 1) - 1;
+    if (block[i] < 1 || stride[i] < 1 || room < 0) return imp_fail(x, "shape", "the block does not fit the image on axis %d", i);
+    count[i] = room / stride[i] + 1;
+    taps *= block[i], places *= count[i], pixels *= image[i];
+  }
+  Dim channels;
+  if (!dim_divisible(in.dims[1], DIM(taps), &channels) || !dim_is(in.dims[2], places))
+    return imp_fail(x, "shape", "input %s does not fit %lld blocks of %lld elements", type_text(&in), (long long)places, (long long)taps);
+  Tensor *to = tensor_new(&x->m->perm, DT_I64, 1, (int64_t[]){ taps * places });
+  for (int64_t k = 0; k < taps; k++)
+    for (int64_t l = 0; l < places; l++) {
+      int64_t at = 0, size = 1, kk = k, ll = l;
+      for (int i = n - 1; i >= 0; i--) {
+        int64_t p = ll % count[i] * stride[i] + kk % block[i] * dilation[i] - pad[i];
+        at = at < 0 || p < 0 || p >= image[i] ? -1 : at + p * size;
+        size *= image[i], kk /= block[i], ll /= count[i];
+      }
+      tensor_set_int(to, k * places + l, at < 0 ? pixels : at);
+    }
+  Dim flat[] = { in.dims[0], channels, DIM(taps * places) }, target[] = { in.dims[0], channels, DIM(pixels + 1) };
+  Dim shape[MAX_RANK] = { in.dims[0], channels };
+  for (int i = 0; i < n; i++) shape[i + 2] = DIM(image[i]);
+  ValueId v[] = { calc_fill(x, in.dtype, 0, target, 3), calc_expand(x, calc_tensor(x, to), flat, 3), calc_reshape(x, x->in[0], flat, 3) };
+  Attr a[] = { attr_int("axis", 2), attr_str("reduction", "add") };
+  ValueId y = v[1] && v[2] ? calc_op(x, OP_SCATTER_ELEMENTS, v, 3, a, 2) : 0;
+  return calc_set(x, 0, calc_reshape(x, calc_slice1(x, y, 2, DIM(0), DIM(pixels)), shape, n + 2));
+}
