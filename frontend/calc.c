@@ -8,6 +8,12 @@ const Type *calc_type(Import *x, ValueId v) {
   return v ? &value_of(x->m, v)->type : &none;
 }
 
+bool calc_needs(Import *x, int n) {
+  for (int k = 0; k < n; k++)
+    if (!imp_present(x, k)) return imp_fail(x, "parse", "input %d is missing; %d are needed", k, n);
+  return true;
+}
+
 static int from_end(int axis, int rank) { return axis < 0 ? axis + rank : axis; }
 
 Dim calc_dim(Import *x, ValueId v, int axis) {
@@ -28,12 +34,6 @@ bool calc_is_narrow(DType t) { return dtype_is_float(t) && t != DT_F32 && t != D
 
 ValueId calc_tensor(Import *x, const Tensor *t) { return graph_add_constant(x->m, NULL, t); }
 
-ValueId calc_ints(Import *x, DType t, const int64_t *v, int n) {
-  Tensor *c = tensor_new(&x->m->perm, t, 1, (int64_t[]){ n });
-  for (int i = 0; i < n; i++) tensor_set_int(c, i, v[i]);
-  return calc_tensor(x, c);
-}
-
 ValueId calc_floats(Import *x, DType t, const double *v, int n) {
   Tensor *c = tensor_new(&x->m->perm, t, 1, (int64_t[]){ n });
   for (int i = 0; i < n; i++) tensor_set(c, i, v[i]);
@@ -49,8 +49,7 @@ ValueId calc_range(Import *x, DType t, Dim n) { return calc_iota(x, t, &n, 1, 0)
 
 ValueId calc_dim_value(Import *x, DType t, Dim d) {
   if (dim_is_const(d)) return imp_scalar(x, t, (double)d.k);
-  Attr a[] = { attr_dims(x->m, "dims", &d, 1), attr_int("rank", 0) };
-  return calc_cast(x, imp_op(x, OP_DIMS, NULL, 0, a, 2), t);
+  return calc_cast(x, imp_dims_value(x, &d, -1), t);
 }
 
 ValueId calc_fill(Import *x, DType t, double v, const Dim *shape, int rank) {
@@ -67,16 +66,6 @@ ValueId calc_op3(Import *x, Op op, ValueId a, ValueId b, ValueId c) {
 
 ValueId calc_op(Import *x, Op op, const ValueId *in, int nin, const Attr *attr, int nattr) {
   return in[0] ? imp_op(x, op, in, nin, attr, nattr) : 0;
-}
-
-bool calc_ops(Import *x, Op op, const ValueId *in, int nin, const Attr *attr, int nattr, ValueId *out, int nout) {
-  NodeId n = graph_add_node(x->g, op, in, nin, nout, attr, nattr);
-  bool ok = true;
-  for (int k = 0; k < nout; k++) {
-    out[k] = node_of(x->m, n)->out[k];
-    if (calc_dtype(x, out[k]) == DT_NONE) ok = false;
-  }
-  return ok;
 }
 
 ValueId calc_op2c(Import *x, Op op, ValueId a, double b) {

@@ -15,21 +15,21 @@ Dim     calc_dim(Import *x, ValueId v, int axis);
 Dim     calc_product(const Dim *d, int n);
 bool    calc_is_narrow(DType t);                                   /* a float that is only stored: f16, bf16, f8… */
 
+bool    calc_needs(Import *x, int n);                              /* are inputs 0 … n-1 there? else reports */
+
 /* Leaves. */
 ValueId calc_tensor(Import *x, const Tensor *t);                   /* a constant */
-ValueId calc_ints(Import *x, DType t, const int64_t *v, int n);    /* constant vector */
-ValueId calc_floats(Import *x, DType t, const double *v, int n);
+ValueId calc_floats(Import *x, DType t, const double *v, int n);   /* constant vector; of integers: imp_constant_ints */
 ValueId calc_iota(Import *x, DType t, const Dim *shape, int rank, int axis);
 ValueId calc_range(Import *x, DType t, Dim n);                     /* [0, n) */
 ValueId calc_dim_value(Import *x, DType t, Dim d);                 /* rank-0 value of a dim */
 ValueId calc_fill(Import *x, DType t, double v, const Dim *shape, int rank);
 
-/* Any op with one output, or several. */
+/* Any op with one output (several: imp_op_multi). */
 ValueId calc_op1(Import *x, Op op, ValueId a);
 ValueId calc_op2(Import *x, Op op, ValueId a, ValueId b);
 ValueId calc_op3(Import *x, Op op, ValueId a, ValueId b, ValueId c);
 ValueId calc_op(Import *x, Op op, const ValueId *in, int nin, const Attr *attr, int nattr);   /* in[0] != 0 */
-bool    calc_ops(Import *x, Op op, const ValueId *in, int nin, const Attr *attr, int nattr, ValueId *out, int nout);
 
 static inline ValueId calc_add(Import *x, ValueId a, ValueId b) { return calc_op2(x, OP_ADD, a, b); }
 static inline ValueId calc_sub(Import *x, ValueId a, ValueId b) { return calc_op2(x, OP_SUB, a, b); }

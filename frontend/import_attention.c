@@ -104,6 +104,7 @@ static DType softmax_type(Import *x, DType dflt) {
 /* Inputs: Q, K, V, attn_mask, past_key, past_value, nonpad_kv_seqlen. Outputs: Y, present_key, present_value,
  * scores as qk_matmul_output_mode asks: 0 raw, 1 after softcap, 2 after the mask, 3 probabilities. */
 bool import_attention(Import *x) {
+  if (!calc_needs(x, 3)) return false;
   int64_t hq = imp_int(x, "q_num_heads", 0), hkv = imp_int(x, "kv_num_heads", 0), mode = imp_int(x, "qk_matmul_output_mode", 0);
   bool flat = imp_rank(x, 0) == 3;
   DType t = imp_dtype(x, 0);
@@ -153,6 +154,7 @@ static ValueId modified(Import *x, const char *name, ValueId v) {
 }
 
 bool import_flex_attention(Import *x) {
+  if (!calc_needs(x, 3)) return false;
   for (int k = 0; k < 3; k++)
     if (imp_rank(x, k) != 4) return imp_fail(x, "shape", "Q, K and V must have rank 4");
   if (!head_size_known(x, x->in[0])) return false;
@@ -167,6 +169,7 @@ bool import_flex_attention(Import *x) {
 /* Pairs (x1, x2) of the first `dim` features turn by the angle of their position: halves of the head, or
  * neighbours when interleaved. Caches are [P, dim/2] with position_ids [B, S], or [B, S, dim/2]. */
 bool import_rotary_embedding(Import *x) {
+  if (!calc_needs(x, 3)) return false;
   bool flat = imp_rank(x, 0) == 3, neighbours = imp_int(x, "interleaved", 0) != 0;
   ValueId v = split_heads(x, x->in[0], imp_int(x, "num_heads", 0));
   if (!v) return false;
@@ -193,6 +196,7 @@ bool import_rotary_embedding(Import *x) {
 
 /* a * sigmoid(alpha * a) * b */
 bool import_swiglu(Import *x) {
+  if (!calc_needs(x, 2)) return false;
   double alpha = imp_float(x, "alpha", 1);
   ValueId a = x->in[0];
   ValueId gate = alpha == 1 ? calc_op1(x, OP_SILU, a) : calc_mul(x, a, calc_op1(x, OP_SIGMOID, calc_mulc(x, a, alpha)));

@@ -22,19 +22,13 @@ static bool set_outputs(Import *x, NodeId n) {
 /* ---- If */
 
 bool import_if(Import *x) {
+  if (!calc_needs(x, 1)) return false;
   const Tensor *cond = imp_constant(x, 0);
-  if (cond && cond->data && tensor_count(cond) == 1) {   /* decided already: only that branch is there */
-    Graph *g = imp_graph(x, tensor_get(cond, 0) != 0 ? "then_branch" : "else_branch");
-    if (!g) return false;
-    calc_inline(x, g, NULL, 0);
-    for (int k = 0; k < x->nout && k < g->outputs.len; k++) calc_set(x, k, g->outputs.at[k]);
-    return true;
-  }
+  if (cond && cond->data && tensor_count(cond) == 1)     /* decided already: only that branch is there */
+    return imp_inline(x, tensor_get(cond, 0) != 0 ? "then_branch" : "else_branch");
   Graph *region[] = { imp_graph(x, "then_branch"), imp_graph(x, "else_branch") };
   if (!region[0] || !region[1]) return false;
-  ValueId in = calc_reshape(x, x->in[0], NULL, 0);
-  if (!in) return false;
-  NodeId n = graph_add_node(x->g, OP_IF, &in, 1, region[0]->outputs.len, NULL, 0);
+  NodeId n = graph_add_node(x->g, OP_IF, x->in, 1, region[0]->outputs.len, NULL, 0);
   return attach(x, n, region, 2) && set_outputs(x, n);
 }
 
@@ -91,8 +85,6 @@ bool import_loop(Import *x) {
   }
   ValueId *v = NEW_N(&x->m->perm, ValueId, carried + 2);
   for (int k = 0; k < x->nin; k++) v[k] = x->in[k];
-  for (int k = 0; k < 2; k++)
-    if (v[k] && calc_rank(x, v[k]) && !(v[k] = calc_reshape(x, v[k], NULL, 0))) return false;
   const Dim *count = v[0] ? value_of(x->m, v[0])->content : NULL;
   Graph *g = body_import(x, in, carried + 2, 2, carried, 1, count ? dim_hi(*count) : -1);
   if (!g) return false;

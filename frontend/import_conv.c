@@ -95,6 +95,7 @@ static bool weight_window(Import *x, int input, int weight, Window *w) {
 }
 
 bool import_conv(Import *x) {
+  if (!calc_needs(x, 2)) return false;
   Window w;
   if (!weight_window(x, 0, 1, &w)) return false;
   return calc_set(x, 0, window_conv(x, x->in[0], x->in[1], imp_present(x, 2) ? x->in[2] : 0, &w));
@@ -114,6 +115,7 @@ static void transpose_pads(Window *w, Dim *adj, const Dim *in, const Dim *want, 
 }
 
 bool import_conv_transpose(Import *x) {
+  if (!calc_needs(x, 2)) return false;
   Window w;
   Dim adj[MAX_RANK], want[MAX_RANK];
   if (!weight_window(x, 0, 1, &w) || !window_list(x, "output_padding", w.n, 0, adj)) return false;
@@ -150,6 +152,7 @@ static ValueId centred(Import *x, int k, int zp, int axis) {
 }
 
 bool import_conv_integer(Import *x) {
+  if (!calc_needs(x, 2)) return false;
   Window w;
   if (!weight_window(x, 0, 1, &w)) return false;
   return calc_set(x, 0, window_conv(x, centred(x, 0, 2, 1), centred(x, 1, 3, 0), 0, &w));
@@ -158,6 +161,7 @@ bool import_conv_integer(Import *x) {
 /* Inputs: x, x_scale, x_zp, w, w_scale, w_zp, y_scale, y_zp, bias. Accumulator * (x_scale * w_scale / y_scale),
  * in that order in f32 as ONNX Runtime does it, rounded half to even. channels_last (com.microsoft): x, y are NHWC. */
 bool import_qlinear_conv(Import *x) {
+  if (!calc_needs(x, 8)) return false;
   Window w;
   int r = imp_rank(x, 0), to_first[MAX_RANK], to_last[MAX_RANK];
   bool last = imp_int(x, "channels_last", 0) != 0;

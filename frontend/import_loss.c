@@ -38,11 +38,13 @@ static ValueId likelihood_loss(Import *x, ValueId prob) {
 }
 
 bool import_nll_loss(Import *x) {
+  if (!calc_needs(x, 2)) return false;
   if (imp_rank(x, 0) < 2) return imp_fail(x, "shape", "input has rank %d, [N, C, …] is needed", imp_rank(x, 0));
   return calc_set(x, 0, likelihood_loss(x, x->in[0]));
 }
 
 bool import_softmax_cross_entropy(Import *x) {
+  if (!calc_needs(x, 2)) return false;
   if (imp_rank(x, 0) < 2) return imp_fail(x, "shape", "input has rank %d, [N, C, …] is needed", imp_rank(x, 0));
   ValueId prob = calc_softmax(x, OP_LOG_SOFTMAX, x->in[0], 1);
   if (x->nout > 1) calc_set(x, 1, prob);
@@ -57,6 +59,7 @@ typedef struct Optimizer { ValueId rate, step; int tensors; DType type; } Optimi
 static bool optimizer_read(Import *x, int per, Optimizer *o) {
   if (x->nin < 2 + per || (x->nin - 2) % per)
     return imp_fail(x, "parse", "%d inputs: R, T and a multiple of %d tensors are needed", x->nin, per);
+  if (!calc_needs(x, x->nin)) return false;
   o->tensors = (x->nin - 2) / per;
   o->type = imp_dtype(x, 2);
   o->rate = calc_reshape(x, calc_cast(x, x->in[0], o->type), NULL, 0);

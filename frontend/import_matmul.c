@@ -15,10 +15,11 @@ static ValueId matmul_any(Import *x, ValueId a, ValueId b) {
   return y;
 }
 
-bool import_matmul(Import *x) { return calc_set(x, 0, matmul_any(x, x->in[0], x->in[1])); }
+bool import_matmul(Import *x) { return calc_needs(x, 2) && calc_set(x, 0, matmul_any(x, x->in[0], x->in[1])); }
 
 /* alpha * A' * B' + beta * C. C broadcasts (before version 7: when attribute 'broadcast' says so). */
 bool import_gemm(Import *x) {
+  if (!calc_needs(x, 2)) return false;
   if (imp_rank(x, 0) != 2 || imp_rank(x, 1) != 2)
     return imp_fail(x, "shape", "A has rank %d and B rank %d, both must be matrices", imp_rank(x, 0), imp_rank(x, 1));
   ValueId a = imp_int(x, "transA", 0) ? calc_swap_last(x, x->in[0]) : x->in[0];
@@ -39,6 +40,7 @@ static ValueId centred(Import *x, int k, int zp, bool rows) {
 }
 
 bool import_matmul_integer(Import *x) {
+  if (!calc_needs(x, 2)) return false;
   return calc_set(x, 0, matmul_any(x, centred(x, 0, 2, true), centred(x, 1, 3, false)));
 }
 
@@ -49,6 +51,7 @@ static ValueId row_scale(Import *x, ValueId s, int rank) {
 
 /* Inputs: a, a_scale, a_zp, b, b_scale, b_zp, y_scale, y_zp. From version 21 scales may be f16 or bf16. */
 bool import_qlinear_matmul(Import *x) {
+  if (!calc_needs(x, 8)) return false;
   ValueId acc = matmul_any(x, centred(x, 0, 2, true), centred(x, 3, 5, false));
   ValueId sa = row_scale(x, calc_wide(x, x->in[1]), imp_rank(x, 0)), sb = calc_wide(x, x->in[4]);
   ValueId ratio = calc_div(x, calc_mul(x, sa, sb), row_scale(x, calc_wide(x, x->in[6]), imp_rank(x, 0)));

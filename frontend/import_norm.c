@@ -38,7 +38,7 @@ static ValueId running(Import *x, ValueId old, ValueId now, double momentum) {
  * (var: of the population) and the running ones come out too. Training is an attribute from version 14, before
  * that it shows in the number of outputs. */
 bool import_batch_norm(Import *x) {
-  if (x->nin < 5) return imp_fail(x, "parse", "BatchNormalization has 5 inputs, %d are given", x->nin);
+  if (!calc_needs(x, 5)) return false;
   int rank = imp_rank(x, 0), axes[MAX_RANK];
   bool spatial = imp_int(x, "spatial", 1) != 0 || rank < 3;
   bool training = x->opset >= 14 ? imp_int(x, "training_mode", 0) != 0 : x->nout > 1;
@@ -70,7 +70,7 @@ static ValueId plain_norm(Import *x, ValueId v, int axis, double epsilon) {
   for (int i = axis; i < rank; i++) shape[i - axis] = DIM(1);
   ValueId one = calc_fill(x, calc_dtype(x, v), 1, shape, rank - axis), y;
   Attr a[] = { attr_int("axis", axis), attr_float("epsilon", epsilon) };
-  return calc_ops(x, OP_LAYER_NORM, (ValueId[]){ v, one }, 2, a, 2, &y, 1) ? y : 0;
+  return imp_op_multi(x, OP_LAYER_NORM, (ValueId[]){ v, one }, 2, a, 2, &y, 1) ? y : 0;
 }
 
 static ValueId scale_shift(Import *x, ValueId v, ValueId scale, ValueId bias) {
@@ -79,6 +79,7 @@ static ValueId scale_shift(Import *x, ValueId v, ValueId scale, ValueId bias) {
 }
 
 bool import_instance_norm(Import *x) {
+  if (!calc_needs(x, 3)) return false;
   const Type *t = imp_type(x, 0);
   if (t->rank < 3) return imp_fail(x, "shape", "input has rank %d, 3 or more is needed", t->rank);
   Type in = *t;
@@ -103,6 +104,7 @@ static ValueId group_factor(Import *x, ValueId v, DType t, const Type *in, Dim g
 }
 
 bool import_group_norm(Import *x) {
+  if (!calc_needs(x, 3)) return false;
   Type in = *imp_type(x, 0);
   int64_t groups = imp_int(x, "num_groups", 0);
   Dim per;
@@ -125,6 +127,7 @@ static bool norm_factor(Import *x, ValueId *v, DType t, int span) {
 }
 
 bool import_layer_norm(Import *x) {
+  if (!calc_needs(x, 2)) return false;
   int rank = imp_rank(x, 0), axis = imp_axis(x, imp_int(x, "axis", -1), rank);
   if (axis < 0) return false;
   DType stash = dtype_from_onnx((int)imp_int(x, "stash_type", 1));
@@ -141,7 +144,7 @@ bool import_layer_norm(Import *x) {
     in[2] = 0;
   }
   Attr a[] = { attr_int("axis", axis), attr_float("epsilon", epsilon) };
-  if (!calc_ops(x, OP_LAYER_NORM, in, in[2] ? 3 : 2, a, 2, out, x->nout > 1 ? 3 : 1)) return false;
+  if (!imp_op_multi(x, OP_LAYER_NORM, in, in[2] ? 3 : 2, a, 2, out, x->nout > 1 ? 3 : 1)) return false;
   if (!fits) out[0] = scale_shift(x, out[0], scale, bias);
   if (x->nout > 1) calc_set(x, 1, calc_cast(x, out[1], stash));
   if (x->nout > 2) calc_set(x, 2, calc_cast(x, out[2], stash));
@@ -150,6 +153,7 @@ bool import_layer_norm(Import *x) {
 
 /* The normalised input is rounded to scale's type before it is multiplied, as the specification has it. */
 bool import_rms_norm(Import *x) {
+  if (!calc_needs(x, 2)) return false;
   int rank = imp_rank(x, 0), axis = imp_axis(x, imp_int(x, "axis", -1), rank);
   if (axis < 0) return false;
   ValueId v = calc_wide(x, x->in[0]), scale = x->in[1];
@@ -168,6 +172,7 @@ bool import_rms_norm(Import *x) {
 
 /* (x - mean) / (sqrt(mean(x^2) - mean^2) + 1e-9), the variance in its stable form. */
 bool import_mvn(Import *x) {
+  if (!calc_needs(x, 1)) return false;
   const int64_t *given;
   int axes[MAX_RANK], n = imp_ints(x, "axes", &given), rank = imp_rank(x, 0);
   if (n > MAX_RANK) return imp_fail(x, "shape", "%d axes for an input of rank %d", n, rank);
@@ -185,6 +190,7 @@ bool import_mvn(Import *x) {
 
 /* x / |x|_p over one axis; a row of zeros stays zeros. */
 bool import_lp_norm(Import *x) {
+  if (!calc_needs(x, 1)) return false;
   int axis = imp_axis(x, imp_int(x, "axis", -1), imp_rank(x, 0));
   int64_t p = imp_int(x, "p", 2);
   if (axis < 0) return false;
@@ -199,6 +205,7 @@ bool import_lp_norm(Import *x) {
 /* x / (bias + alpha / size * S)^beta, S the sum of squares over `size` neighbouring channels: floor((size-1)/2)
  * before, ceil((size-1)/2) after. alpha / size * S is alpha times an average that counts the padding. */
 bool import_lrn(Import *x) {
+  if (!calc_needs(x, 1)) return false;
   Type in = *imp_type(x, 0);
   int64_t size = imp_int(x, "size", 0);
   if (in.rank < 2 || size < 1) return imp_fail(x, "shape", "size=%lld on input %s", (long long)size, type_text(&in));
@@ -216,6 +223,7 @@ bool import_lrn(Import *x) {
 
 /* Before version 13 softmax worked on a matrix: axes before `axis` are rows, the rest is one row. */
 static bool import_softmax_op(Import *x, Op op) {
+  if (!calc_needs(x, 1)) return false;
   Type in = *imp_type(x, 0);
   bool flat = x->opset < 13;
   int axis = imp_axis(x, imp_int(x, "axis", flat ? 1 : -1), in.rank ? in.rank : 1);

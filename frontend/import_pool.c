@@ -10,6 +10,7 @@ static ValueId pool_node(Import *x, Op op, const Window *w, Attr extra) {
 }
 
 bool import_max_pool(Import *x) {
+  if (!calc_needs(x, 1)) return false;
   Window w;
   if (!window_read(x, 0, NULL, &w)) return false;
   Attr a[8];
@@ -17,12 +18,13 @@ bool import_max_pool(Import *x) {
   a[n++] = attr_int("ceil", imp_int(x, "ceil_mode", 0) != 0);
   a[n++] = attr_int("storage_order", imp_int(x, "storage_order", 0));
   ValueId out[2] = { 0, 0 };
-  if (!calc_ops(x, OP_MAX_POOL, x->in, 1, a, n, out, x->nout > 1 ? 2 : 1)) return false;
+  if (!imp_op_multi(x, OP_MAX_POOL, x->in, 1, a, n, out, x->nout > 1 ? 2 : 1)) return false;
   calc_set(x, 1, out[1]);
   return calc_set(x, 0, out[0]);
 }
 
 bool import_average_pool(Import *x) {
+  if (!calc_needs(x, 1)) return false;
   Window w;
   if (!window_read(x, 0, NULL, &w)) return false;
   return calc_set(x, 0, pool_node(x, OP_AVG_POOL, &w, attr_int("count_include_pad", imp_int(x, "count_include_pad", 0))));
@@ -32,6 +34,7 @@ bool import_average_pool(Import *x) {
 static double pool_p(Import *x) { return x->opset < 2 ? imp_float(x, "p", 2) : (double)imp_int(x, "p", 2); }
 
 bool import_lp_pool(Import *x) {
+  if (!calc_needs(x, 1)) return false;
   Window w;
   if (!window_read(x, 0, NULL, &w)) return false;
   double p = pool_p(x);
@@ -46,17 +49,20 @@ static int spatial_axes(Import *x, int *axes) {
 }
 
 bool import_global_average_pool(Import *x) {
+  if (!calc_needs(x, 1)) return false;
   int axes[MAX_RANK], n = spatial_axes(x, axes);
   return calc_set(x, 0, n ? calc_mean(x, x->in[0], axes, n, true) : x->in[0]);
 }
 
 bool import_global_max_pool(Import *x) {
+  if (!calc_needs(x, 1)) return false;
   int axes[MAX_RANK], n = spatial_axes(x, axes);
   return calc_set(x, 0, imp_reduce(x, OP_REDUCE_MAX, x->in[0], axes, n, true));
 }
 
 /* (sum |x|^p)^(1/p) */
 bool import_global_lp_pool(Import *x) {
+  if (!calc_needs(x, 1)) return false;
   int axes[MAX_RANK], n = spatial_axes(x, axes);
   double p = pool_p(x);
   ValueId v = calc_wide(x, x->in[0]);
@@ -71,6 +77,7 @@ bool import_global_lp_pool(Import *x) {
 /* Indices are flat positions in the whole tensor that the pool had as input: its size follows from the window;
  * a larger output_shape only appends zeros. */
 bool import_max_unpool(Import *x) {
+  if (!calc_needs(x, 2)) return false;
   Window w;
   if (!window_read(x, 0, NULL, &w)) return false;
   const Type *t = imp_type(x, 0);

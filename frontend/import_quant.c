@@ -54,6 +54,7 @@ static int quant_axis(Import *x, const Type *in) {
 }
 
 bool import_quantize_linear(Import *x) {
+  if (!calc_needs(x, 2)) return false;
   Type in = *imp_type(x, 0);
   int axis = quant_axis(x, &in);
   if (axis < 0) return false;
@@ -77,6 +78,7 @@ bool import_quantize_linear(Import *x) {
 
 /* (x - zp) * scale; the difference is exact in f32 for every type but i32, which has no zero point. */
 bool import_dequantize_linear(Import *x) {
+  if (!calc_needs(x, 2)) return false;
   Type in = *imp_type(x, 0);
   int axis = quant_axis(x, &in);
   if (axis < 0) return false;
@@ -94,6 +96,7 @@ bool import_dequantize_linear(Import *x) {
 
 /* To u8 with scale and zero point from the range of the data, which always includes 0. */
 bool import_dynamic_quantize_linear(Import *x) {
+  if (!calc_needs(x, 1)) return false;
   ValueId v = x->in[0];
   ValueId hi = calc_op2c(x, OP_MAX, calc_reduce_all(x, OP_REDUCE_MAX, v), 0);
   ValueId lo = calc_op2c(x, OP_MIN, calc_reduce_all(x, OP_REDUCE_MIN, v), 0);

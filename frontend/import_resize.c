@@ -76,17 +76,20 @@ static bool constant_scales(Import *x, int k, double *scale, int *n) {
 }
 
 bool import_upsample_1(Import *x) {
+  if (!calc_needs(x, 1)) return false;
   double scale[4] = { 1, 1, imp_float(x, "height_scale", 1), imp_float(x, "width_scale", 1) };
   return old_resize(x, scale, 4);
 }
 
 bool import_upsample_7(Import *x) {
+  if (!calc_needs(x, 1)) return false;
   const double *scale;
   int n = imp_floats(x, "scales", &scale);
   return old_resize(x, scale, n);
 }
 
 bool import_resize_10(Import *x) {                       /* and Upsample-9 */
+  if (!calc_needs(x, 2)) return false;
   double scale[MAX_RANK];
   int n;
   return constant_scales(x, 1, scale, &n) && old_resize(x, scale, n);
@@ -152,6 +155,7 @@ static ValueId full_roi(Import *x, const int *axes, int n, int rank) {
 }
 
 bool import_resize_11(Import *x) {
+  if (!calc_needs(x, 1)) return false;
   Type in = *imp_type(x, 0);
   Resize r = { .rank = in.rank, .mode = imp_str(x, "mode", "nearest"),
                .coord = imp_str(x, "coordinate_transformation_mode", "half_pixel"),
@@ -175,6 +179,7 @@ bool import_resize_11(Import *x) {
 }
 
 bool import_grid_sample(Import *x) {
+  if (!calc_needs(x, 2)) return false;
   const char *mode = imp_str(x, "mode", "linear");
   if (!strcmp(mode, "bilinear")) mode = "linear";
   if (!strcmp(mode, "bicubic")) mode = "cubic";
@@ -193,6 +198,7 @@ static ValueId unit_positions(Import *x, DType t, Dim n, bool ends) {
 
 /* grid[n, p…] = theta[n] (x, y[, z], 1); x runs along the last spatial axis. theta [N, k, k+1], size [N, C, spatial…] */
 bool import_affine_grid(Import *x) {
+  if (!calc_needs(x, 2)) return false;
   const Dim *size;
   int n, k;
   if (!imp_dims(x, 1, &size, &n)) return false;

@@ -74,7 +74,7 @@ static bool import_recurrent(Import *x, Op op, int outputs, const char *const *d
       if (in[k]) in[k] = calc_transpose(x, in[k], time_first, 3);
   }
   while (nin > 3 && !in[nin - 1]) nin--;
-  if (!in[0] || !calc_ops(x, op, in, nin, a, special.name ? 7 : 6, out, outputs)) return false;
+  if (!in[0] || !imp_op_multi(x, op, in, nin, a, special.name ? 7 : 6, out, outputs)) return false;
   for (int k = 0; k < outputs; k++) {
     if (k >= x->nout) break;
     ValueId v = out[k];

@@ -63,6 +63,7 @@ static void roi_extent(Import *x, ValueId rois, int axis, double scale, bool hal
 /* X [N, C, H, W], rois [R, 4], batch [R] -> [R, C, PH, PW]. Mode max takes the largest weighted corner, as the
  * reference does, not the largest interpolated value. */
 bool import_roi_align(Import *x) {
+  if (!calc_needs(x, 3)) return false;
   static const int last[] = { 0, 2, 3, 1 }, first[] = { 0, 3, 1, 2 };
   if (imp_rank(x, 0) != 4 || imp_rank(x, 1) != 2) return imp_fail(x, "shape", "X must be [N, C, H, W] and rois [R, 4]");
   const char *mode = imp_str(x, "mode", "avg");
@@ -166,6 +167,7 @@ static ValueId deformed_columns(Import *x, const Window *w, const Dim *out, int6
 }
 
 bool import_deform_conv(Import *x) {
+  if (!calc_needs(x, 3)) return false;
   Window w;
   if (imp_rank(x, 1) != imp_rank(x, 0)) return imp_fail(x, "shape", "weight has rank %d, input has rank %d", imp_rank(x, 1), imp_rank(x, 0));
   if (!window_read(x, 0, imp_type(x, 1)->dims + 2, &w)) return false;
@@ -206,6 +208,7 @@ static bool optional_list(Import *x, const char *name, int n, int64_t dflt, int6
 /* [N, C*K, L] -> [N, C, image…]: element (k, l) is added at a place that only depends on the sizes. The places are
  * a constant; those in the padding go to one extra element at the end, which is cut off. */
 bool import_col2im(Import *x) {
+  if (!calc_needs(x, 3)) return false;
   const int64_t *image, *block;
   int n, nb;
   if (!imp_const_ints(x, 1, &image, &n) || !imp_const_ints(x, 2, &block, &nb)) return false;
