@@ -57,4 +57,6 @@ typedef struct Program {
 void program_print(Text *t, const Program *p);
 /* Runs with the loop interpreter; inputs and outputs as the module's graph lists them. */
 bool program_run(const Program *p, const Tensor *const *in, Tensor **out, Arena *a, Diags *d);
+/* The same with every buffer in memory of its own: tells a wrong kernel from a wrong memory plan. */
+bool program_run_apart(const Program *p, const Tensor *const *in, Tensor **out, Arena *a, Diags *d);
 #endif
