@@ -170,4 +170,15 @@ bool kernel_verify(const Kernel *k, Diags *d);
 /* ---- interpreter: bounds-checked, poisoned memory; the meaning of emitted C ---- */
 typedef struct Memory { void *data; int64_t elems; } Memory;    /* one per kernel parameter */
 bool kernel_run(const Kernel *k, Memory *mem, const int64_t *dims, Diags *d);
+/* A kernel in the form the interpreter runs, for those that run one often. `dims` as kernel->dims. */
+typedef struct Code Code;
+Code *code_make(Arena *a, const Kernel *k);
+bool code_run(Code *c, Memory *mem, const int64_t *dims, Diags *d);
+/* Fills memory with what a kernel must not read before it wrote; a load of it in a type of 4 or 8 bytes is
+ * reported. */
+void memory_poison(void *p, size_t bytes);
+/* What CALL statements run: bufs[i] is the i-th buffer of the call, args its scalars (integers; floats as is). */
+typedef union CallArg { int64_t i; double f; } CallArg;
+typedef void (*CallFn)(Memory *bufs, const CallArg *args);
+void call_register(const char *name, CallFn fn);
 #endif

@@ -265,6 +265,8 @@ Expr *index_add(Builder *b, Expr *x, Expr *y, int64_t sign) {
     if (ends_in_const(y, &z, &c))
       return ex_add(b, sign > 0 ? ex_add(b, x, z) : ex_sub(b, x, z), ex_int(b, sign > 0 ? c : -c));
     if (ends_in_const(x, &z, &c)) return ex_add(b, sign > 0 ? ex_add(b, z, y) : ex_sub(b, z, y), ex_int(b, c));
+  } else if (y->kind == EX_CONST && ends_in_const(x, &z, &c)) {  // (z + c) + d -> z + (c + d)
+    return ex_add(b, z, ex_int(b, c + sign * y->i));
   }
   Linear l = linear_of(x), r = linear_of(y);
   bool negative = y->kind == EX_CONST && sign * y->i < 0 && sign > 0;   // x + -2 is written x - 2

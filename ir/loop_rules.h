@@ -25,4 +25,7 @@ Range index_difference(Expr *x, Expr *y);                       /* bounds of x -
 int64_t index_multiple(const Expr *x);                          /* a number that divides x; 0: x is 0 */
 /* Rules over vectors of I64 where at least one side is a ramp; NULL: none applies. */
 Expr *ramp_rule(Builder *b, ScalarOp op, Expr *x, Expr *y);
+
+/* One line of text, for messages: a statement without what it contains. */
+const char *stmt_line(Arena *a, const Stmt *s);
 #endif

@@ -225,3 +225,12 @@ void kernel_print(Text *t, const Kernel *k) {
   print_block(t, k->body, 1);
   text_put(t, "}\n");
 }
+
+const char *stmt_line(Arena *a, const Stmt *s) {
+  Text t = {0};
+  print_stmt(&t, s, 0);
+  t.at[strcspn(t.at, "\n")] = 0;
+  const char *line = arena_strdup(a, t.at);
+  text_free(&t);
+  return line;
+}
