@@ -2,9 +2,6 @@
 #include "passes/lower/functions.h"
 
 #define PENDING(name) bool lower_##name(Lower *l, const Node *n) { (void)n; return lower_fail(l, "no loop nest for " #name " yet"); }
-PENDING(lstm)
-PENDING(gru)
-PENDING(rnn)
 PENDING(resize)
 PENDING(grid_sample)
 PENDING(scatter_elements)
