@@ -169,11 +169,33 @@ static bool pads_in_place(const Node *n) {
   return true;
 }
 
+/* The results of both arms of an `if` are written where its outputs are. */
+static void place_if(Place *p, NodeId id) {
+  for (int r = 0; r < node_of(p->m, id)->nregion; r++) {
+    Graph *arm = node_of(p->m, id)->region[r];
+    for (int k = 0; k < arm->outputs.len; k++) {
+      ValueId out = node_of(p->m, id)->out[k], v = arm->outputs.at[k];
+      if (!out) continue;
+      if (!value_of(p->m, out)->at.base) own_storage(p, out);
+      if (!same_dims(&value_of(p->m, v)->type, &value_of(p->m, out)->type)) {
+        diag_error(p->m->diags, "unsupported", node_where(p->m, node_of(p->m, id)),
+                   "its branches give different shapes, %s and %s", type_text(&value_of(p->m, v)->type),
+                   type_text(&value_of(p->m, out)->type));
+        continue;
+      }
+      if (!placeable(p, arm, v)) arm->outputs.at[k] = v = insert_copy(p, arm, 0, v);
+      value_of(p->m, v)->at = value_of(p->m, out)->at;
+    }
+  }
+}
+
 static void place_graph(Place *p, Graph *g) {
   NodeList nodes = g->nodes;                                   // copies are inserted while we walk
   for (int k = nodes.len - 1; k >= 0; k--) {
     NodeId id = nodes.at[k];
     Node *n = node_of(p->m, id);
+    if (n->op == OP_IF) place_if(p, id);
+    n = node_of(p->m, id);
     for (int r = 0; r < n->nregion; r++) place_graph(p, node_of(p->m, id)->region[r]);
     n = node_of(p->m, id);
     if (n->op == OP_CONCAT || pads_in_place(n)) {

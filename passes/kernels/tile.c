@@ -87,7 +87,7 @@ static void tile_body(Tiling *t, const Panel *p, Expr *panel, Expr *first, Expr 
     Expr *start = t->start ? t->start(t, col[c]) : NULL;
     if (start && rows > 1) start = let(b, "start", start);
     if (!start) start = ex_const(b, DT_F32, 0);
-    start = ex_splat(b, start, p->lanes[c]);
+    if (start->lanes != p->lanes[c]) start = ex_splat(b, start, p->lanes[c]);
     for (int i = 0; i < rows; i++) acc[i][c] = reg(b, "acc", start);
   }
   for (int q = 0; q < t->kaxes; q++)
@@ -98,7 +98,7 @@ static void tile_body(Tiling *t, const Panel *p, Expr *panel, Expr *first, Expr 
     Expr *a = t->vector_a ? NULL : let(b, "a", t->a(t, r[i], k, NULL));
     for (int c = 0; c < p->columns; c++) {
       Expr *x = a ? a : t->a(t, r[i], k, col[c]);
-      st_set(b, acc[i][c], ex_fma(b, ex_splat(b, x, x->lanes > 1 ? 1 : p->lanes[c]), w[c], ex_var(b, acc[i][c])));
+      st_set(b, acc[i][c], ex_fma(b, x->lanes == p->lanes[c] ? x : ex_splat(b, x, p->lanes[c]), w[c], ex_var(b, acc[i][c])));
     }
   }
   for (int q = 0; q < t->kaxes; q++) loop_end(b);
