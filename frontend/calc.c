@@ -212,6 +212,21 @@ ValueId calc_softmax(Import *x, Op op, ValueId v, int axis) {
 
 ValueId calc_matmul(Import *x, ValueId a, ValueId b) { return calc_op2(x, OP_MATMUL, a, b); }
 
+bool calc_const_floats(Import *x, int k, double *v, int most, int *n) {
+  const Tensor *t = imp_constant(x, k);
+  if (!imp_present(x, k)) return imp_fail(x, "parse", "input %d is missing", k);
+  if (!t) {
+    const Value *in = value_of(x->m, x->in[k]);
+    imp_fail(x, "unsupported", "input %d ('%s') exists only at run time, but must be known when compiling", k, in->name);
+    if (!in->def) diag_note(x->m->diags, "hint: fix it when compiling, with --bind %s=VALUES", in->name);
+    return false;
+  }
+  if (tensor_count(t) > most) return imp_fail(x, "shape", "input %d has %lld elements, at most %d fit", k, (long long)tensor_count(t), most);
+  *n = (int)tensor_count(t);
+  for (int i = 0; i < *n; i++) v[i] = tensor_get(t, i);
+  return true;
+}
+
 /* ---- quantisation */
 
 void dtype_range(DType t, double *lo, double *hi) {
@@ -231,6 +246,21 @@ ValueId calc_saturate(Import *x, ValueId v, ValueId zp, DType to) {
 }
 
 /* ---- regions */
+
+/* graph_add_node comes before the regions: inference gives types once they are attached. */
+bool calc_regions(Import *x, Op op, const ValueId *in, int nin, const Attr *attr, int nattr, Graph *const *region,
+                  int nregion, ValueId *out, int nout) {
+  int errors = x->m->diags->errors;
+  NodeId n = graph_add_node(x->g, op, in, nin, nout, attr, nattr);
+  Node *nd = node_of(x->m, n);
+  nd->region = arena_dup(&x->m->perm, region, (size_t)nregion * sizeof *region);
+  nd->nregion = nregion;
+  for (int k = 0; k < nregion; k++) region[k]->owner = n;
+  for (int k = 0; k < nout; k++) out[k] = nd->out[k];
+  if (infer_node(x->m, n) && x->m->diags->errors == errors) return true;
+  x->failed = true;
+  return false;
+}
 
 void calc_inline(Import *x, Graph *region, const ValueId *args, int n) {
   for (int k = 0; k < n && k < region->inputs.len; k++) {

@@ -68,10 +68,16 @@ ValueId calc_softmax(Import *x, Op op, ValueId v, int axis);
 
 ValueId calc_matmul(Import *x, ValueId a, ValueId b);
 
+/* The elements of a constant float input; otherwise reports that it has to be bound. At most `most`. */
+bool    calc_const_floats(Import *x, int k, double *v, int most, int *n);
+
 /* round(v) + zp, clamped to the range of integer type `to`; v is a float. zp 0: none. Exact: half to even. */
 ValueId calc_saturate(Import *x, ValueId v, ValueId zp, DType to);
 void    dtype_range(DType t, double *lo, double *hi);              /* of an integer type */
 
+/* A node of a CONTROL row with its regions, types inferred. False after an error. */
+bool    calc_regions(Import *x, Op op, const ValueId *in, int nin, const Attr *attr, int nattr, Graph *const *region,
+                     int nregion, ValueId *out, int nout);
 /* Moves the nodes of a region (inputs replaced by args) to the end of the current graph; its outputs are then values. */
 void    calc_inline(Import *x, Graph *region, const ValueId *args, int n);
 

@@ -5,17 +5,11 @@
  * again. The dims grow by a known step per trip or not at all: a bounded number of trips then bounds them. */
 #include "frontend/calc.h"
 
-static bool attach(Import *x, NodeId n, Graph *const *region, int count) {
-  Node *nd = node_of(x->m, n);
-  nd->region = arena_dup(&x->m->perm, region, (size_t)count * sizeof *region);
-  nd->nregion = count;
-  for (int k = 0; k < count; k++) region[k]->owner = n;
-  return infer_node(x->m, n);
-}
-
-static bool set_outputs(Import *x, NodeId n) {
-  for (int k = 0; k < x->nout; k++)
-    if (!calc_set(x, k, node_of(x->m, n)->out[k])) return false;
+/* The node with its regions; its outputs become x's. */
+static bool control_node(Import *x, Op op, const ValueId *in, int nin, const Attr *a, int na, Graph *const *region, int nregion, int nout) {
+  ValueId *out = NEW_N(&x->m->perm, ValueId, nout + 1);
+  if (!calc_regions(x, op, in, nin, a, na, region, nregion, out, nout)) return false;
+  for (int k = 0; k < x->nout && k < nout; k++) calc_set(x, k, out[k]);
   return true;
 }
 
@@ -28,8 +22,7 @@ bool import_if(Import *x) {
     return imp_inline(x, tensor_get(cond, 0) != 0 ? "then_branch" : "else_branch");
   Graph *region[] = { imp_graph(x, "then_branch"), imp_graph(x, "else_branch") };
   if (!region[0] || !region[1]) return false;
-  NodeId n = graph_add_node(x->g, OP_IF, x->in, 1, region[0]->outputs.len, NULL, 0);
-  return attach(x, n, region, 2) && set_outputs(x, n);
+  return control_node(x, OP_IF, x->in, 1, NULL, 0, region, 2, region[0]->outputs.len);
 }
 
 /* ---- carried values */
@@ -89,8 +82,7 @@ bool import_loop(Import *x) {
   Graph *g = body_import(x, in, carried + 2, 2, carried, 1, count ? dim_hi(*count) : -1);
   if (!g) return false;
   int nout = g->outputs.len - 1;
-  NodeId n = graph_add_node(x->g, OP_LOOP, v, carried + 2, nout > 0 ? nout : 0, NULL, 0);
-  return attach(x, n, &g, 1) && set_outputs(x, n);
+  return control_node(x, OP_LOOP, v, carried + 2, NULL, 0, &g, 1, nout > 0 ? nout : 0);
 }
 
 /* ---- Scan */
@@ -104,15 +96,15 @@ static const int64_t *flags(Import *x, const char *name, int n) {
   return have >= n ? v : NULL;
 }
 
-/* The node and its region: inputs states, then scanned values. Outputs in node_of(…)->out; 0 after an error. */
-static NodeId scan_node(Import *x, const ValueId *v, int nin, Graph *g, const ScanAxes *s) {
+static bool scan_attrs(Import *x, const Graph *g, const ScanAxes *s, Attr a[5]) {
   int scans = g->outputs.len - s->states;
-  if (scans < 0) { imp_fail(x, "shape", "the body gives %d values for %d states", g->outputs.len, s->states); return 0; }
-  Attr a[] = { attr_int("scan_inputs", s->slices), attr_dims(x->m, "in_axes", s->in_axes, s->slices),
-               attr_dims(x->m, "in_reverse", s->in_reverse, s->slices), attr_dims(x->m, "out_axes", s->out_axes, scans),
-               attr_dims(x->m, "out_reverse", s->out_reverse, scans) };
-  NodeId n = graph_add_node(x->g, OP_SCAN, v, nin, g->outputs.len, a, 5);
-  return attach(x, n, &g, 1) ? n : 0;
+  if (scans < 0) return imp_fail(x, "shape", "the body gives %d values for %d states", g->outputs.len, s->states);
+  a[0] = attr_int("scan_inputs", s->slices);
+  a[1] = attr_dims(x->m, "in_axes", s->in_axes, s->slices);
+  a[2] = attr_dims(x->m, "in_reverse", s->in_reverse, s->slices);
+  a[3] = attr_dims(x->m, "out_axes", s->out_axes, scans);
+  a[4] = attr_dims(x->m, "out_reverse", s->out_reverse, scans);
+  return true;
 }
 
 static Type slice_type(Type t, int axis) {
@@ -164,9 +156,9 @@ bool import_scan_9(Import *x) {
   }
   if (!scan_inputs(x, &s, in, 0)) return false;
   Graph *g = body_import(x, in, x->nin, 0, s.states, 0, -1);
-  if (!g || !scan_outputs(x, &s, g)) return false;
-  NodeId n = scan_node(x, x->in, x->nin, g, &s);
-  return n && set_outputs(x, n);
+  Attr a[5];
+  return g && scan_outputs(x, &s, g) && scan_attrs(x, g, &s, a) &&
+         control_node(x, OP_SCAN, x->in, x->nin, a, 5, &g, 1, g->outputs.len);
 }
 
 /* Version 8 has a batch axis in front of everything: a scan over the batch whose body is the scan over the sequence. */
@@ -186,14 +178,16 @@ bool import_scan_8(Import *x) {
   }
   if (!scan_inputs(x, &inner, in, 1)) return false;
   Graph *g = body_import(x, in, nin, 0, inner.states, 0, -1);
-  if (!g || !scan_outputs(x, &inner, g)) return false;
+  Attr a[5];
+  if (!g || !scan_outputs(x, &inner, g) || !scan_attrs(x, g, &inner, a)) return false;
+  int nout = g->outputs.len;
+  ValueId *out = NEW_N(&x->m->perm, ValueId, nout + 1);
   x->g = batch;
-  NodeId n = scan_node(x, v, nin, g, &inner);
+  bool ok = calc_regions(x, OP_SCAN, v, nin, a, 5, &g, 1, out, nout);
   x->g = around;
-  if (!n) return false;
-  for (int k = 0; k < g->outputs.len; k++) *vec_push(&x->m->perm, &batch->outputs) = node_of(x->m, n)->out[k];
+  if (!ok) return false;
+  for (int k = 0; k < nout; k++) *vec_push(&x->m->perm, &batch->outputs) = out[k];
   outer.in_axes = outer.in_reverse = NEW_N(&x->m->perm, Dim, nin + 1);
-  outer.out_axes = outer.out_reverse = NEW_N(&x->m->perm, Dim, batch->outputs.len + 1);
-  n = scan_node(x, x->in + 1, nin, batch, &outer);
-  return n && set_outputs(x, n);
+  outer.out_axes = outer.out_reverse = NEW_N(&x->m->perm, Dim, nout + 1);
+  return scan_attrs(x, batch, &outer, a) && control_node(x, OP_SCAN, x->in + 1, nin, a, 5, &batch, 1, nout);
 }

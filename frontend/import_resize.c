@@ -66,15 +66,6 @@ static bool old_resize(Import *x, const double *scale, int n) {
   return calc_set(x, 0, v);
 }
 
-static bool constant_scales(Import *x, int k, double *scale, int *n) {
-  const Tensor *t = imp_constant(x, k);
-  if (!t) return imp_fail(x, "unsupported", "the scales exist only at run time; they must be constant");
-  *n = (int)tensor_count(t);
-  if (tensor_count(t) > MAX_RANK) return imp_fail(x, "shape", "%d scales", *n);
-  for (int i = 0; i < *n; i++) scale[i] = tensor_get(t, i);
-  return true;
-}
-
 bool import_upsample_1(Import *x) {
   if (!calc_needs(x, 1)) return false;
   double scale[4] = { 1, 1, imp_float(x, "height_scale", 1), imp_float(x, "width_scale", 1) };
@@ -92,7 +83,7 @@ bool import_resize_10(Import *x) {                       /* and Upsample-9 */
   if (!calc_needs(x, 2)) return false;
   double scale[MAX_RANK];
   int n;
-  return constant_scales(x, 1, scale, &n) && old_resize(x, scale, n);
+  return calc_const_floats(x, 1, scale, MAX_RANK, &n) && old_resize(x, scale, n);
 }
 
 static bool is_given(Import *x, int k) { return imp_present(x, k) && !dim_is(type_count(imp_type(x, k)), 0); }
@@ -119,7 +110,7 @@ static bool resize_sizes(Import *x, Resize *r, const int *axes, int n) {
   const Dim *size;
   int have;
   if (is_given(x, 2)) {
-    if (!constant_scales(x, 2, scale, &have)) return false;
+    if (!calc_const_floats(x, 2, scale, MAX_RANK, &have)) return false;
     if (have != n) return imp_fail(x, "shape", "%d scales for %d axes", have, n);
     for (int i = 0; i < n; i++) {
       r->scale[axes[i]] = scale[i];

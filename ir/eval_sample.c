@@ -86,7 +86,7 @@ static Axis resize_axis_of(const Node *n, const Tensor *x, const Tensor *y, cons
             .coord = node_str(n, "coord", "half_pixel"), .nearest = node_str(n, "nearest", "round_prefer_floor"),
             .mode = node_str(n, "mode", "nearest")[0], .a = node_float(n, "cubic_a", -0.75),
             .exclude_outside = node_int(n, "exclude_outside", 0) != 0, .antialias = node_int(n, "antialias", 0) != 0};
-  s.scale = scales && k < scales->n ? scales->floats[k] : (double)s.out / (double)s.in;
+  s.scale = scales && k < scales->n && scales->floats[k] > 0 ? scales->floats[k] : (double)s.out / (double)s.in;
   if (roi && tensor_count(roi) == 2 * x->rank) { s.roi_from = tensor_get(roi, k); s.roi_to = tensor_get(roi, x->rank + k); }
   return s;
 }

@@ -18,7 +18,7 @@ bool infer_resize(Infer *x) {
   if (y->rank != a->rank) return infer_fail(x, "shape has %d entries, the input has rank %d", y->rank, a->rank);
   if (scales->n != a->rank) return infer_fail(x, "scales has %d entries, the input has rank %d", scales->n, a->rank);
   for (int i = 0; i < a->rank; i++) {
-    if (!(scales->floats[i] > 0) || isinf(scales->floats[i])) {
+    if (!(scales->floats[i] >= 0) || isinf(scales->floats[i])) {          // 0: shape / input size
       return infer_fail(x, "scales[%d] is %g, must be positive and finite", i, scales->floats[i]);
     }
     if (dim_is(a->dims[i], 0) && dim_lo(y->dims[i]) > 0) return infer_fail(x, "axis %d is empty and cannot be resized to %s", i, dim_text(y->dims[i]));
