@@ -338,7 +338,7 @@ Test(infer, sample_and_index, .init = start, .fini = stop) {
   CHECK(
     {"resize", "f32[N,3,H,W]", RESIZE "mode=nearest scales=[1,1,2,2] shape=[N,3,2*H,2*W]", "f32[N,3,2*H,2*W]"},
     {"resize", "f32[N,3]", RESIZE "mode=nearest scales=[1] shape=[N,3]", "! scales"},
-    {"resize", "f32[N,3]", RESIZE "mode=nearest scales=[1,0] shape=[N,3]", "! positive"},
+    {"resize", "f32[N,3]", RESIZE "mode=nearest scales=[1,-2] shape=[N,3]", "! positive"},
     {"resize", "f32[N,3]", RESIZE "mode=nearest scales=[1,inf] shape=[N,3]", "! finite"},
     {"resize", "f32[N,0]", RESIZE "mode=linear scales=[1,1] shape=[N,3]", "! empty"},
     {"resize", "f32[N,3]", RESIZE "mode=fancy scales=[1,1] shape=[N,3]", "! must be one of"},
