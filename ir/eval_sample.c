@@ -4,6 +4,7 @@
  * A position x between elements is written as x = left + ratio with ratio in (0, 1], as ONNX's description of
  * the cubic kernel does. Keys (1981), "Cubic convolution interpolation". */
 #include "ir/eval_kit.h"
+#include "ir/resize.h"
 
 /* Keys' kernel: 1 at 0, 0 at 1 and 2 */
 static double keys(double x, double a) {
@@ -14,17 +15,8 @@ static double keys(double x, double a) {
 
 static double tent(double x) { return fmax(0, 1 - fabs(x)); }
 
-typedef struct Axis {
-  int64_t in, out;
-  double scale, roi_from, roi_to;
-  const char *coord, *nearest;
-  char mode;                              // n, l or c
-  double a;                               // of the cubic kernel
-  bool exclude_outside, antialias;
-} Axis;
-
 /* Where output element o lies on the input axis. */
-static double position(const Axis *s, int64_t o) {
+double resize_position(const ResizeAxis *s, int64_t o) {
   double x = (double)o, in = (double)s->in, out = s->scale * in;      // `out` before it is cut to an integer
   if (!strcmp(s->coord, "align_corners")) return out == 1 ? 0 : x * (in - 1) / (out - 1);
   if (!strcmp(s->coord, "asymmetric")) return x / s->scale;
@@ -36,20 +28,18 @@ static double position(const Axis *s, int64_t o) {
   return centre;
 }
 
-static int64_t nearest_element(const Axis *s, double x) {
+static int64_t nearest_element(const ResizeAxis *s, double x) {
   if (!strcmp(s->nearest, "floor")) return (int64_t)floor(x);
   if (!strcmp(s->nearest, "ceil")) return (int64_t)ceil(x);
   return (int64_t)(!strcmp(s->nearest, "round_prefer_ceil") ? floor(x + 0.5) : ceil(x - 0.5));
 }
 
-enum { MAX_TAPS = 4096 };
-
 /* Input elements first, first + 1, … and their weights for position x; returns how many. Elements outside the
  * axis stand for its ends. Antialiasing stretches the kernel when the axis shrinks. */
-static int taps(const Axis *s, double x, int64_t *first, double *weight) {
+int resize_taps(const ResizeAxis *s, double x, int64_t *first, double *weight) {
   if (s->mode == 'n') { *first = nearest_element(s, x); weight[0] = 1; return 1; }
   double left = ceil(x) - 1, ratio = x - left, shrink = s->antialias && s->scale < 1 ? s->scale : 1, sum = 0;
-  int reach = (int)fmax(floor(-(s->mode == 'c' ? 2 : 1) / shrink) + 1, 1 - MAX_TAPS / 2), count = 0;   // <= 0
+  int reach = (int)fmax(floor(-(s->mode == 'c' ? 2 : 1) / shrink) + 1, 1 - RESIZE_MAX_TAPS / 2), count = 0;   // <= 0
   *first = (int64_t)left + reach;
   for (int k = reach; k <= 1 - reach; k++) {
     double t = (k - ratio) * shrink, w = s->mode == 'c' ? keys(t, s->a) : tent(t);
@@ -62,11 +52,11 @@ static int taps(const Axis *s, double x, int64_t *first, double *weight) {
 }
 
 /* x [outer, in, inner] -> y [outer, out, inner] */
-static void resize_axis(const Axis *s, int64_t outer, int64_t inner, const double *x, double *y) {
-  double weight[MAX_TAPS + 2];
+static void resize_axis(const ResizeAxis *s, int64_t outer, int64_t inner, const double *x, double *y) {
+  double weight[RESIZE_MAX_TAPS + 2];
   for (int64_t o = 0; o < s->out; o++) {
     int64_t first;
-    int count = taps(s, position(s, o), &first, weight);
+    int count = resize_taps(s, resize_position(s, o), &first, weight);
     for (int64_t p = 0; p < outer; p++)
       for (int64_t q = 0; q < inner; q++) {
         double sum = 0;
@@ -80,14 +70,14 @@ static void resize_axis(const Axis *s, int64_t outer, int64_t inner, const doubl
   }
 }
 
-static Axis resize_axis_of(const Node *n, const Tensor *x, const Tensor *y, const Tensor *roi, int k) {
+ResizeAxis resize_axis_of(const Node *n, int64_t in, int64_t out, const Tensor *roi, int rank, int k) {
   const Attr *scales = node_attr(n, "scales");
-  Axis s = {.in = x->dims[k], .out = y->dims[k], .roi_to = 1,
+  ResizeAxis s = {.in = in, .out = out, .roi_to = 1,
             .coord = node_str(n, "coord", "half_pixel"), .nearest = node_str(n, "nearest", "round_prefer_floor"),
             .mode = node_str(n, "mode", "nearest")[0], .a = node_float(n, "cubic_a", -0.75),
             .exclude_outside = node_int(n, "exclude_outside", 0) != 0, .antialias = node_int(n, "antialias", 0) != 0};
   s.scale = scales && k < scales->n && scales->floats[k] > 0 ? scales->floats[k] : (double)s.out / (double)s.in;
-  if (roi && tensor_count(roi) == 2 * x->rank) { s.roi_from = tensor_get(roi, k); s.roi_to = tensor_get(roi, x->rank + k); }
+  if (roi && tensor_count(roi) == 2 * rank) { s.roi_from = tensor_get(roi, k); s.roi_to = tensor_get(roi, rank + k); }
   return s;
 }
 
@@ -102,10 +92,10 @@ bool eval_resize(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) 
   int64_t dims[MAX_RANK];
   memcpy(dims, x->dims, sizeof dims);
   for (int k = 0; k < x->rank; k++) {
-    Axis s = resize_axis_of(n, x, y, roi, k);
+    ResizeAxis s = resize_axis_of(n, x->dims[k], y->dims[k], roi, x->rank, k);
     if (s.scale <= 0) { arena_free(&tmp); return eval_fail(e, n, "scale %g of axis %d", s.scale, k); }
     outside[k] = NEW_N(&tmp, bool, s.out);
-    for (int64_t o = 0; crop && o < s.out; o++) outside[k][o] = position(&s, o) < 0 || position(&s, o) > (double)s.in - 1;
+    for (int64_t o = 0; crop && o < s.out; o++) outside[k][o] = resize_position(&s, o) < 0 || resize_position(&s, o) > (double)s.in - 1;
     if (s.in == s.out && s.scale == 1 && !crop) continue;
     dims[k] = s.out;
     double *next = NEW_N(&tmp, double, dims_product(dims, 0, x->rank));

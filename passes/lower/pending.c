@@ -2,10 +2,7 @@
 #include "passes/lower/functions.h"
 
 #define PENDING(name) bool lower_##name(Lower *l, const Node *n) { (void)n; return lower_fail(l, "no loop nest for " #name " yet"); }
-PENDING(resize)
 PENDING(grid_sample)
-PENDING(scatter_elements)
-PENDING(scatter_nd)
 PENDING(topk)
 PENDING(nonzero)
 PENDING(unique)
