@@ -167,6 +167,12 @@ static void lower_group(Build *s, int number) {
   st->in_place = last ? buffer_of_value(s, value_of(s->m, last)->at.base) : -1;
   *vec_push(s->arena, &s->p->kernels) = k;
   *vec_push(s->arena, s->steps) = st;
+  for (int q = 0; q < l.symbols.len; q++) {
+    Step *set = NEW(s->arena, Step);
+    *set = (Step){.kind = STEP_SYMBOL, .symbol = l.symbols.at[q].name, .cond = st->buffer[l.symbols.at[q].count->index],
+                  .trip_buffer = -1, .iter_buffer = -1, .in_place = -1};
+    *vec_push(s->arena, s->steps) = set;
+  }
 }
 
 /* ---- order ---- */

@@ -106,6 +106,21 @@ static void share_all(Program *p, const StepList *steps) {
 
 /* ---- placing ---- */
 
+/* Sizes that depend on data are not known when the arena is asked for: such symbols count with their bound. */
+static Dim bounded(Program *p, Dim d) {
+  const Graph *g = p->m->main;
+  for (int k = 0; k < symbol_count() && !dim_is_const(d); k++) {
+    const Symbol *s = symbol_at(k);
+    bool given = false;
+    for (int i = 0; i < g->inputs.len && !given; i++) {
+      const Type *t = &value_of(p->m, g->inputs.at[i])->type;
+      for (int q = 0; q < t->rank; q++) given |= !dim_eq(dim_subst(t->dims[q], s->name, DIM(-1)), t->dims[q]);
+    }
+    if (!given) d = dim_subst(d, s->name, DIM(s->hi));
+  }
+  return d;
+}
+
 static int larger_first(const void *x, const void *y) {
   const Item *a = x, *b = y;
   if (a->size != b->size) return a->size > b->size ? -1 : 1;
@@ -142,7 +157,7 @@ static void place_arena(Program *p, Arena *a, int steps) {
   for (int b = 0; b < p->buffers.len; b++) {
     Buffer *x = &p->buffers.at[b];
     if (x->home != HOME_ARENA || x->shares >= 0 || x->first < 0) continue;
-    Dim raw = dim_mul(x->elems, DIM(dtype_bytes(x->dtype))), bytes = aligned(raw);
+    Dim raw = dim_mul(bounded(p, x->elems), DIM(dtype_bytes(x->dtype))), bytes = aligned(raw);
     items[n++] = (Item){.buffer = b, .first = x->first, .last = x->last, .size = dim_hi(bytes), .bytes = bytes};
     for (int s = x->first; s <= x->last; s++) live[s] += dim_hi(raw);
   }

@@ -295,7 +295,7 @@ static void view_graph(Place *p, Graph *g) {
     if (op_info[n->op].how == HOW_CALL)                        // C functions take dense row-major arrays
       for (int q = 0; q < n->nin; q++) {
         ValueId v = node_of(p->m, id)->in[q];
-        if (!v || (in_memory(p, v) && storage_is_row_major(p->m, v))) continue;
+        if (!v || (in_memory(p, v) && storage_is_row_major(p->m, v) && dim_is(value_of(p->m, v)->at.offset, 0))) continue;
         ValueId c = insert_copy(p, g, id, v);
         own_storage(p, c);
         node_of(p->m, id)->in[q] = c;

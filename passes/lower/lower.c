@@ -28,7 +28,15 @@ static LowerBuf *buf_slot(Lower *l, ValueId v) {
   return slot;
 }
 
-Buf *lower_buf(Lower *l, ValueId v) { return buf_slot(l, v)->buf; }
+Buf *lower_buf(Lower *l, ValueId v) {
+  LowerBuf *slot = buf_slot(l, v);
+  slot->elsewhere = true;                                       // what the caller does with it is not known here
+  return slot->buf;
+}
+
+void lower_symbol(Lower *l, const char *name, Buf *count) {
+  *vec_push(l->b.arena, &l->symbols) = (LowerSymbol){name, count};
+}
 
 Buf *lower_scratch(Lower *l, const char *name, DType t, Dim elems) {
   Buf *buf = kernel_buf(&l->b, name, t, BUF_SCRATCH, elems, 0);
@@ -123,7 +131,7 @@ Expr *lower_read(Lower *l, ValueId v, Expr **i) {
 /* ---- writing ---- */
 
 void lower_write_to(Lower *l, ValueId v, Expr **i, Expr *x) {
-  Buf *buf = lower_buf(l, v);
+  Buf *buf = buf_slot(l, v)->buf;
   if (buf->role == BUF_IN) buf->role = BUF_OUT;
   if (buf->role == BUF_OUT && l->accumulates) buf->role = BUF_INOUT;
   st_store(&l->b, buf, lower_index(l, v, i), x);

@@ -26,6 +26,8 @@ typedef struct LowerBuf { ValueId base; Buf *buf; bool elsewhere; } LowerBuf;
 typedef struct LowerMemo { ValueId v; Expr **i; Expr *x; } LowerMemo;
 typedef struct LowerScratch { Buf *buf; const Tensor *data; } LowerScratch;   /* data: a packed weight, not scratch */
 
+typedef struct LowerSymbol { const char *name; Buf *count; } LowerSymbol;
+
 typedef struct Lower {
   Module *m;
   Builder b;
@@ -38,6 +40,7 @@ typedef struct Lower {
   ValueId last;                      /* the last stored value of the chain, or 0 */
   VEC(LowerBuf) bufs;
   VEC(LowerScratch) extra;
+  VEC(LowerSymbol) symbols;          /* set after the kernel from element 0 of a buffer */
   VEC(LowerMemo) memo;               /* values already computed at the index being written */
   Expr **writing;                    /* that index; NULL outside lower_write */
   bool accumulates;                  /* output buffers are read as well as written */
@@ -50,6 +53,7 @@ void  lower_write_to(Lower *l, ValueId v, Expr **i, Expr *x); /* another output 
 bool  lower_contiguous(Lower *l, ValueId v, int axis);        /* would a ramp along axis be one vector load? */
 Buf  *lower_scratch(Lower *l, const char *name, DType t, Dim elems);      /* arena memory for this kernel only */
 Buf  *lower_weight(Lower *l, const char *name, const Tensor *packed);     /* a constant made for this kernel (packed) */
+void  lower_symbol(Lower *l, const char *name, Buf *count);              /* the run reads a data-dependent dim from it */
 Buf  *lower_buf(Lower *l, ValueId v);                         /* the buffer behind a stored value (v's base) */
 Expr *lower_index(Lower *l, ValueId v, Expr **i);             /* element offset of index i in that buffer */
 bool  lower_fail(Lower *l, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -3,8 +3,3 @@
 
 #define PENDING(name) bool lower_##name(Lower *l, const Node *n) { (void)n; return lower_fail(l, "no loop nest for " #name " yet"); }
 PENDING(grid_sample)
-PENDING(topk)
-PENDING(nonzero)
-PENDING(unique)
-PENDING(nms)
-PENDING(random)
