@@ -181,4 +181,5 @@ void memory_poison(void *p, size_t bytes);
 typedef union CallArg { int64_t i; double f; } CallArg;
 typedef void (*CallFn)(Memory *bufs, const CallArg *args);
 void call_register(const char *name, CallFn fn);
+void calls_of_runtime(void);                                    /* registers the functions of runtime/lt_ops.h */
 #endif

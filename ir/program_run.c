@@ -212,6 +212,7 @@ static bool run_steps(ProgramRun *r, const StepList *steps) {
 }
 
 static bool run(const Program *p, bool apart, const Tensor *const *in, Tensor **out, Arena *a, Diags *d) {
+  calls_of_runtime();
   ProgramRun r = {.p = p, .apart = apart, .arena = a, .d = d};
   const Graph *g = p->m->main;
   r.place = NEW_N(&r.tmp, Place, p->buffers.len + 1);
