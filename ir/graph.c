@@ -143,6 +143,15 @@ static void list_node(Graph *g, NodeId id) {
   g->before_at = at + 1;
 }
 
+void graph_adopt_nodes(Graph *to, Graph *from) {
+  for (int i = 0; i < from->nodes.len; i++) {
+    NodeId n = from->nodes.at[i];
+    node_of(to->module, n)->graph = to;
+    list_node(to, n);
+  }
+  from->nodes.len = 0;
+}
+
 NodeId graph_new_node(Graph *g, Op op, const ValueId *in, int nin, int nout, const Attr *attr, int nattr) {
   Module *m = g->module;
   NodeId id = (NodeId)m->nodes.len;

@@ -123,6 +123,7 @@ Source graph_source(const Module *m);
  * graph_insert_before(g, n) makes appends go before node n until graph_insert_end(g). */
 void graph_insert_before(Graph *g, NodeId n);
 void graph_insert_end(Graph *g);
+void graph_adopt_nodes(Graph *to, Graph *from);                        /* moves all nodes of a region to that place */
 
 /* Everywhere, graph outputs included. An output of the main graph keeps its name: `by` takes it over. Where it
  * cannot (it is an input, a constant or itself an output) that output stays `old`; graph_may_replace asks. */

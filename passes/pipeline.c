@@ -1,16 +1,41 @@
-/* The order of the passes, each with the reason for its place. */
+/* All passes of passes.def on one module; and the rows that only call what another file offers. */
 #include "passes/pipeline.h"
 #include "passes/loops.h"
+#include "passes/passes.h"
 #include "passes/split_pads.h"
 
 Program *compile_module(Module *m, const Target *t, const PipelineOptions *o, Arena *a) {
-  if (!o->naive) split_pads(m);                  // before fuse: a pad is a group of its own
-  Fusion *f = fuse_module(m, a);
-  storage_assign(f, !o->naive);                  // after fuse: only what leaves a group is stored
-  Program *p = lower_program(m, f, t, o->naive || t->lanes == 1, a);
-  if (!p) return NULL;
-  if (!o->naive)
-    for (int k = 0; k < p->kernels.len; k++) kernel_vectorise(a, p->kernels.at[k], t);
-  place_program(p, a);                           // last: scratch buffers exist only now
-  return p;
+  PassContext c;
+  pass_begin(&c, m, t, o, a);
+  bool ok = passes_run(&c);
+  pass_end(&c);
+  return ok ? c.program : NULL;
 }
+
+bool pass_split_pads(PassContext *c) {
+  if (!c->options->naive) split_pads(c->module);
+  return true;
+}
+
+bool pass_fuse(PassContext *c) {
+  c->fusion = fuse_module(c->module, c->arena);
+  return c->fusion != NULL;
+}
+
+bool pass_storage(PassContext *c) {
+  storage_assign(c->fusion, !c->options->naive);
+  return true;
+}
+
+bool pass_lower(PassContext *c) {
+  c->program = lower_program(c->module, c->fusion, c->target, c->options->naive || c->target->lanes == 1, c->arena);
+  return c->program != NULL;
+}
+
+bool pass_vectorise(PassContext *c) {
+  for (int k = 0; !c->options->naive && k < c->program->kernels.len; k++)
+    kernel_vectorise(c->arena, c->program->kernels.at[k], c->target);
+  return true;
+}
+
+bool pass_place(PassContext *c) { return place_program(c->program, c->arena); }

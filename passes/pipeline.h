@@ -2,9 +2,10 @@
 #ifndef PASSES_PIPELINE_H
 #define PASSES_PIPELINE_H
 #include "passes/lower_program.h"
+#include "passes/pass.h"
 
-typedef struct PipelineOptions { bool naive; } PipelineOptions;   /* naive: no tiles, no lanes: plain nests */
+typedef PassOptions PipelineOptions;
 
-/* NULL after errors in m->diags. Everything made lives in `a` and m->perm. */
+/* NULL after errors in m->diags. Everything made lives in `a` and m->perm. For times, dumps, stopping: pass.h. */
 Program *compile_module(Module *m, const Target *t, const PipelineOptions *o, Arena *a);
 #endif

@@ -1,0 +1,58 @@
+/* What a pass is given, and the runner that times, dumps, verifies and bisects. The order is passes.def. */
+#ifndef PASSES_PASS_H
+#define PASSES_PASS_H
+#include "ir/ops.h"
+#include "passes/target.h"
+#include <stdio.h>
+
+struct Program;
+struct Fusion;
+
+typedef struct PassOptions {
+  bool naive;                          /* no tiles, no lanes, no layouts: plain nests, to compare with */
+  bool verify;                         /* module_verify after every pass */
+  const char *dump_dir;                /* a text file per pass that changed something; NULL: none */
+  const char *stop_after;              /* a pass name, or NULL */
+  const char *const *no_rule;          /* disabled rules: "identity", or "canonicalise.identity" */
+  int nno_rule;
+  bool limited;                        /* bisect: only the first `rewrites` rewrites are applied */
+  int64_t rewrites;
+} PassOptions;
+
+typedef struct PassTime { const char *pass; double seconds; int runs; int64_t rewrites; } PassTime;
+
+typedef struct PassContext {
+  Module *module;
+  struct Program *program;             /* NULL before lower */
+  struct Fusion *fusion;               /* NULL before fuse */
+  const Target *target;
+  Diags *diags;
+  Arena tmp;                           /* dropped after each pass */
+  Arena *arena;                        /* lives as long as the program */
+  const PassOptions *options;
+  const char *pass;                    /* at work */
+  int64_t rewrites;                    /* applied so far, over all passes */
+  const char *last_rule;               /* "canonicalise.identity": the culprit when a bisection ends */
+  VEC(PassTime) times;
+  bool stopped;                        /* stop_after was reached */
+} PassContext;
+
+/* A pass returns false after an error in c->diags (or: a pass of SIMPLIFY changes the graph by rewrites only). */
+typedef bool (*PassFn)(PassContext *c);
+
+typedef enum { SIMPLIFY, PREPARE, LOWERING, LOOPS, MEMORY } PassLevel;
+
+typedef struct PassInfo { const char *name; PassLevel level; PassFn run; const char *reason; } PassInfo;
+extern const PassInfo pass_info[];
+extern const int pass_count;
+const PassInfo *pass_find(const char *name);
+
+/* Asked once the match is certain, right before a rewrite: counts it. False: leave the graph as it is. */
+bool rule_enabled(PassContext *c, const char *rule);
+
+void pass_begin(PassContext *c, Module *m, const Target *t, const PassOptions *o, Arena *arena);
+bool pass_run(PassContext *c, const PassInfo *p);              /* one pass; tools and tests */
+bool passes_run(PassContext *c);                               /* all of passes.def */
+void pass_end(PassContext *c);
+void pass_report(const PassContext *c, FILE *to);              /* the times, for --time */
+#endif

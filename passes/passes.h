@@ -1,0 +1,9 @@
+/* The functions of passes.def. */
+#ifndef PASSES_PASSES_H
+#define PASSES_PASSES_H
+#include "passes/pass.h"
+
+#define PASS(E, name, level, function, reason) bool function(PassContext *c);
+#include "passes/passes.def"
+#undef PASS
+#endif

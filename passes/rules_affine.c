@@ -1,0 +1,127 @@
+/* Rules that fold a constant scale or shift per output channel into weights and bias: what is left of batch
+ * normalisation at inference. See rules.def.
+ *
+ *   conv            y [N, M, …]   w [M, C/group, …]   channel axis 1
+ *   conv_transpose  y [N, M, …]   w [C, M/group, …]   channel axis 1
+ *   matmul          y […, N]      w [… , K, N]        channel axis: the last; no bias
+ *
+ * Only for f32 and f64: in narrower types the product of two rounded numbers would be rounded once more. Weights
+ * and the result must have one user each. */
+#include "passes/rules.h"
+
+typedef struct Affine {
+  Op op;
+  ValueId x, w, b;                     /* b: 0 when absent */
+  int64_t channels, group;
+  int axis;                            /* channel axis of the output */
+  const Attr *attr;
+  int nattr;
+} Affine;
+
+static bool match_affine(const Rules *r, ValueId v, bool scales, Affine *a) {
+  const Node *n = NULL;
+  static const Op ops[] = {OP_CONV, OP_CONV_TRANSPOSE, OP_MATMUL};
+  for (int i = 0; i < 3 && !n; i++) n = match_def(r, v, ops[i]);
+  if (!n || !match_once(r, v)) return false;
+  const Type *y = match_type(r, v);
+  if (y->dtype != DT_F32 && y->dtype != DT_F64) return false;
+  *a = (Affine){n->op, n->in[0], n->in[1], n->nin > 2 ? n->in[2] : 0, 0, node_int(n, "group", 1),
+                n->op == OP_MATMUL ? y->rank - 1 : 1, n->attr, n->nattr};
+  if (!dim_is_const(y->dims[a->axis])) return false;
+  a->channels = y->dims[a->axis].k;
+  if (scales && (!match_constant(r, a->w) || !match_once(r, a->w))) return false;
+  if (!scales && n->op == OP_MATMUL) return false;
+  return !a->b || match_constant(r, a->b);
+}
+
+/* A constant with one number per channel, or one for all: gives them. */
+static bool match_per_channel(const Rules *r, ValueId c, const Affine *a, int rank, double **out) {
+  double one;
+  const Tensor *t = match_constant(r, c);
+  bool splat = match_splat(r, c, &one);
+  if (!splat && !t) return false;
+  const Type *type = match_type(r, c);
+  for (int d = 0; !splat && d < type->rank; d++) {
+    bool channel = rank - type->rank + d == a->axis && dim_is(type->dims[d], a->channels);
+    if (!channel && !dim_is(type->dims[d], 1)) return false;
+  }
+  double *v = NEW_N(&r->c->tmp, double, a->channels);
+  for (int64_t i = 0; i < a->channels; i++) v[i] = splat ? one : tensor_get(t, tensor_count(t) == 1 ? 0 : i);
+  *out = v;
+  return true;
+}
+
+/* The channel of element i of the weights. */
+static int64_t channel_of(const Affine *a, const Tensor *w, int64_t inner, int64_t i) {
+  switch ((int)a->op) {
+    case OP_CONV: return i / inner / w->dims[1];
+    case OP_CONV_TRANSPOSE: {
+      int64_t c = i / inner / w->dims[1], j = i / inner % w->dims[1];
+      return c / (w->dims[0] / a->group) * w->dims[1] + j;
+    }
+    default: return i % w->dims[w->rank - 1];
+  }
+}
+
+static ValueId scaled_weights(Rules *r, const Affine *a, const double *scale) {
+  const Tensor *w = match_constant(r, a->w);
+  Tensor *t = tensor_new(&r->m->perm, w->dtype, w->rank, w->dims);
+  int64_t inner = 1;
+  for (int d = 2; d < w->rank; d++) inner *= w->dims[d];
+  for (int64_t i = 0, n = tensor_count(w); i < n; i++) tensor_set(t, i, tensor_get(w, i) * scale[channel_of(a, w, inner, i)]);
+  return graph_add_constant(r->m, value_of(r->m, a->w)->name, t);
+}
+
+/* b * scale + shift; either may be NULL */
+static ValueId new_bias(Rules *r, const Affine *a, const double *scale, const double *shift) {
+  if (!a->b && !shift) return 0;
+  const Tensor *b = match_constant(r, a->b);
+  Tensor *t = tensor_new(&r->m->perm, match_type(r, a->w)->dtype, 1, &a->channels);
+  for (int64_t i = 0; i < a->channels; i++)
+    tensor_set(t, i, (b ? tensor_get(b, i) : 0) * (scale ? scale[i] : 1) + (shift ? shift[i] : 0));
+  return graph_add_constant(r->m, a->b ? value_of(r->m, a->b)->name : NULL, t);
+}
+
+static bool rebuild(Rules *r, const Affine *a, const double *scale, const double *shift) {
+  if (!rule_go(r)) return false;
+  ValueId in[3] = {a->x, scale ? scaled_weights(r, a, scale) : a->w, new_bias(r, a, scale, shift)};
+  return rule_replace(r, rule_op(r, a->op, in, in[2] ? 3 : 2, a->attr, a->nattr));
+}
+
+/* The product or sum `id` as affine op c: c may stand on either side when `both`. */
+static bool match_operands(Rules *r, NodeId id, bool both, bool scales, Affine *a, double **c) {
+  const Node *n = node_of(r->m, id);
+  for (int k = 0; k < (both ? 2 : 1); k++) {
+    if (!match_same_type(r, n->in[k], n->out[0]) || !match_affine(r, n->in[k], scales, a)) continue;
+    if (match_per_channel(r, n->in[1 - k], a, match_type(r, n->out[0])->rank, c)) return true;
+  }
+  return false;
+}
+
+bool rule_scale_weights(Rules *r, NodeId id) {
+  Affine a;
+  double *c;
+  return match_operands(r, id, true, true, &a, &c) && rebuild(r, &a, c, NULL);
+}
+
+bool rule_divide_weights(Rules *r, NodeId id) {
+  Affine a;
+  double *c;
+  if (!match_operands(r, id, false, true, &a, &c)) return false;
+  for (int64_t i = 0; i < a.channels; i++) c[i] = 1 / c[i];
+  return rebuild(r, &a, c, NULL);
+}
+
+bool rule_add_bias(Rules *r, NodeId id) {
+  Affine a;
+  double *c;
+  return match_operands(r, id, true, false, &a, &c) && rebuild(r, &a, NULL, c);
+}
+
+bool rule_sub_bias(Rules *r, NodeId id) {
+  Affine a;
+  double *c;
+  if (!match_operands(r, id, false, false, &a, &c)) return false;
+  for (int64_t i = 0; i < a.channels; i++) c[i] = -c[i];
+  return rebuild(r, &a, NULL, c);
+}

@@ -1,0 +1,238 @@
+/* Rules on ops that only move elements. See rules.def for what each does. */
+#include "passes/rules.h"
+#include <string.h>
+
+/* ---- ops that change nothing ---- */
+
+static bool is_whole_slice(const Node *n) {
+  const Attr *starts = node_dims(n, "starts"), *steps = node_dims(n, "steps");
+  for (int i = 0; i < starts->n; i++)
+    if (!dim_is(starts->dims[i], 0) || !dim_is(steps->dims[i], 1)) return false;
+  return true;
+}
+
+static bool is_identity_perm(const Node *n) {
+  const Attr *perm = node_dims(n, "perm");
+  for (int i = 0; i < perm->n; i++)
+    if (!dim_is(perm->dims[i], i)) return false;
+  return true;
+}
+
+static bool changes_nothing(const Node *n) {         // given that the type stays
+  switch ((int)n->op) {
+    case OP_COPY: case OP_RESHAPE: case OP_EXPAND: case OP_CAST: case OP_BITCAST: case OP_PAD: return true;
+    case OP_SLICE: return is_whole_slice(n);
+    case OP_TRANSPOSE: return is_identity_perm(n);
+    case OP_CONCAT: return n->nin == 1;
+    default: return false;
+  }
+}
+
+static bool pads_nothing(const Node *n) {
+  const Attr *before = node_dims(n, "before"), *after = node_dims(n, "after");
+  for (int i = 0; i < before->n; i++)
+    if (!dim_is(before->dims[i], 0) || !dim_is(after->dims[i], 0)) return false;
+  return true;
+}
+
+bool rule_identity(Rules *r, NodeId id) {
+  const Node *n = node_of(r->m, id);
+  if (n->nin < 1 || !changes_nothing(n) || !match_same_type(r, n->in[0], n->out[0])) return false;
+  if (n->op == OP_PAD && !pads_nothing(n)) return false;
+  ValueId x = n->in[0];
+  if (!rule_may_replace(r, x)) return false;         // an output that is an input or another output needs its copy
+  return rule_go(r) && rule_replace(r, x);
+}
+
+/* ---- two of a kind ---- */
+
+bool rule_reshape_reshape(Rules *r, NodeId id) {
+  const Node *n = node_of(r->m, id), *inner = match_def(r, n->in[0], OP_RESHAPE);
+  if (!inner) return false;
+  ValueId x = inner->in[0];
+  const Type to = *match_type(r, n->out[0]);
+  return rule_go(r) && rule_replace(r, rule_reshape(r, x, &to));
+}
+
+bool rule_transpose_transpose(Rules *r, NodeId id) {
+  const Node *n = node_of(r->m, id), *inner = match_def(r, n->in[0], OP_TRANSPOSE);
+  if (!inner) return false;
+  const Attr *p = node_dims(inner, "perm"), *q = node_dims(n, "perm");
+  Dim perm[MAX_RANK];
+  int rank = q->n;
+  for (int i = 0; i < rank; i++) perm[i] = p->dims[q->dims[i].k];
+  ValueId x = inner->in[0];
+  if (!rule_go(r)) return false;
+  Attr a = attr_dims(r->m, "perm", perm, rank);
+  return rule_replace(r, rule_op(r, OP_TRANSPOSE, &x, 1, &a, 1));
+}
+
+bool rule_transpose_ones(Rules *r, NodeId id) {
+  const Node *n = node_of(r->m, id);
+  const Attr *perm = node_dims(n, "perm");
+  const Type *x = match_type(r, n->in[0]);
+  int64_t last = -1;
+  for (int i = 0; i < perm->n; i++) {                // the other axes stay in order
+    int64_t axis = perm->dims[i].k;
+    if (dim_is(x->dims[axis], 1)) continue;
+    if (axis < last) return false;
+    last = axis;
+  }
+  if (is_identity_perm(n)) return false;
+  ValueId v = n->in[0];
+  const Type to = *match_type(r, n->out[0]);
+  return rule_go(r) && rule_replace(r, rule_reshape(r, v, &to));
+}
+
+bool rule_expand_expand(Rules *r, NodeId id) {
+  const Node *n = node_of(r->m, id), *inner = match_def(r, n->in[0], OP_EXPAND);
+  if (!inner) return false;
+  ValueId x = inner->in[0];
+  Attr shape = *node_dims(n, "shape");
+  return rule_go(r) && rule_replace(r, rule_op(r, OP_EXPAND, &x, 1, &shape, 1));
+}
+
+bool rule_slice_slice(Rules *r, NodeId id) {
+  const Node *n = node_of(r->m, id), *inner = match_def(r, n->in[0], OP_SLICE);
+  if (!inner) return false;
+  const Attr *s = node_dims(inner, "starts"), *k = node_dims(inner, "steps");
+  const Attr *t = node_dims(n, "starts"), *l = node_dims(n, "steps");
+  Dim starts[MAX_RANK], steps[MAX_RANK];
+  int rank = s->n;
+  for (int i = 0; i < rank; i++) {
+    starts[i] = dim_add(s->dims[i], dim_mul(t->dims[i], k->dims[i]));
+    steps[i] = dim_mul(k->dims[i], l->dims[i]);
+  }
+  ValueId x = inner->in[0];
+  Attr shape = *node_dims(n, "shape");
+  if (!rule_go(r)) return false;
+  Attr a[] = {attr_dims(r->m, "starts", starts, rank), attr_dims(r->m, "steps", steps, rank), shape};
+  return rule_replace(r, rule_op(r, OP_SLICE, &x, 1, a, 3));
+}
+
+bool rule_concat_concat(Rules *r, NodeId id) {
+  const Node *n = node_of(r->m, id);
+  int64_t axis = node_int(n, "axis", 0);
+  int total = 0;
+  bool any = false;
+  for (int i = 0; i < n->nin; i++) {
+    const Node *d = match_def(r, n->in[i], OP_CONCAT);
+    bool flat = d && node_int(d, "axis", 0) == axis && match_once(r, n->in[i]);
+    total += flat ? d->nin : 1;
+    any |= flat;
+  }
+  if (!any) return false;
+  ValueId *in = NEW_N(&r->m->perm, ValueId, total);
+  for (int i = 0, at = 0; i < n->nin; i++) {
+    const Node *d = match_def(r, n->in[i], OP_CONCAT);
+    if (!d || node_int(d, "axis", 0) != axis || !match_once(r, n->in[i])) { in[at++] = n->in[i]; continue; }
+    for (int k = 0; k < d->nin; k++) in[at++] = d->in[k];
+  }
+  if (!rule_go(r)) return false;
+  Attr a = attr_int("axis", axis);
+  return rule_replace(r, rule_op(r, OP_CONCAT, in, total, &a, 1));
+}
+
+/* ---- others ---- */
+
+bool rule_gather_slice(Rules *r, NodeId id) {
+  const Node *n = node_of(r->m, id);
+  const Tensor *idx = match_constant(r, n->in[1]);
+  int axis = (int)node_int(n, "axis", 0);
+  const Type *x = match_type(r, n->in[0]);
+  if (!idx || idx->rank > 1 || !dim_is_const(x->dims[axis])) return false;
+  int64_t count = tensor_count(idx), size = x->dims[axis].k;
+  if (count < 1) return false;
+  int64_t first = tensor_get_int(idx, 0), step = 1;
+  if (first < 0) first += size;
+  for (int64_t i = 0; i < count; i++) {
+    int64_t v = tensor_get_int(idx, i);
+    if (v < 0) v += size;
+    if (v < 0 || v >= size) return false;            // out of range: stays, and is reported when it runs
+    if (i == 1) step = v - first;
+    if (v != first + i * step) return false;
+  }
+  if (step == 0) return false;
+  Dim starts[MAX_RANK], steps[MAX_RANK], shape[MAX_RANK];
+  int rank = x->rank;
+  for (int i = 0; i < rank; i++) {
+    starts[i] = DIM(i == axis ? first : 0);
+    steps[i] = DIM(i == axis ? step : 1);
+    shape[i] = i == axis ? DIM(count) : x->dims[i];
+  }
+  ValueId v = n->in[0];
+  const Type to = *match_type(r, n->out[0]);
+  if (!rule_go(r)) return false;
+  Attr a[] = {attr_dims(r->m, "starts", starts, rank), attr_dims(r->m, "steps", steps, rank), attr_dims(r->m, "shape", shape, rank)};
+  v = rule_op(r, OP_SLICE, &v, 1, a, 3);
+  return rule_replace(r, to.rank == rank ? v : rule_reshape(r, v, &to));
+}
+
+/* Can every value of `from` be told apart in `to`? Then casting there and on loses nothing. */
+static bool is_wider(DType from, DType to) {
+  const DTypeInfo *a = &dtype_info[from], *b = &dtype_info[to];
+  if (a->cls == CLASS_BOOL) return b->cls == CLASS_FLOAT || b->cls == CLASS_INT || b->cls == CLASS_UINT;
+  if (a->cls == CLASS_FLOAT && b->cls == CLASS_FLOAT) return to == DT_F64 || (to == DT_F32 && from != DT_F64);
+  if (a->cls == CLASS_INT && b->cls == CLASS_INT) return b->bits >= a->bits;
+  if (a->cls == CLASS_UINT && b->cls == CLASS_UINT) return b->bits >= a->bits;
+  return a->cls == CLASS_UINT && b->cls == CLASS_INT && b->bits > a->bits;
+}
+
+bool rule_cast_cast(Rules *r, NodeId id) {
+  const Node *n = node_of(r->m, id), *inner = match_def(r, n->in[0], OP_CAST);
+  if (!inner) return false;
+  ValueId x = inner->in[0];
+  if (!is_wider(match_type(r, x)->dtype, match_type(r, n->in[0])->dtype)) return false;
+  const Attr *attr = n->attr;
+  int nattr = n->nattr;
+  return rule_go(r) && rule_replace(r, rule_op(r, OP_CAST, &x, 1, attr, nattr));
+}
+
+/* The shape that broadcasting n's inputs gives, with input k replaced by `with`. */
+static bool broadcasts_to_same(const Rules *r, const Node *n, int k, ValueId with) {
+  const Type *out = match_type(r, n->out[0]);
+  int rank = 0;
+  for (int i = 0; i < n->nin; i++) {
+    const Type *t = match_type(r, i == k ? with : n->in[i]);
+    if (t->rank > rank) rank = t->rank;
+  }
+  if (rank != out->rank) return false;
+  for (int d = 0; d < rank; d++) {
+    bool found = dim_is(out->dims[d], 1);
+    for (int i = 0; i < n->nin && !found; i++) {
+      const Type *t = match_type(r, i == k ? with : n->in[i]);
+      int at = d - (rank - t->rank);
+      found = at >= 0 && dim_eq(t->dims[at], out->dims[d]);
+    }
+    if (!found) return false;
+  }
+  return true;
+}
+
+bool rule_expand_operand(Rules *r, NodeId id) {
+  const Node *n = node_of(r->m, id);
+  if (!op_is_scalar(n->op) || n->nin < 2) return false;
+  for (int k = 0; k < n->nin; k++) {
+    const Node *e = match_def(r, n->in[k], OP_EXPAND);
+    if (!e || !broadcasts_to_same(r, n, k, e->in[0])) continue;
+    ValueId in[3];
+    int nin = n->nin;
+    for (int i = 0; i < nin; i++) in[i] = i == k ? e->in[0] : n->in[i];
+    Op op = n->op;
+    return rule_go(r) && rule_replace(r, rule_op(r, op, in, nin, NULL, 0));
+  }
+  return false;
+}
+
+bool rule_reduce_ones(Rules *r, NodeId id) {
+  const Node *n = node_of(r->m, id);
+  if (n->op != OP_REDUCE_SUM && n->op != OP_REDUCE_PROD && n->op != OP_REDUCE_MAX && n->op != OP_REDUCE_MIN) return false;
+  const Attr *axes = node_dims(n, "axes");
+  const Type *x = match_type(r, n->in[0]);
+  for (int i = 0; i < axes->n; i++)
+    if (!dim_is(x->dims[axes->dims[i].k], 1)) return false;
+  ValueId v = n->in[0];
+  const Type to = *match_type(r, n->out[0]);
+  if (to.dtype != x->dtype) return false;
+  return rule_go(r) && rule_replace(r, rule_reshape(r, v, &to));
+}

@@ -1,0 +1,143 @@
+/* Runs the passes of passes.def: times them, verifies and dumps after each, stops where asked, and applies no
+ * more rewrites than a bisection allows. Passes themselves never print. */
+#include "passes/passes.h"
+#include "base/intern.h"
+#include "ir/program.h"
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+const PassInfo pass_info[] = {
+#define PASS(E, name, level, function, reason) {name, level, function, reason},
+#include "passes/passes.def"
+#undef PASS
+};
+const int pass_count = (int)(sizeof pass_info / sizeof *pass_info);
+
+const PassInfo *pass_find(const char *name) {
+  for (int i = 0; i < pass_count; i++)
+    if (!strcmp(pass_info[i].name, name)) return &pass_info[i];
+  return NULL;
+}
+
+bool rule_enabled(PassContext *c, const char *rule) {
+  char full[100];
+  snprintf(full, sizeof full, "%s.%s", c->pass, rule);
+  for (int i = 0; i < c->options->nno_rule; i++)
+    if (!strcmp(c->options->no_rule[i], rule) || !strcmp(c->options->no_rule[i], full)) return false;
+  if (c->options->limited && c->rewrites >= c->options->rewrites) return false;
+  c->rewrites++;
+  c->last_rule = intern(full);
+  return true;
+}
+
+void pass_begin(PassContext *c, Module *m, const Target *t, const PassOptions *o, Arena *arena) {
+  static const PassOptions plain;
+  *c = (PassContext){.module = m, .target = t, .diags = m->diags, .options = o ? o : &plain, .arena = arena};
+  c->pass = "none";
+}
+
+void pass_end(PassContext *c) { arena_free(&c->tmp); }
+
+/* ---- dumps: DIR/03-fold.txt; DIR/constants.bin holds the large constants of all of them ---- */
+
+static bool dump(PassContext *c, const char *name) {
+  char path[1000], why[400];
+  if (mkdir(c->options->dump_dir, 0777) && errno != EEXIST) {
+    diag_error(c->diags, "io", NULL, "cannot make %s for dumps: %s", c->options->dump_dir, strerror(errno));
+    return false;
+  }
+  int number = 0;
+  for (int i = 0; i < c->times.len; i++) number += c->times.at[i].runs;
+  Text t = {0};
+  for (int k = 0; c->program && k < c->program->kernels.len; k++) kernel_print(&t, c->program->kernels.at[k]);
+  if (!c->program) module_print(&t, c->module);
+  snprintf(path, sizeof path, "%s/%02d-%s.txt", c->options->dump_dir, number, name);
+  bool ok = text_save(&t, path, why, sizeof why);
+  text_free(&t);
+  if (ok && !c->program) {
+    snprintf(path, sizeof path, "%s/constants.bin", c->options->dump_dir);
+    ok = module_save_weights(c->module, path, why, sizeof why);
+  }
+  if (!ok) diag_error(c->diags, "io", NULL, "%s", why);
+  return ok;
+}
+
+/* ---- running ---- */
+
+static double now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static PassTime *time_of(PassContext *c, const char *pass) {
+  for (int i = 0; i < c->times.len; i++)
+    if (!strcmp(c->times.at[i].pass, pass)) return &c->times.at[i];
+  PassTime *t = vec_push(c->arena, &c->times);
+  *t = (PassTime){.pass = pass};
+  return t;
+}
+
+bool pass_run(PassContext *c, const PassInfo *p) {
+  int64_t rewrites = c->rewrites;
+  const char *context = bug_context;
+  bug_context = c->pass = p->name;
+  double start = now();
+  bool ok = p->run(c);
+  if (p->level <= PREPARE) graph_sweep(c->module);
+  PassTime *t = time_of(c, p->name);
+  t->seconds += now() - start;
+  t->runs++;
+  t->rewrites += c->rewrites - rewrites;
+  arena_free(&c->tmp);
+  bool changed = c->rewrites != rewrites || p->level != SIMPLIFY;
+  if (ok && c->options->dump_dir && changed) ok = dump(c, p->name);
+  if (ok && c->options->verify && p->level <= PREPARE) {
+    int errors = c->diags->errors;
+    if (!module_verify(c->module, c->diags)) {
+      if (c->diags->errors > errors)
+        diag_note(c->diags, "after pass %s, rewrite %lld (%s)", p->name, (long long)c->rewrites, c->last_rule ? c->last_rule : "none");
+      ok = false;
+    }
+  }
+  if (c->options->stop_after && !strcmp(c->options->stop_after, p->name)) c->stopped = true;
+  bug_context = context;
+  return ok;
+}
+
+enum { MAX_ROUNDS = 20 };                /* rules shrink or order the graph; more rounds than this is a cycle */
+
+static bool run_rounds(PassContext *c, int first, int end) {
+  for (int round = 0; round < MAX_ROUNDS; round++) {
+    int64_t before = c->rewrites;
+    for (int i = first; i < end; i++)
+      if (!pass_run(c, &pass_info[i])) return false;
+    if (c->rewrites == before || c->stopped) return true;
+  }
+  return true;
+}
+
+bool passes_run(PassContext *c) {
+  int i = 0;
+  while (i < pass_count && !c->stopped) {
+    int end = i + 1;
+    if (pass_info[i].level == SIMPLIFY) {
+      while (end < pass_count && pass_info[end].level == SIMPLIFY) end++;
+      if (!run_rounds(c, i, end)) return false;
+    } else if (!pass_run(c, &pass_info[i])) {
+      return false;
+    }
+    i = end;
+  }
+  return true;
+}
+
+void pass_report(const PassContext *c, FILE *to) {
+  fprintf(to, "%-14s %9s %5s %9s\n", "pass", "ms", "runs", "rewrites");
+  for (int i = 0; i < c->times.len; i++) {
+    const PassTime *t = &c->times.at[i];
+    fprintf(to, "%-14s %9.2f %5d %9lld\n", t->pass, t->seconds * 1e3, t->runs, (long long)t->rewrites);
+  }
+}
