@@ -233,7 +233,15 @@ static bool cast_strings(Eval *e, const Node *n, const Tensor *x, Tensor *y) {
   return true;
 }
 
-/* Floats to anything: store_double. Integers wrap. `saturate` concerns the one-byte floats only. */
+/* A float as an integer of 64 bits, towards zero; what does not fit, and NaN, is 0. tensor_set_int then keeps the
+ * low bits, so -9 becomes 7 as an i4: C has no answer there, the ONNX references and the loop interpreter have this. */
+static int64_t integer_part(DType to, double v) {
+  if (!(v > -9223372036854775808.0)) return v == -9223372036854775808.0 && to != DT_U64 ? INT64_MIN : 0;
+  if (v < 9223372036854775808.0) return (int64_t)v;
+  return to == DT_U64 && v < 18446744073709551616.0 ? (int64_t)(uint64_t)v : 0;
+}
+
+/* Integers wrap. `saturate` concerns the one-byte floats only. */
 bool eval_cast(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) {
   const Tensor *x = in[0];
   Tensor *y = out[0];
@@ -247,7 +255,8 @@ bool eval_cast(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) {
   for (int64_t i = 0; i < count; i++) {
     if (tensor_is_float(x) && tensor_is_float(y) && dtype_bytes(to) == 1)
       ((uint8_t *)y->data)[i] = (uint8_t)narrow_from_float(to, (float)tensor_get(x, i), saturate);
-    else if (tensor_is_float(x)) store_double(y, i, tensor_get(x, i));
+    else if (tensor_is_float(x) && (tensor_is_float(y) || to == DT_BOOL)) tensor_set(y, i, tensor_get(x, i));
+    else if (tensor_is_float(x)) tensor_set_int(y, i, integer_part(to, tensor_get(x, i)));
     else if (tensor_is_float(y)) {
       int64_t v = tensor_get_int(x, i);
       bool is_signed = dtype_info[x->dtype].cls == CLASS_INT;
