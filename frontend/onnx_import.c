@@ -213,7 +213,7 @@ static bool import_node(Loader *l, Scope *s, const Onnx__Node *p) {
     graph_set_source(l->m, before);
     for (int k = 0; ok && k < x.nout; k++)
       if (*p->output[k] && !x.out[k]) ok = imp_fail(&x, "unsupported", "output %d ('%s') is not supported", k, p->output[k]);
-    if (!ok && l->d->errors == errors && !l->unsupported.len) imp_fail(&x, "internal", "the importer failed without saying why");
+    if (!ok && !l->d->errors && !l->unsupported.len) imp_fail(&x, "internal", "the importer failed without saying why");
     if (ok && !function) name_outputs(l, &x, p, first_value, s->path);
   }
   for (size_t k = 0; k < p->n_output; k++)

@@ -203,7 +203,10 @@ bool infer_input_shape(Infer *x, int k, int rank, const Dim *dims, const char *w
   const Type *t = infer_in(x, k);
   if (!t) return true;
   bool ok = t->rank == rank;
-  for (int i = 0; ok && i < rank; i++) ok = dim_always_eq(t->dims[i], dims[i]);
+  for (int i = 0; ok && i < rank; i++) {
+    ok = dim_always_eq(t->dims[i], dims[i]);
+    if (!ok) infer_hint_dims(x, t->dims[i], dims[i]);
+  }
   if (ok) return true;
   Type want = *t;
   want.rank = rank;
@@ -211,71 +214,7 @@ bool infer_input_shape(Infer *x, int k, int rank, const Dim *dims, const char *w
   return infer_fail(x, "%s must be %s, is %s", what, type_text(&want), type_text(t));
 }
 
-/* ---- dims ---- */
-
-enum { SYMBOLS_TRIED = 4, POINTS_TRIED = 4096 };
-typedef struct { int n; bool many; const char *name[SYMBOLS_TRIED]; int64_t value[SYMBOLS_TRIED]; } Point;
-
-static void *collect_symbol(void *ctx, DimKind k, int64_t c, const char *symbol, void *a, void *b) {
-  (void)c, (void)a, (void)b;
-  Point *p = ctx;
-  if (k != DIM_SYMBOL) return p;
-  for (int i = 0; i < p->n; i++) if (!strcmp(p->name[i], symbol)) return p;
-  if (p->n == SYMBOLS_TRIED) p->many = true; else p->name[p->n++] = symbol;
-  return p;
-}
-
-static int64_t value_at(const char *symbol, void *ctx) {
-  const Point *p = ctx;
-  for (int i = 0; i < p->n; i++) if (!strcmp(p->name[i], symbol)) return p->value[i];
-  return 0;
-}
-
-/* Canonical polynomials differ for some value of the symbols unless floordiv, mod, min or max hide an identity
- * (2 * (N floordiv 2) with N in {4, 6}) or the bounds do (N in 4..4). Small ranges are tried out. */
-bool dim_always_eq(Dim a, Dim b) {
-  if (dim_eq(a, b)) return true;
-  if (dim_is_const(a) && dim_is_const(b)) return false;
-  bool saved = dim_overflow;
-  Dim d = dim_sub(a, b);
-  int64_t lo = dim_lo(d), hi = dim_hi(d);
-  dim_overflow = saved;
-  if (lo > 0 || hi < 0) return false;
-  if (lo == 0 && hi == 0) return true;
-  Point p = {0};
-  dim_fold(d, collect_symbol, &p);
-  if (p.many) return false;
-  int64_t points = 1;
-  for (int i = 0; i < p.n; i++) {
-    const Symbol *s = symbol_find(p.name[i]);
-    if (!s || s->hi < s->lo || s->hi >= INT32_MAX || s->lo <= INT32_MIN) return false;
-    points *= s->hi - s->lo + 1;
-    if (points > POINTS_TRIED) return false;
-  }
-  bool same = true;
-  dim_overflow = false;
-  for (int64_t at = 0; at < points && same; at++) {
-    int64_t rest = at;
-    for (int i = 0; i < p.n; i++) {
-      const Symbol *s = symbol_find(p.name[i]);
-      int64_t span = s->hi - s->lo + 1;
-      p.value[i] = s->lo + rest % span;
-      rest /= span;
-    }
-    same = dim_eval(d, value_at, &p) == 0 && !dim_overflow;
-  }
-  dim_overflow = saved;
-  return same;
-}
-
-bool dim_never_eq(Dim a, Dim b) {
-  if (dim_eq(a, b)) return false;
-  bool saved = dim_overflow;
-  Dim d = dim_sub(a, b);
-  int64_t lo = dim_lo(d), hi = dim_hi(d);
-  dim_overflow = saved;
-  return lo > 0 || hi < 0;
-}
+/* ---- dims: equality and hints are in infer_dims.c ---- */
 
 static Dim simpler(Dim a, Dim b) {
   if (dim_is_const(a)) return a;
@@ -293,10 +232,7 @@ bool type_broadcast(Infer *x, const Type *a, const Type *b, Type *out) {
     else if (dim_is(da, 1)) dims[i] = db;
     else if (dim_always_eq(da, db)) dims[i] = simpler(da, db);
     else {
-      if (!dim_is_const(da) || !dim_is_const(db)) {
-        infer_hint(x, "give the free dims values that make them equal, e.g. --dim %s=%s",
-                   dim_text(dim_is_const(da) ? db : da), dim_text(dim_is_const(da) ? da : db));
-      }
+      infer_hint_dims(x, da, db);
       return infer_fail(x, "shapes do not broadcast: axis %d is %s and %s", i - rank, dim_text(da), dim_text(db));
     }
   }

@@ -33,9 +33,9 @@ bool infer_index_input(Infer *x, int k);                       /* i32 or i64 */
 bool infer_same_dtype(Infer *x, int k);                        /* of input 0 and input k; absent is fine */
 bool infer_input_shape(Infer *x, int k, int rank, const Dim *dims, const char *what);      /* exactly this shape */
 
-/* dims */
+/* dims (ir/infer_dims.c) */
 bool dim_always_eq(Dim a, Dim b);                              /* for every value of the symbols; exact for small ranges */
-bool dim_never_eq(Dim a, Dim b);
+void infer_hint_dims(Infer *x, Dim a, Dim b);                  /* what would make them equal */
 /* A dim that only running tells. Inferring again gives the same symbol. */
 Dim infer_fresh_dim(Infer *x, int out, int axis, const char *stem, int64_t lo, int64_t hi);
 

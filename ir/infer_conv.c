@@ -46,6 +46,7 @@ bool infer_matmul(Infer *x) {
   }
   Dim inner_a = a->dims[a->rank - 1], inner_b = b->dims[b->rank - 2];
   if (!dim_always_eq(inner_a, inner_b)) {
+    infer_hint_dims(x, inner_a, inner_b);
     return infer_fail(x, "'%s' has %s columns, '%s' has %s rows", infer_name(x, 0), dim_text(inner_a), infer_name(x, 1), dim_text(inner_b));
   }
   Type batch_a = *a, batch_b = *b;

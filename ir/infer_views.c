@@ -10,7 +10,7 @@ bool infer_reshape(Infer *x) {
   if (!infer_shape(x, "shape", y)) return false;
   Dim have = type_count(a), want = type_count(y);
   if (dim_always_eq(have, want)) return true;
-  if (!dim_is_const(have) || !dim_is_const(want)) infer_hint(x, "fix the free dims (--dim NAME=VALUE) if they are meant to agree");
+  infer_hint_dims(x, have, want);
   return infer_fail(x, "%s elements cannot be reshaped into %s (%s elements)", dim_text(have), type_text(y), dim_text(want));
 }
 
@@ -38,6 +38,7 @@ bool infer_expand(Infer *x) {
   for (int i = 0; i < a->rank; i++) {
     Dim from = a->dims[i], to = y->dims[i + y->rank - a->rank];
     if (dim_is(from, 1) || dim_always_eq(from, to)) continue;
+    infer_hint_dims(x, from, to);
     return infer_fail(x, "axis %d is %s and cannot be expanded to %s", i, dim_text(from), dim_text(to));
   }
   return true;
@@ -115,9 +116,7 @@ bool infer_concat(Infer *x) {
     if (b->rank != a->rank) return infer_fail(x, "'%s' has rank %d, '%s' has rank %d", infer_name(x, 0), a->rank, infer_name(x, k), b->rank);
     for (int i = 0; i < a->rank; i++) {
       if (i == axis || dim_always_eq(y->dims[i], b->dims[i])) continue;
-      if (!dim_is_const(y->dims[i]) || !dim_is_const(b->dims[i])) {
-        infer_hint(x, "fix the free dims (--dim NAME=VALUE), or tie them: sizes must agree whatever the input is");
-      }
+      infer_hint_dims(x, y->dims[i], b->dims[i]);
       return infer_fail(x, "inputs joined along axis %d differ on axis %d: '%s' has %s, '%s' has %s", axis, i,
                         infer_name(x, 0), dim_text(y->dims[i]), infer_name(x, k), dim_text(b->dims[i]));
     }
