@@ -482,6 +482,8 @@ static bool node(Parser *p, Graph *g) {
   graph_set_source(p->m, src);
   NodeId id = graph_new_node(g, op, in.at, in.len, out.len, attr.at, attr.len);
   node_of(p->m, id)->group = (int)group;
+  for (int i = 0; i < out.len; i++)                              // the fresh names may be those that the text gives
+    graph_rename_value(p->m, node_of(p->m, id)->out[i], "\001being named");
   for (int i = 0; i < out.len; i++) {
     ValueId v = node_of(p->m, id)->out[i];
     if (graph_find_value(p->m, out.at[i].name)) return fail(p, "%%%s is defined twice", out.at[i].name);

@@ -8,7 +8,8 @@
  *     fail  NAME  why
  *     unsupported  NAME  why
  * Each case runs in a process of its own, with a time limit, so that a crash is one line as well.
- * Options: --import (no evaluation), --verbose (all diagnostics), --seconds N. Exit code 1 when a case failed. */
+ * Options: --import (no evaluation), --verbose (all diagnostics), --seconds N, --passes (fold, canonicalise, cse
+ * and dce first, verified after each; and the module must read back from its text as it was). Exit code 1 when a case failed. */
 #include <dirent.h>
 #include <math.h>
 #include <stdarg.h>
@@ -22,10 +23,11 @@
 #include "frontend/import.h"
 #include "frontend/onnx_model.h"
 #include "ir/eval.h"
+#include "passes/pass.h"
 
 enum { PASS, FAIL, UNSUPPORTED, STATUS_COUNT };
 static const char *const status_text[] = {"pass", "fail", "unsupported"};
-static bool only_import, verbose;
+static bool only_import, verbose, with_passes;
 static int seconds = 20, counts[STATUS_COUNT];
 
 /* How far floats may be from the reference: |a - b| <= abs + rel * |b|. References are f32 arithmetic in another
@@ -124,6 +126,33 @@ static int input_names(const char *path, Arena *a, const char **name, Diags *d) 
   return n;
 }
 
+/* The module after the graph passes, through its own text; NULL: *why says what went wrong. */
+static Module *simplified(Module *m, Diags *d, const char **why) {
+  PassOptions o = {.verify = true, .stop_after = "outputs"};
+  PassContext c;
+  Arena a = {0};
+  pass_begin(&c, m, NULL, &o, &a);
+  *why = "a pass failed";
+  if (!passes_run(&c)) return NULL;
+  pass_end(&c);
+  char path[] = "/tmp/lathe_conform_XXXXXX", text[200];
+  int fd = mkstemp(path);
+  if (fd >= 0) close(fd);
+  *why = "cannot write its constants";
+  if (!module_save_weights(m, path, text, sizeof text)) return NULL;
+  Text t = {0}, u = {0};
+  module_print(&t, m);
+  if (verbose) fputs(t.at, stderr);
+  *why = "its text does not read back";
+  Module *again = module_parse(t.at, path, d);
+  unlink(path);
+  if (again) module_print(&u, again);
+  if (again && strcmp(t.at, u.at)) { *why = "its text reads back as another"; again = NULL; }
+  text_free(&t);
+  text_free(&u);
+  return again;
+}
+
 typedef struct Ports { int n; const char *name[MAX_PORTS]; const Tensor *value[MAX_PORTS]; bool bound[MAX_PORTS]; } Ports;
 
 /* Imports with the inputs marked in `bound` as constants, then evaluates and compares. */
@@ -136,6 +165,8 @@ static Outcome attempt(const Case *c, const char *set, Ports *p, Diags *d) {
   if (!m) return outcome(UNSUPPORTED, "%s", first_error(d));
   if (only_import || !set) return outcome(PASS, "imported, %d nodes", m->main->nodes.len);
   if (!module_verify(m, d)) return outcome(FAIL, "the imported module is not valid: %s", first_error(d));
+  const char *why_not;
+  if (with_passes && !(m = simplified(m, d, &why_not))) return outcome(FAIL, "%s: %s", why_not, first_error(d));
   Eval e;
   eval_begin(&e, m);
   for (int i = 0; i < m->main->inputs.len; i++)
@@ -302,6 +333,7 @@ int main(int argc, char **argv) {
   for (int k = 1; k < argc; k++) {
     if (!strcmp(argv[k], "--import")) only_import = true;
     else if (!strcmp(argv[k], "--verbose")) verbose = true;
+    else if (!strcmp(argv[k], "--passes")) with_passes = true;
     else if (!strcmp(argv[k], "--seconds") && k + 1 < argc) seconds = atoi(argv[++k]);
     else {
       size_t n = strlen(argv[k]);

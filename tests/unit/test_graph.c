@@ -98,6 +98,23 @@ Test(graph, side_file) {
   unlink(path);
 }
 
+Test(graph, names_like_fresh_ones) {
+  Diags d = {0};
+  const char *text =
+    "module m {\n"
+    "  input %x : f32[8]\n"
+    "  %v3 : f32[2], %v1 : i64[2] = topk(%x) {axis=0, k=[2], largest=1, sorted=1}\n"
+    "  %v2 : f32[2] = neg(%v3)\n"
+    "  output %v2\n"
+    "  output %v1\n"
+    "}\n";
+  Module *m = parse(text, &d);
+  cr_assert(m);
+  Text t = {0};
+  module_print(&t, m);
+  cr_same(t.at, text);
+}
+
 static void refused(const char *text, const char *where, const char *what) {
   Diags d = {.file = "t"};
   Module *m = module_parse(text, NULL, &d);
@@ -113,6 +130,7 @@ Test(graph, wrong_text) {
   refused("module m {\n  %y = relu(%x)\n}", "2:13", "%x is not defined");
   refused("module m { input %x : f33[2] }", "1:23", "'f33' is not an element type");
   refused("module m { input %x : f32[2] input %x : f32[2] }", "1:37", "defined twice");
+  refused("module m { input %x : f32[8] %y, %y = topk(%x) {axis=0, k=[2], largest=1, sorted=1} }", NULL, "defined twice");
   refused("module m { input %x : f32[2] %y = rellu(%x) }", "1:35", "no op 'rellu'");
   refused("module m { input %x : f32[2] %y : f32[3] = relu(%x) }", "1:30", "f32[2]");
   refused("module m { input %x : f32[2] %y = relu(%x, %x) }", NULL, "input");
