@@ -22,7 +22,7 @@ double resize_position(const ResizeAxis *s, int64_t o) {
   if (!strcmp(s->coord, "asymmetric")) return x / s->scale;
   if (!strcmp(s->coord, "tf_crop_and_resize"))
     return s->roi_from * (in - 1) + (s->roi_to - s->roi_from) * (in - 1) * (out == 1 ? 0.5 : x / (out - 1));
-  if (!strcmp(s->coord, "pytorch_half_pixel") && out == 1) return -0.5;
+  if (!strcmp(s->coord, "pytorch_half_pixel") && s->out == 1) return 0;
   double centre = (x + 0.5) / s->scale - 0.5;
   if (!strcmp(s->coord, "half_pixel_symmetric")) centre += in / 2 * (1 - (double)s->out / out);
   return centre;
@@ -136,14 +136,15 @@ static int64_t sample_element(const Sampler *s, int d, int64_t i) {
   return i < 0 ? 0 : i >= n ? n - 1 : i;
 }
 
-/* Coordinate g in [-1, 1] of axis d -> elements and weights; returns how many. */
+/* Coordinate g in [-1, 1] of axis d -> elements and weights; returns how many. Border and cubic: the position stays,
+ * elements outside stand for the border's (as PyTorch has it, which the models come from). */
 static int sample_taps(const Sampler *s, int d, double g, int64_t *element, double *weight) {
   double n = (double)s->in[d], x = s->align ? (g + 1) / 2 * (n - 1) : ((g + 1) * n - 1) / 2;
   if (!(x > -1e9)) x = -1e9;                            // NaN too
   if (x > 1e9) x = 1e9;
   if (s->mode == 'n') x = nearbyint(x);
   double lo = s->align ? 0 : -0.5, hi = s->align ? n - 1 : n - 0.5;
-  if ((x < lo || x > hi) && s->padding == 'b') x = fmin(fmax(x, 0), n - 1);
+  if ((x < lo || x > hi) && s->padding == 'b' && s->mode != 'c') x = fmin(fmax(x, 0), n - 1);
   if ((x < lo || x > hi) && s->padding == 'r') x = reflect(x, lo, hi);
   double left = floor(x), ratio = x - left;
   int from = s->mode == 'c' ? -1 : 0, count = s->mode == 'n' ? 1 : s->mode == 'c' ? 4 : 2;
