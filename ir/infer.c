@@ -59,6 +59,8 @@ void infer_hint(Infer *x, const char *fmt, ...) {
   x->hint = arena_strdup(&x->m->perm, text);
 }
 
+static bool attr_is_short(const Attr *a) { return a->kind != ATTR_FLOATS && a->kind != ATTR_TENSOR && a->kind != ATTR_STRS; }
+
 static void put_attr(Text *t, const Attr *a) {
   switch (a->kind) {
     case ATTR_INT: text_printf(t, "%s=%lld", a->name, (long long)a->i); break;
@@ -87,11 +89,8 @@ static void report(const Infer *x) {
   }
   if (n->nin > 6) text_printf(&t, "   … %d more", n->nin - 6);
   for (int k = 0; k < n->nattr && t.len < 400; k++) {
-    size_t before = t.len;
-    if (before) text_put(&t, "   ");
-    size_t start = t.len;
+    if (attr_is_short(&n->attr[k])) text_put(&t, t.len ? "   " : "");
     put_attr(&t, &n->attr[k]);
-    if (t.len == start) t.len = before, t.at[before] = 0;
   }
   if (t.len) diag_note(x->m->diags, "%s", t.at);
   if (x->hint) diag_note(x->m->diags, "hint: %s", x->hint);
@@ -340,7 +339,7 @@ static bool check_attrs(Infer *x, const char *spec) {
 static bool inputs_unknown(Infer *x) {
   for (int k = 0; k < x->n->nin; k++) {
     const Type *t = infer_in(x, k);
-    if (!t || (t->dtype != DT_NONE && t->rank >= 0)) continue;
+    if (!t || (t->dtype != DT_NONE && (t->rank >= 0 || t->kind != KIND_TENSOR))) continue;
     if (!x->m->diags->errors) infer_fail_type(x, "the type of input '%s' is not known", infer_name(x, k));
     return true;
   }

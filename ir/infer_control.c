@@ -9,7 +9,7 @@
 
 static const Type *type_at(Infer *x, ValueId v) { return &value_of(x->m, v)->type; }
 
-static bool is_known(const Type *t) { return t->dtype != DT_NONE && t->rank >= 0; }
+static bool is_known(const Type *t) { return t->dtype != DT_NONE && (t->rank >= 0 || t->kind != KIND_TENSOR); }
 
 static bool no_regions_yet(Infer *x, int want, bool *ok) {
   const Node *n = x->n;

@@ -116,6 +116,7 @@ bool infer_topk(Infer *x) {
   int axis;
   const Dim *k;
   int64_t flag;
+  if (!dtype_elem(a->dtype)) return infer_fail_type(x, "elements of type %s are not supported", dtype_info[a->dtype].text);
   if (!infer_numeric_input(x, 0) || !infer_axis(x, a->rank, &axis) || !infer_dim_list(x, "k", 1, &k) ||
       !infer_int(x, "largest", 0, 1, &flag) || !infer_int(x, "sorted", 0, 1, &flag)) return false;
   if (dim_hi(k[0]) < 0) return infer_fail(x, "k is negative: %s", dim_text(k[0]));
