@@ -121,7 +121,7 @@ bool import_clip(Import *x) {
 /* Inference: the identity, and a mask of ones (of x's type until opset 9, then bool). A model that drops while it
  * runs is one in training mode; that is the trainer's own business, not an import. */
 bool import_dropout(Import *x) {
-  const Type *t = imp_type(x, 0);
+  Type t = *imp_type(x, 0);
   if (imp_present(x, 2)) {
     const Tensor *training = imp_constant(x, 2), *ratio = imp_constant(x, 1);
     if (!training) return imp_fail(x, "unsupported", "training_mode exists only at run time");
@@ -130,6 +130,6 @@ bool import_dropout(Import *x) {
   }
   imp_set(x, 0, x->in[0]);
   if (imp_wants(x, 1))
-    imp_set(x, 1, imp_expand(x, imp_scalar(x, x->opset < 10 ? t->dtype : DT_BOOL, 1), t->dims, t->rank));
+    imp_set(x, 1, imp_expand(x, imp_scalar(x, x->opset < 10 ? t.dtype : DT_BOOL, 1), t.dims, t.rank));
   return true;
 }

@@ -91,6 +91,6 @@ static void settle_by_value(Import *x, NodeId id) {
 
 void imp_settle(Import *x, NodeId n, ValueId *out) {
   const Node *node = node_of(x->m, n);
-  if (node->op == OP_COPY || node->nregion) return;
+  if (node->op == OP_COPY || node->op == OP_RANDOM || node->nregion) return;
   if (!settle_content(x, n, out)) settle_by_value(x, n);
 }

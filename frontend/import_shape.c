@@ -173,20 +173,22 @@ static bool mark_axes(Import *x, const Dim *axes, int n, int rank, bool *marked)
 }
 
 bool import_squeeze(Import *x) {
-  const Type *t = imp_type(x, 0);
+  Type t = *imp_type(x, 0);
   const Dim *axes;
   Dim shape[MAX_RANK];
   bool drop[MAX_RANK];
   int n, rank = 0;
   bool given = list(x, "axes", 1, &axes, &n);
-  if (x->failed || !mark_axes(x, axes, n, t->rank, drop)) return false;
-  for (int k = 0; k < t->rank; k++) {
-    if (!given) drop[k] = dim_is(t->dims[k], 1);
-    if (drop[k] && (dim_lo(t->dims[k]) > 1 || dim_hi(t->dims[k]) < 1))
-      return imp_fail(x, "shape", "axis %d has size %s; only size 1 can be squeezed", k, dim_text(t->dims[k]));
-    if (!drop[k]) shape[rank++] = t->dims[k];
+  if (x->failed || !mark_axes(x, axes, n, t.rank, drop)) return false;
+  ValueId v = x->in[0];
+  for (int k = 0; k < t.rank; k++) {
+    if (!given) drop[k] = dim_is(t.dims[k], 1);
+    if (drop[k] && (dim_lo(t.dims[k]) > 1 || dim_hi(t.dims[k]) < 1))
+      return imp_fail(x, "shape", "axis %d has size %s; only size 1 can be squeezed", k, dim_text(t.dims[k]));
+    if (drop[k]) v = imp_slice1(x, v, k, DIM(0), DIM(1));    // a free dim: 1 in every legal run
+    else shape[rank++] = t.dims[k];
   }
-  imp_set(x, 0, imp_reshape(x, x->in[0], shape, rank));
+  imp_set(x, 0, imp_reshape(x, v, shape, rank));
   return true;
 }
 
