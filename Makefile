@@ -27,7 +27,17 @@ all: $(BUILD)/lathe
 # Everything but the driver is a library: the unit tests link it too, and take only what they use.
 LIBRARY  = $(BUILD)/liblathe.a
 PROTO    = $(BUILD)/frontend/onnx.pb-c
-PARTS    = $(filter-out $(BUILD)/driver/%,$(OBJECTS)) $(PROTO).o
+PARTS    = $(filter-out $(BUILD)/driver/%,$(OBJECTS)) $(PROTO).o $(BUILD)/embed.o
+
+# What the binary carries: the sources that `lathe build` writes beside a model, and the mathematics of kernels.
+EMBED    = $(wildcard runtime/*.c runtime/*.h runtime/*.tmpl)
+STB      = $(wildcard /usr/include/stb/stb_image.h)
+$(BUILD)/embed.c: tools/embed.c $(EMBED) $(STB)
+	@mkdir -p $(BUILD)
+	$(CC) -O1 -o $(BUILD)/embed tools/embed.c
+	$(BUILD)/embed $(foreach f,$(EMBED) $(STB),$(notdir $(f))=$(f)) > $@
+$(BUILD)/embed.o: $(BUILD)/embed.c
+	$(CC) $(CFLAGS) -I. -c -o $@ $<
 
 $(LIBRARY): $(PARTS)
 	@rm -f $@

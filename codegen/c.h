@@ -18,13 +18,15 @@
 
 typedef struct CScope CScope;
 
+typedef struct CVecmathUse { const char *name; int lanes; } CVecmathUse;
+
 typedef struct CPrinter {
   Arena *arena;                        /* strings of one run */
   const Target *target;
   bool plain;                          /* C99 without extensions */
   VEC(const char *) seen;              /* helpers and types printed so far, interned */
   Text types, helpers;                 /* what goes before the kernels, in order of need */
-  Text vecmath;                        /* functions of runtime/vecmath.tmpl in use */
+  VEC(CVecmathUse) vecmath;            /* functions of runtime/vecmath.tmpl in use */
   bool keep;                           /* LT_KEEP is used */
   VEC(const char *) calls;             /* runtime functions called, interned */
   CScope *scope;                       /* of the kernel being printed */
@@ -76,6 +78,7 @@ const char *c_widen(CPrinter *p, DType narrow, int lanes);   /* bits -> f32 */
 const char *c_narrow(CPrinter *p, DType narrow, int lanes);  /* f32 -> bits */
 const char *c_math(CPrinter *p, ScalarOp op, DType t, int lanes);   /* a function of scalar.def */
 const char *c_vecmath(CPrinter *p, const char *name, int lanes);    /* one of runtime/vecmath.tmpl */
+void c_vecmath_print(CPrinter *p, Text *to);                        /* their definitions */
 const char *c_lanewise(CPrinter *p, const char *scalar, DType t, int lanes, int arity);
 
 /* names and statements */

@@ -73,7 +73,7 @@ void c_prelude(CPrinter *p, Text *to) {
     text_put(to, "\n");
   }
   if (p->keep) keep_macro(p, to);
-  if (p->vecmath.len) text_bytes(to, p->vecmath.at, p->vecmath.len);
+  c_vecmath_print(p, to);
   if (p->helpers.len) {
     text_printf(to, "#define INLINE static inline%s\n", p->plain ? "" : " __attribute__((always_inline))");
     text_bytes(to, p->helpers.at, p->helpers.len);

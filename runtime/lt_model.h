@@ -26,7 +26,8 @@ typedef struct lt_model {
   const lt_port *in, *out;
   const lt_symbol *symbol;
   size_t weights_bytes;
-  const void *weights;               /* linked in; NULL: load `NAME.bin` */
+  const void *const *weights;        /* where the linked-in weights are; NULL: load `NAME.bin` and give it to `open` */
+  const void *(*open)(const void *file, size_t bytes);    /* weights within the file's bytes, or NULL: another model's */
   size_t (*arena_bytes)(const int64_t *symbols);
   /* dims of output `port` for these symbol values (after the run where they depend on data) */
   void (*out_dims)(const int64_t *symbols, int port, int64_t *dims);

@@ -1,0 +1,60 @@
+/* PREFIX.h: the interface of a compiled module. */
+#include "codegen/emit_parts.h"
+
+const char *emit_shape(Emit *e, const Type *t) { (void)e; return type_text(t); }
+
+static void io_struct(Emit *e, Text *t) {
+  Module *m = e->p->m;
+  text_printf(t, "/* What a call reads and writes. Arrays are dense and row-major; the caller owns them. */\ntypedef struct %s_io {\n", e->prefix);
+  for (int i = 0; i < m->main->inputs.len; i++) {
+    const Type *ty = &value_of(m, m->main->inputs.at[i])->type;
+    text_printf(t, "  const %s *%s;%*s/* in   %s */\n", c_storage(ty->dtype), e->in_name[i], 4, "", emit_shape(e, ty));
+  }
+  for (int i = 0; i < m->main->outputs.len; i++) {
+    const Type *ty = &value_of(m, m->main->outputs.at[i])->type;
+    text_printf(t, "  %s *%s;%*s/* out  %s */\n", c_storage(ty->dtype), e->out_name[i], 10, "", emit_shape(e, ty));
+  }
+  for (int i = 0; i < e->symbols.len; i++) {
+    const EmitSymbol *s = &e->symbols.at[i];
+    if (s->input >= 0) text_printf(t, "  int64_t %s;%*s/* %lld to %lld */\n", s->c, 10, "", (long long)s->lo, (long long)s->hi);
+    else text_printf(t, "  int64_t *%s;%*s/* written: depends on the data; at most %lld. May be NULL */\n", s->c, 9, "", (long long)s->hi);
+  }
+  text_printf(t, "} %s_io;\n\n", e->prefix);
+}
+
+static void sizes(Emit *e, Text *t) {
+  Dim arena = emit_arena_bytes(e);
+  text_printf(t, "#define %s_WEIGHTS_BYTES %lld\n", e->PREFIX, (long long)e->p->weight_bytes);
+  if (dim_is_const(arena)) { text_printf(t, "#define %s_ARENA_BYTES %lld\n\n", e->PREFIX, (long long)arena.k); return; }
+  text_printf(t, "#define %s_ARENA_BYTES_MAX %lld\n\n", e->PREFIX, (long long)dim_hi(arena));
+  text_printf(t, "/* Bytes of arena that a call with these sizes needs. */\nstatic inline size_t %s_arena_bytes(", e->prefix);
+  for (int i = 0; i < e->input_symbols; i++) text_printf(t, "%sint64_t %s", i ? ", " : "", e->symbols.at[i].c);
+  text_put(t, ") {\n");
+  const char *s = emit_dim(e, arena).s;
+  for (int i = 0; i < e->input_symbols; i++) text_printf(t, "  (void)%s;\n", e->symbols.at[i].c);
+  text_printf(t, "  return (size_t)(%s);\n}\n\n", s);
+}
+
+void emit_header(Emit *e) {
+  Text t = {0};
+  const char *p = e->prefix;
+  emit_banner(e, &t, "a network compiled to C");
+  text_printf(&t, "#ifndef %s_H\n#define %s_H\n#include <stddef.h>\n#include <stdint.h>\n\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n", e->PREFIX, e->PREFIX);
+  sizes(e, &t);
+  io_struct(e, &t);
+  text_printf(&t,
+    "/* Runs the network once. No allocation, no globals, no input or output: any number of calls may run at once,\n"
+    " * each with an arena of its own. `weights` is read only; `arena` is scratch memory, aligned to 64 bytes, whose\n"
+    " * contents need not survive. Returns 0, or a code that %s_error puts into words. */\n", p);
+  text_printf(&t, "int %s_run(const void *weights, void *arena, const %s_io *io);\n", p, p);
+  text_printf(&t, "const char *%s_error(int code);\n\n", p);
+  if (e->o->weights == WEIGHTS_BIN) {
+    text_printf(&t, "/* The weights within the bytes of %s.bin, loaded or mapped (aligned to 64 bytes); NULL when they are not those of\n"
+                    " * this code. Does not read the data itself: a full check compares the hash in the file's header. */\n", p);
+    text_printf(&t, "const void *%s_open(const void *file, size_t bytes);\n", p);
+  } else {
+    text_printf(&t, "/* The weights, linked into the program: for the call above. */\nextern const void *const %s_weights;\n", p);
+  }
+  text_put(&t, "\n#ifdef __cplusplus\n}\n#endif\n#endif\n");
+  emit_file(e, emit_name(e, ".h"), &t);
+}

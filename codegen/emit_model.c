@@ -1,0 +1,103 @@
+/* PREFIX_model.c: the lt_model of runtime/lt_model.h, through which generic programs use a module. */
+#include "codegen/embed.h"
+#include "codegen/emit_parts.h"
+
+static const char *quoted(Arena *a, const char *s) {
+  Text t = {0};
+  text_put(&t, "\"");
+  for (; *s; s++) {
+    if (*s == '"' || *s == '\\') text_printf(&t, "\\%c", *s);
+    else if ((unsigned char)*s < 32) text_printf(&t, "\\%03o", (unsigned)(unsigned char)*s);
+    else text_bytes(&t, s, 1);
+  }
+  text_put(&t, "\"");
+  const char *r = arena_strdup(a, t.at);
+  text_free(&t);
+  return r;
+}
+
+static void ports(Emit *e, Text *t, const char *name, const ValueList *v) {
+  Module *m = e->p->m;
+  for (int i = 0; i < v->len; i++) {
+    const Type *ty = &value_of(m, v->at[i])->type;
+    if (!ty->rank) continue;
+    text_printf(t, "static const int64_t %s_dims_%d[] = {", name, i);
+    for (int k = 0; k < ty->rank; k++) text_printf(t, "%s%lld", k ? ", " : "", dim_is_const(ty->dims[k]) ? (long long)ty->dims[k].k : -1LL);
+    text_printf(t, "};\nstatic const char *const %s_text_%d[] = {", name, i);
+    for (int k = 0; k < ty->rank; k++) text_printf(t, "%s%s", k ? ", " : "", quoted(e->a, dim_text(ty->dims[k])));
+    text_put(t, "};\n");
+  }
+  text_printf(t, "static const lt_port %s[] = {\n", name);
+  for (int i = 0; i < v->len; i++) {
+    const Value *val = value_of(m, v->at[i]);
+    const DTypeInfo *d = &dtype_info[val->type.dtype];
+    text_printf(t, "  {%s, \"%s\", %d, %d, ", quoted(e->a, val->name), d->text, d->bytes, val->type.rank);
+    if (val->type.rank) text_printf(t, "%s_dims_%d, %s_text_%d},\n", name, i, name, i);
+    else text_put(t, "0, 0},\n");
+  }
+  if (!v->len) text_put(t, "  {0},\n");
+  text_put(t, "};\n");
+}
+
+static void symbol_values(Emit *e, Text *t, int n) {
+  for (int i = 0; i < n; i++) text_printf(t, "  const int64_t %s = symbols[%d];\n", e->symbols.at[i].c, i);
+  for (int i = 0; i < n; i++) text_printf(t, "  (void)%s;\n", e->symbols.at[i].c);
+  if (!n) text_put(t, "  (void)symbols;\n");
+}
+
+static void functions(Emit *e, Text *t) {
+  Module *m = e->p->m;
+  text_put(t, "\nstatic size_t arena_bytes(const int64_t *symbols) {\n");
+  symbol_values(e, t, e->input_symbols);
+  text_printf(t, "  return (size_t)(%s);\n}\n", emit_dim(e, emit_arena_bytes(e)).s);
+
+  text_put(t, "\nstatic void out_dims(const int64_t *symbols, int port, int64_t *dims) {\n");
+  symbol_values(e, t, e->symbols.len);
+  text_put(t, "  (void)dims;\n  switch (port) {\n");
+  for (int i = 0; i < m->main->outputs.len; i++) {
+    const Type *ty = &value_of(m, m->main->outputs.at[i])->type;
+    text_printf(t, "  case %d:\n", i);
+    for (int k = 0; k < ty->rank; k++) text_printf(t, "    dims[%d] = %s;\n", k, emit_dim(e, ty->dims[k]).s);
+    text_put(t, "    break;\n");
+  }
+  text_put(t, "  default: break;\n  }\n}\n");
+
+  text_put(t, "\nstatic int run(const void *weights, void *arena, int64_t *symbols, const void *const *in, void *const *out) {\n");
+  text_printf(t, "  %s_io io;\n  (void)symbols;\n  (void)in;\n  (void)out;\n", e->prefix);
+  for (int i = 0; i < m->main->inputs.len; i++) text_printf(t, "  io.%s = in[%d];\n", e->in_name[i], i);
+  for (int i = 0; i < m->main->outputs.len; i++) text_printf(t, "  io.%s = out[%d];\n", e->out_name[i], i);
+  for (int i = 0; i < e->symbols.len; i++)
+    text_printf(t, "  io.%s = %ssymbols[%d];\n", e->symbols.at[i].c, e->symbols.at[i].input < 0 ? "&" : "", i);
+  text_printf(t, "  return %s_run(weights, arena, &io);\n}\n", e->prefix);
+}
+
+void emit_model(Emit *e) {
+  Text t = {0};
+  Module *m = e->p->m;
+  const char *p = e->prefix;
+  emit_banner(e, &t, "how generic programs (lt_main.c, lathe verify) call it");
+  text_printf(&t, "#include \"%s.h\"\n#include \"lt_model.h\"\n\n", p);
+  ports(e, &t, "inputs", &m->main->inputs);
+  ports(e, &t, "outputs", &m->main->outputs);
+  if (e->symbols.len) {
+    text_put(&t, "static const lt_symbol symbols[] = {\n");
+    for (int i = 0; i < e->symbols.len; i++) {
+      const EmitSymbol *s = &e->symbols.at[i];
+      text_printf(&t, "  {%s, %lld, %lld, %d, %d},\n", quoted(e->a, s->name), (long long)s->lo, (long long)s->hi, s->input, s->axis);
+    }
+    text_put(&t, "};\n");
+  }
+  functions(e, &t);
+  text_printf(&t, "\nextern const lt_model lt_model_%s;\nconst lt_model lt_model_%s = {\n", p, p);
+  text_printf(&t, "  LT_MODEL_VERSION, \"%s\", \"%s\", %d, %d, %d,\n", p, e->o->target->name, m->main->inputs.len, m->main->outputs.len, e->symbols.len);
+  text_printf(&t, "  inputs, outputs, %s, %s_WEIGHTS_BYTES, ", e->symbols.len ? "symbols" : "0", e->PREFIX);
+  if (e->o->weights == WEIGHTS_BIN) text_printf(&t, "0,\n  %s_open,", p);
+  else text_printf(&t, "&%s_weights,\n  0,", p);
+  text_printf(&t, " arena_bytes, out_dims, run, %s_error, %d\n};\n", p, e->p->kernels.len);
+  emit_file(e, emit_name(e, "_model.c"), &t);
+  const EmitFile *seen = NULL;
+  for (int i = 0; i < e->out->at.len; i++)
+    if (!strcmp(e->out->at.at[i].name, "lt_model.h")) seen = &e->out->at.at[i];
+  const EmbedFile *h = embed_find("lt_model.h");
+  if (!seen && h) *vec_push(e->a, &e->out->at) = (EmitFile){"lt_model.h", h->text, h->size};
+}

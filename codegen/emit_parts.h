@@ -1,0 +1,49 @@
+/* What the emit_*.c files share: names of the interface, symbols, and where each part goes. */
+#ifndef CODEGEN_EMIT_PARTS_H
+#define CODEGEN_EMIT_PARTS_H
+#include "codegen/c.h"
+#include "codegen/emit.h"
+
+typedef struct EmitSymbol { const char *name, *c; int64_t lo, hi; int input, axis; } EmitSymbol;   /* input -1: computed */
+
+typedef struct EmitKernel {
+  const Kernel *k;
+  const char *name;                    /* C function */
+  bool aliased;                        /* some call passes overlapping memory */
+  Text code;                           /* its function, without the comment */
+  int same_as;                         /* index of the kernel that has the same code, or its own */
+} EmitKernel;
+
+typedef struct Emit {
+  const Program *p;
+  const EmitOptions *o;
+  Arena *a;
+  EmitFiles *out;
+  Diags *d;
+  const char *prefix, *PREFIX;
+  const char **in_name, **out_name;    /* io members, by port */
+  const char *state_of_weights;        /* a phrase for the banner */
+  VEC(EmitSymbol) symbols;             /* those of inputs first, then computed ones */
+  int input_symbols;
+  CPrinter *c;
+  EmitKernel *kernel;
+  bool split;
+  Dim flops;
+} Emit;
+
+Text *emit_text(Emit *e);                                  /* a fresh text in the arena's care */
+void emit_file(Emit *e, const char *name, Text *t);        /* takes t's bytes */
+const char *emit_name(Emit *e, const char *suffix);        /* PREFIX + suffix */
+void emit_banner(Emit *e, Text *t, const char *what);
+C emit_dim(Emit *e, Dim d);                                /* over the symbols' C names */
+bool emit_is_computed(const Emit *e, const char *symbol);
+int emit_kernel_of(const Emit *e, const Kernel *k);
+const char *emit_shape(Emit *e, const Type *t);            /* "f32[N,1,28,28]" */
+uint64_t emit_layout_hash(const Emit *e);
+Dim emit_arena_bytes(const Emit *e);                       /* over the symbols of inputs only */
+
+void emit_header(Emit *e);
+void emit_run(Emit *e, Text *t);
+void emit_weights(Emit *e);
+void emit_model(Emit *e);
+#endif
