@@ -1,1 +1,119 @@
-int main(void) { return 0; }
+/* lathe: the command line. A verb, its arguments, options from driver/options.def.
+ * Exit codes: 0 done, 1 the user's input or a failed check, 2 usage, 70 our bug. */
+#include "driver/driver.h"
+#include <stdarg.h>
+#include <stdlib.h>
+
+const Verb verbs[] = {
+  {"compile", "MODEL -o DIR",         "C source, header and weights", verb_compile, 1, 1},
+  {"build",   "MODEL -o PROGRAM",     "the same, compiled and linked with a main: a standalone program", verb_build, 1, 1},
+  {"run",     "MODEL [[NAME=]FILE…]", "build in a cache, then run on files (.npy .pb .png .jpg raw)", verb_run, 1, 1000},
+  {"verify",  "MODEL",                "emitted code against stored references and the evaluator", verb_verify, 1, 1},
+  {"bench",   "MODEL",                "time per call, GFLOP/s, share of this core's peak", verb_bench, 1, 1},
+  {"inspect", "MODEL",                "graph, shapes, FLOPs, memory plan", verb_inspect, 1, 1},
+  {"opt",     "MODEL",                "the program as text, after the passes", verb_opt, 1, 1},
+  {"ops",     "",                     "operators of the graph IR", verb_ops, 0, 0},
+  {"targets", "",                     "what C can be emitted for", verb_targets, 0, 0},
+};
+const int verb_count = sizeof verbs / sizeof *verbs;
+
+typedef enum { FLAG, TEXT, LIST, NUMBER } Kind;
+typedef struct Row { const char *name; Kind kind; const char *arg, *verbs, *help; size_t at; } Row;
+static const Row rows[] = {
+#define OPTION(field, name, kind, arg, verbs, help) {name, kind, arg, verbs, help, offsetof(Options, field)},
+#include "driver/options.def"
+#undef OPTION
+};
+enum { ROWS = sizeof rows / sizeof *rows };
+
+void usage_error(const char *fmt, ...) {
+  va_list ap;
+  va_start(ap, fmt);
+  fprintf(stderr, "lathe: ");
+  vfprintf(stderr, fmt, ap);
+  fprintf(stderr, "\n");
+  va_end(ap);
+  exit(EXIT_USAGE);
+}
+
+static bool takes(const Row *r, const Verb *v) {
+  if (!strcmp(r->verbs, "*")) return v->max_args > 0;
+  size_t n = strlen(v->name);
+  for (const char *s = r->verbs; (s = strstr(s, v->name)); s += n)
+    if ((s == r->verbs || s[-1] == ' ') && (s[n] == 0 || s[n] == ' ')) return true;
+  return false;
+}
+
+static void help_verb(const Verb *v) {
+  printf("lathe %s %s\n  %s\n", v->name, v->args, v->help);
+  bool any = false;
+  for (int i = 0; i < ROWS; i++) {
+    if (!takes(&rows[i], v)) continue;
+    if (!any) printf("\n");
+    any = true;
+    char left[64];
+    snprintf(left, sizeof left, "%s%s%s", rows[i].name, rows[i].arg ? " " : "", rows[i].arg ? rows[i].arg : "");
+    printf("  %-26s %s\n", left, rows[i].help);
+  }
+}
+
+static void help(FILE *to) {
+  fprintf(to, "lathe: from a network (ONNX) to readable C\n\n");
+  for (int i = 0; i < verb_count; i++) fprintf(to, "  lathe %-8s %-22s %s\n", verbs[i].name, verbs[i].args, verbs[i].help);
+  fprintf(to, "\n`lathe VERB --help` lists a verb's options. Exit codes: 0 done, 1 failed, 2 usage, 70 a bug of lathe.\n");
+}
+
+static double number(const char *name, const char *s) {
+  char *end;
+  double v = strtod(s, &end);
+  if (end == s || *end) usage_error("%s wants a number, not '%s'", name, s);
+  return v;
+}
+
+/* "--name value" and "--name=value" */
+static int option(Options *o, const Verb *v, char **argv, int i, Arena *a) {
+  const char *word = argv[i];
+  const char *eq = word[1] == '-' ? strchr(word, '=') : NULL;
+  size_t n = eq ? (size_t)(eq - word) : strlen(word);
+  for (int k = 0; k < ROWS; k++) {
+    const Row *r = &rows[k];
+    if (strlen(r->name) != n || strncmp(r->name, word, n)) continue;
+    if (!takes(r, v)) usage_error("`lathe %s` has no option %s", v->name, r->name);
+    void *field = (char *)o + r->at;
+    if (r->kind == FLAG) {
+      if (eq) usage_error("%s takes no value", r->name);
+      *(bool *)field = true;
+      return i;
+    }
+    const char *value = eq ? eq + 1 : argv[++i];
+    if (!value) usage_error("%s wants %s", r->name, r->arg);
+    if (r->kind == TEXT) *(const char **)field = value;
+    if (r->kind == LIST) *vec_push(a, (Strings *)field) = value;
+    if (r->kind == NUMBER) *(double *)field = number(r->name, value);
+    return i;
+  }
+  usage_error("unknown option %s; `lathe %s --help` lists them", word, v->name);
+}
+
+int main(int argc, char **argv) {
+  if (argc < 2) { help(stderr); return EXIT_USAGE; }
+  if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) { help(stdout); return EXIT_DONE; }
+  const Verb *v = NULL;
+  for (int i = 0; i < verb_count; i++)
+    if (!strcmp(verbs[i].name, argv[1])) v = &verbs[i];
+  if (!v) usage_error("there is no verb '%s'; `lathe --help` lists them", argv[1]);
+  Arena a = {0};
+  Options o = {.rtol = 1e-4, .atol = 1e-5, .seed = 1, .seconds = 1};
+  bool only_args = false;
+  for (int i = 2; i < argc; i++) {
+    if (!only_args && (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))) { help_verb(v); return EXIT_DONE; }
+    if (!only_args && !strcmp(argv[i], "--")) { only_args = true; continue; }
+    if (only_args || argv[i][0] != '-' || !argv[i][1]) { *vec_push(&a, &o.args) = argv[i]; continue; }
+    i = option(&o, v, argv, i, &a);
+  }
+  if (o.args.len < v->min_args) usage_error("usage: lathe %s %s", v->name, v->args);
+  if (o.args.len > v->max_args) usage_error("too many arguments: usage: lathe %s %s", v->name, v->args);
+  int code = v->run(&o);
+  arena_free(&a);
+  return code;
+}

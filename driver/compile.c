@@ -1,0 +1,66 @@
+/* `lathe compile`: the files of a module into a directory. */
+#include "codegen/embed.h"
+#include "driver/driver.h"
+#include <errno.h>
+#include <sys/stat.h>
+
+bool make_dirs(const char *path) {
+  char s[1000];
+  snprintf(s, sizeof s, "%s", path);
+  for (char *q = s + 1; *q; q++)
+    if (*q == '/') { *q = 0; mkdir(s, 0777); *q = '/'; }
+  return mkdir(s, 0777) == 0 || errno == EEXIST;
+}
+
+bool files_write(const EmitFiles *f, const char *dir, bool skip_bin, Diags *d) {
+  if (!make_dirs(dir)) { diag_error(d, "io", NULL, "cannot make the directory %s: %s", dir, strerror(errno)); return false; }
+  for (int i = 0; i < f->at.len; i++) {
+    const EmitFile *x = &f->at.at[i];
+    size_t n = strlen(x->name);
+    if (skip_bin && n > 4 && !strcmp(x->name + n - 4, ".bin")) continue;
+    char path[1200], why[300];
+    snprintf(path, sizeof path, "%s/%s", dir, x->name);
+    if (!file_save(x->data, x->size, path, why, sizeof why)) { diag_error(d, "io", NULL, "%s", why); return false; }
+  }
+  return true;
+}
+
+static WeightsMode weights_mode(const Options *o, WeightsMode dflt) {
+  static const char *const names[] = {[WEIGHTS_BIN] = "bin", [WEIGHTS_LINK] = "link", [WEIGHTS_ARRAY] = "array"};
+  if (!o->weights) return dflt;
+  for (int i = 0; i < 3; i++)
+    if (!strcmp(o->weights, names[i])) return (WeightsMode)i;
+  usage_error("--weights wants bin, link or array, not '%s'", o->weights);
+}
+
+bool model_emit(Compiled *c, const Options *o, WeightsMode dflt, bool table, EmitFiles *files) {
+  double since = seconds_now();
+  EmitOptions eo = {c->prefix, c->command, c->target, weights_mode(o, dflt), o->single_file, table};
+  bool ok = emit_program(c->p, &eo, &c->arena, files, &c->diags) && !c->diags.errors;
+  if (ok) phase_time(o, "emit", since);
+  return ok;
+}
+
+/* The standalone program's sources: lt_main.c and what it includes. */
+void add_runtime(Arena *a, EmitFiles *files) {
+  static const char *const names[] = {"lt_main.c", "lt_file.c", "lt_file.h", "lt_image.c", "stb_image.h"};
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    const EmbedFile *f = embed_find(names[i]);
+    if (f) *vec_push(a, &files->at) = (EmitFile){f->name, f->text, f->size};
+  }
+}
+
+int verb_compile(Options *o) {
+  if (!o->output) usage_error("compile wants -o DIR");
+  Compiled c;
+  EmitFiles files = {0};
+  bool ok = model_compile(&c, o->args.at[0], o);
+  if (ok) {
+    ok = model_emit(&c, o, WEIGHTS_BIN, o->with_main, &files);
+    if (ok && o->with_main) add_runtime(&c.arena, &files);
+    ok = ok && files_write(&files, o->output, false, &c.diags);
+    for (int i = 0; ok && i < files.at.len; i++) printf("%s/%s  %zu bytes\n", o->output, files.at.at[i].name, files.at.at[i].size);
+    compiled_free(&c);
+  }
+  return ok ? EXIT_DONE : EXIT_FAILED;
+}

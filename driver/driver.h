@@ -1,0 +1,72 @@
+/* The command line: what the verbs share. */
+#ifndef DRIVER_DRIVER_H
+#define DRIVER_DRIVER_H
+#include "base/vec.h"
+#include "codegen/emit.h"
+#include "ir/program.h"
+#include "passes/target.h"
+
+typedef VEC(const char *) Strings;
+typedef struct Options {
+#define FLAG bool
+#define TEXT const char *
+#define LIST Strings
+#define NUMBER double
+#define OPTION(field, name, kind, arg, verbs, help) kind field;
+#include "driver/options.def"
+#undef OPTION
+#undef FLAG
+#undef TEXT
+#undef LIST
+#undef NUMBER
+  Strings args;                        /* everything that is not an option */
+  Strings given;                       /* options of the first half of the line as typed, for the banner */
+} Options;
+
+enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_BUG = 70 };
+
+typedef struct Verb { const char *name, *args, *help; int (*run)(Options *o); int min_args, max_args; } Verb;
+extern const Verb verbs[];
+extern const int verb_count;
+int verb_compile(Options *o), verb_build(Options *o), verb_run(Options *o), verb_verify(Options *o), verb_bench(Options *o);
+int verb_inspect(Options *o), verb_ops(Options *o), verb_targets(Options *o), verb_opt(Options *o);
+_Noreturn void usage_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* A model on its way to C. Everything lives in `arena` and the module. */
+typedef struct Compiled {
+  Arena arena;
+  Diags diags;
+  Module *m;
+  const Target *target;
+  Program *p;
+  const char *path, *prefix, *command;
+} Compiled;
+
+/* options_target: NULL target names give native. Exits with a usage error on an unknown one. */
+const Target *options_target(const Options *o);
+/* import; then passes. false: diags were printed. */
+bool model_import(Compiled *c, const char *path, const Options *o);
+bool model_compile(Compiled *c, const char *path, const Options *o);
+void compiled_free(Compiled *c);
+double seconds_now(void);
+void phase_time(const Options *o, const char *phase, double since);
+
+/* The module as files; `dflt`: how weights go when --weights does not say. `table`: with lt_model. */
+bool model_emit(Compiled *c, const Options *o, WeightsMode dflt, bool table, EmitFiles *files);
+void add_runtime(Arena *a, EmitFiles *files);    /* lt_main.c and what it needs */
+
+/* ---- C compilers ---- */
+typedef struct Toolchain { const char *cc; const char *flags; const Target *target; } Toolchain;
+Toolchain toolchain_of(const Options *o, const Target *t, Arena *a);
+/* Compiles every .c file of the list that ends in .c within `dir`, links to `out`. kind: "-shared" or "". */
+bool toolchain_build(const Toolchain *t, const char *dir, const EmitFiles *files, const char *out, const char *extra, bool shared, Diags *d);
+bool files_write(const EmitFiles *f, const char *dir, bool skip_bin, Diags *d);
+bool make_dirs(const char *path);
+/* A directory of the cache for this key; *fresh: it does not hold a finished result yet. */
+const char *cache_dir(Arena *a, const EmitFiles *f, const Toolchain *t, const char *what);
+
+/* ---- a compiled model in this process (verify, bench) ---- */
+struct lt_model;
+typedef struct Loaded { void *handle; const struct lt_model *model; const char *weights; } Loaded;
+bool model_load(Loaded *l, Compiled *c, const Options *o);
+#endif

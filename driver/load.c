@@ -1,0 +1,39 @@
+/* A compiled model as a shared library in this process: for verify and bench. */
+#include "driver/driver.h"
+#include "runtime/lt_model.h"
+#include <dlfcn.h>
+#include <errno.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+bool model_load(Loaded *l, Compiled *c, const Options *o) {
+  EmitFiles files = {0};
+  Options bin = *o;
+  bin.weights = "bin";
+  if (!model_emit(c, &bin, WEIGHTS_BIN, true, &files)) return false;
+  EmitFiles code = {0};                                        // the weights stay in this process
+  for (int i = 0; i < files.at.len; i++) {
+    const EmitFile *f = &files.at.at[i];
+    size_t n = strlen(f->name);
+    if (n > 4 && !strcmp(f->name + n - 4, ".bin")) l->weights = f->data + 64;
+    else *vec_push(&c->arena, &code.at) = *f;
+  }
+  Toolchain t = toolchain_of(o, c->target, &c->arena);
+  const char *dir = cache_dir(&c->arena, &code, &t, "so"), *so = arena_printf(&c->arena, "%s/model.so", dir);
+  struct stat st;
+  if (stat(so, &st)) {
+    double since = seconds_now();
+    const char *part = arena_printf(&c->arena, "model.%ld.so", (long)getpid());
+    if (!files_write(&code, dir, true, &c->diags) || !toolchain_build(&t, dir, &code, part, "", true, &c->diags)) return false;
+    if (rename(arena_printf(&c->arena, "%s/%s", dir, part), so)) {
+      diag_error(&c->diags, "io", NULL, "cannot write %s: %s", so, strerror(errno));
+      return false;
+    }
+    phase_time(o, "cc", since);
+  }
+  l->handle = dlopen(so, RTLD_NOW | RTLD_LOCAL);
+  if (!l->handle) { diag_error(&c->diags, "io", NULL, "cannot load the compiled model: %s", dlerror()); return false; }
+  l->model = dlsym(l->handle, arena_printf(&c->arena, "lt_model_%s", c->prefix));
+  if (!l->model || l->model->version != LT_MODEL_VERSION) { diag_error(&c->diags, "internal", NULL, "the compiled model has no table"); return false; }
+  return true;
+}

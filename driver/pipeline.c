@@ -1,0 +1,178 @@
+/* From a path and options to a program: import, passes. */
+#include "passes/pipeline.h"
+#include "codegen/c.h"
+#include "driver/driver.h"
+#include "frontend/import.h"
+#include "runtime/lt_file.h"
+#include <stdlib.h>
+#include <time.h>
+
+double seconds_now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+void phase_time(const Options *o, const char *phase, double since) {
+  if (o->time) fprintf(stderr, "%-10s %8.1f ms\n", phase, (seconds_now() - since) * 1e3);
+}
+
+const Target *options_target(const Options *o) {
+  const char *name = o->target ? o->target : "native";
+  const Target *t = target_find(name);
+  if (t) return t;
+  Text all = {0};
+  for (int i = 0; i < target_count; i++) text_printf(&all, "%s%s", i ? ", " : "", targets[i].name);
+  usage_error("unknown target '%s'; there are: %s", name, all.at);
+}
+
+/* ---- --dim and --bind ---- */
+
+static void dims_of(const Options *o, ImportOptions *io, Arena *a) {
+  io->dims = arena_alloc(a, sizeof *io->dims * (size_t)(o->dim.len + 1));
+  for (int i = 0; i < o->dim.len; i++) {
+    const char *s = o->dim.at[i], *eq = strrchr(s, '=');
+    char *end = NULL;
+    long long lo = eq ? strtoll(eq + 1, &end, 10) : 0, hi = lo;
+    bool ok = eq && eq != s && end != eq + 1;
+    if (ok && !strncmp(end, "..", 2)) {
+      const char *from = end + 2;
+      hi = strtoll(from, &end, 10);
+      ok = end != from;
+    }
+    if (!ok || *end || lo < 0 || hi < lo) usage_error("--dim wants NAME=N or NAME=LOW..HIGH, not '%s'", s);
+    io->dims[io->ndims].name = arena_printf(a, "%.*s", (int)(eq - s), s);
+    io->dims[io->ndims].lo = lo;
+    io->dims[io->ndims].hi = hi;
+    io->ndims++;
+  }
+}
+
+static Tensor *tensor_of_file(Arena *a, const char *path, Diags *d) {
+  lt_tensor f;
+  char why[300];
+  if (lt_file_load(path, &f, why, sizeof why)) { diag_error(d, "io", NULL, "%s", why); return NULL; }
+  DType t = dtype_from_text(f.dtype);
+  Tensor *r = NULL;
+  if (t == DT_NONE || f.rank > MAX_RANK) diag_error(d, "io", NULL, "%s: %s of rank %d is not supported", path, f.dtype, f.rank);
+  else {
+    r = tensor_new(a, t, f.rank, f.dims);
+    if (tensor_bytes(r)) memcpy(r->data, f.data, tensor_bytes(r));
+  }
+  lt_tensor_free(&f);
+  return r;
+}
+
+/* "1,2,3": i64 when all are integers, else f32. The importer converts to the input's type. */
+static Tensor *tensor_of_values(Arena *a, const char *s) {
+  VEC(double) v = {0};
+  bool whole = true;
+  for (;;) {
+    char *end;
+    double x = strtod(s, &end);
+    if (end == s || (*end && *end != ',')) return NULL;
+    for (const char *q = s; q < end; q++) whole &= strchr("+-0123456789", *q) != NULL;
+    *vec_push(a, &v) = x;
+    if (!*end) break;
+    s = end + 1;
+  }
+  int64_t n = v.len;
+  Tensor *t = tensor_new(a, whole ? DT_I64 : DT_F32, n == 1 ? 0 : 1, &n);
+  for (int i = 0; i < v.len; i++) tensor_set(t, i, v.at[i]);
+  return t;
+}
+
+static bool binds_of(const Options *o, ImportOptions *io, Arena *a, Diags *d) {
+  io->binds = arena_alloc(a, sizeof *io->binds * (size_t)(o->bind.len + 1));
+  for (int i = 0; i < o->bind.len; i++) {
+    const char *s = o->bind.at[i], *eq = strchr(s, '=');
+    if (!eq) usage_error("--bind wants NAME=FILE or NAME=v,v,v, not '%s'", s);
+    const Tensor *t = tensor_of_values(a, eq + 1);
+    if (!t) t = tensor_of_file(a, eq + 1, d);
+    if (!t) return false;
+    io->binds[io->nbinds].name = arena_printf(a, "%.*s", (int)(eq - s), s);
+    io->binds[io->nbinds].value = t;
+    io->nbinds++;
+  }
+  return true;
+}
+
+/* ---- the phases ---- */
+
+/* The command as the emitted files quote it: without directories, so that it does not depend on the machine. */
+static const char *canonical_command(const Options *o, const char *path, Arena *a) {
+  Text t = {0};
+  const char *base = strrchr(path, '/');
+  text_printf(&t, "lathe compile %s", base ? base + 1 : path);
+  if (o->target) text_printf(&t, " --target %s", o->target);
+  if (o->prefix) text_printf(&t, " --prefix %s", o->prefix);
+  if (o->naive) text_put(&t, " --naive");
+  if (o->weights) text_printf(&t, " --weights %s", o->weights);
+  if (o->single_file) text_put(&t, " --single-file");
+  for (int i = 0; i < o->dim.len; i++) text_printf(&t, " --dim %s", o->dim.at[i]);
+  for (int i = 0; i < o->bind.len; i++) {
+    const char *eq = strchr(o->bind.at[i], '='), *slash = eq ? strrchr(eq, '/') : NULL;
+    if (slash) text_printf(&t, " --bind %.*s=%s", (int)(eq - o->bind.at[i]), o->bind.at[i], slash + 1);
+    else text_printf(&t, " --bind %s", o->bind.at[i]);
+  }
+  const char *s = arena_strdup(a, t.at);
+  text_free(&t);
+  return s;
+}
+
+static bool give_up(Compiled *c) {
+  diags_print(&c->diags, stderr);
+  return false;
+}
+
+bool model_import(Compiled *c, const char *path, const Options *o) {
+  *c = (Compiled){.path = path};
+  const char *base = strrchr(path, '/');
+  c->diags.file = base ? base + 1 : path;
+  c->target = options_target(o);
+  c->prefix = o->prefix ? c_identifier(&c->arena, o->prefix) : emit_prefix(&c->arena, path);
+  if (o->prefix && strcmp(c->prefix, o->prefix)) usage_error("--prefix '%s' is not a C identifier that can be used", o->prefix);
+  c->command = canonical_command(o, path, &c->arena);
+  ImportOptions io = {0};
+  dims_of(o, &io, &c->arena);
+  if (!binds_of(o, &io, &c->arena, &c->diags)) return give_up(c);
+  bug_context = "import";
+  double since = seconds_now();
+  c->m = onnx_import_file(path, &io, &c->diags);
+  if (!c->m || c->diags.errors) return give_up(c);
+  phase_time(o, "import", since);
+  return true;
+}
+
+static void dump(const Options *o, const char *name, const Text *t, Diags *d) {
+  if (!o->dump_dir) return;
+  char path[1000], why[300];
+  make_dirs(o->dump_dir);
+  snprintf(path, sizeof path, "%s/%s", o->dump_dir, name);
+  if (!text_save(t, path, why, sizeof why)) diag_error(d, "io", NULL, "%s", why);
+}
+
+bool model_compile(Compiled *c, const char *path, const Options *o) {
+  if (!model_import(c, path, o)) return false;
+  double since = seconds_now();
+  bug_context = "passes";
+  PipelineOptions po = {.naive = o->naive};
+  c->p = compile_module(c->m, c->target, &po, &c->arena);
+  if (!c->p || c->diags.errors) return give_up(c);
+  phase_time(o, "passes", since);
+  if (o->dump_dir) {
+    Text t = {0};
+    program_print(&t, c->p);
+    dump(o, "program.txt", &t, &c->diags);
+    text_free(&t);
+  }
+  bug_context = "emit";
+  return !c->diags.errors || give_up(c);
+}
+
+void compiled_free(Compiled *c) {
+  diags_print(&c->diags, stderr);                              // warnings
+  diags_free(&c->diags);
+  if (c->m) module_free(c->m);
+  arena_free(&c->arena);
+}

@@ -1,0 +1,108 @@
+/* Running C compilers, and the cache of what they made. Files compile two at a time, without a shell. */
+#include "driver/driver.h"
+#define XXH_INLINE_ALL
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+/* Safe for exact special values and for kernels.md's measurements; never -ffast-math. -fwrapv: integers wrap. */
+static const char common_flags[] = "-O2 -fno-math-errno -fno-trapping-math -ffp-contract=fast -fwrapv";
+
+Toolchain toolchain_of(const Options *o, const Target *t, Arena *a) {
+  const char *flags = t->lanes == 1 ? arena_printf(a, "-O2 -fwrapv %s", t->cflags) : arena_printf(a, "%s %s", common_flags, t->cflags);
+  if (o->cflags) flags = arena_printf(a, "%s %s", flags, o->cflags);
+  return (Toolchain){o->cc ? o->cc : t->compiler, flags, t};
+}
+
+static void add_words(Arena *a, Strings *to, const char *s) {
+  while (*(s += strspn(s, " "))) {
+    size_t n = strcspn(s, " ");
+    *vec_push(a, to) = arena_printf(a, "%.*s", (int)n, s);
+    s += n;
+  }
+}
+
+static pid_t start(const char *dir, Strings *argv, Arena *a) {
+  *vec_push(a, argv) = NULL;
+  fflush(stdout);
+  fflush(stderr);
+  pid_t pid = fork();
+  if (pid) return pid;
+  if (chdir(dir) == 0) execvp(argv->at[0], (char *const *)argv->at);
+  fprintf(stderr, "lathe: cannot run %s: %s\n", argv->at[0], strerror(errno));
+  _exit(127);
+}
+
+static bool finish(pid_t pid, const char *what, Diags *d) {
+  int status = 0;
+  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) continue;
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return true;
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 127) diag_error(d, "io", NULL, "the C compiler could not be started; --cc names another");
+  else diag_error(d, "internal", NULL, "the C compiler failed on %s", what);
+  return false;
+}
+
+static bool is_c(const char *name) {
+  size_t n = strlen(name);
+  return n > 2 && !strcmp(name + n - 2, ".c");
+}
+
+bool toolchain_build(const Toolchain *t, const char *dir, const EmitFiles *files, const char *out, const char *extra, bool shared, Diags *d) {
+  Arena a = {0};
+  Strings link = {0};
+  pid_t running[2] = {0};
+  const char *what[2] = {0};
+  bool ok = true;
+  int next = 0;
+  add_words(&a, &link, t->cc);
+  for (int i = 0; ok && i < files->at.len; i++) {
+    const char *name = files->at.at[i].name;
+    if (!is_c(name)) continue;
+    Strings cmd = {0};
+    add_words(&a, &cmd, t->cc);
+    add_words(&a, &cmd, strcmp(name, "lt_image.c") && strcmp(name, "lt_main.c") && strcmp(name, "lt_file.c") ? t->flags : "-O1");
+    if (shared) *vec_push(&a, &cmd) = "-fPIC";
+    add_words(&a, &cmd, extra);
+    add_words(&a, &cmd, "-I. -c");
+    *vec_push(&a, &cmd) = name;
+    *vec_push(&a, &cmd) = "-o";
+    *vec_push(&a, &cmd) = *vec_push(&a, &link) = arena_printf(&a, "%.*s.o", (int)strlen(name) - 2, name);
+    if (running[next]) ok = finish(running[next], what[next], d);
+    running[next] = ok ? start(dir, &cmd, &a) : 0;
+    what[next] = name;
+    next ^= 1;
+  }
+  for (int i = 0; i < 2; i++)
+    if (running[i]) ok = finish(running[i], what[i], d) && ok;
+  if (ok) {
+    if (shared) *vec_push(&a, &link) = "-shared";
+    *vec_push(&a, &link) = "-o";
+    *vec_push(&a, &link) = out;
+    *vec_push(&a, &link) = "-lm";
+    ok = finish(start(dir, &link, &a), "linking", d);
+  }
+  for (int i = 0; i < files->at.len; i++)
+    if (is_c(files->at.at[i].name)) {
+      const char *name = files->at.at[i].name;
+      unlink(arena_printf(&a, "%s/%.*s.o", dir, (int)strlen(name) - 2, name));
+    }
+  arena_free(&a);
+  return ok;
+}
+
+/* Keyed by every emitted byte that is compiled, the flags and the compiler: equal text is compiled once. */
+const char *cache_dir(Arena *a, const EmitFiles *f, const Toolchain *t, const char *what) {
+  XXH64_state_t *h = XXH64_createState();
+  XXH64_reset(h, 0);
+  for (int i = 0; i < f->at.len; i++) XXH64_update(h, f->at.at[i].data, f->at.at[i].size);
+  XXH64_update(h, t->cc, strlen(t->cc) + 1);
+  XXH64_update(h, t->flags, strlen(t->flags) + 1);
+  XXH64_update(h, what, strlen(what));
+  unsigned long long key = XXH64_digest(h);
+  XXH64_freeState(h);
+  const char *root = getenv("LATHE_CACHE"), *home = getenv("HOME");
+  if (!root || !*root) root = arena_printf(a, "%s/.cache/lathe", home && *home ? home : "/tmp");
+  return arena_printf(a, "%s/%016llx", root, key);
+}
