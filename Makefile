@@ -18,7 +18,7 @@ FRONTEND = $(wildcard frontend/*.c)
 PASSES   = $(wildcard passes/*.c passes/lower/*.c passes/kernels/*.c)
 CODEGEN  = $(wildcard codegen/*.c)
 DRIVER   = $(wildcard driver/*.c)
-RUNTIME  = $(wildcard runtime/op_*.c) runtime/random.c      # what the evaluator shares with compiled models
+RUNTIME  = $(wildcard runtime/op_*.c) runtime/random.c runtime/lt_file.c      # what lathe shares with compiled models
 SOURCES  = $(BASE) $(RUNTIME) $(IR) $(FRONTEND) $(PASSES) $(CODEGEN) $(DRIVER)
 OBJECTS  = $(SOURCES:%.c=$(BUILD)/%.o)
 

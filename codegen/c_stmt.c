@@ -12,7 +12,8 @@ static size_t break_at(const char *s, size_t from, size_t limit) {
   for (size_t i = 0; s[i] && i < limit; i++) {
     if (s[i] == '(' || s[i] == '[' || s[i] == '{') depth++;
     if (s[i] == ')' || s[i] == ']' || s[i] == '}') depth--;
-    if (s[i] == ' ' && i > from + (limit - from) / 3 && depth <= best_depth) { best = i; best_depth = depth; }
+    bool after = s[i] == ' ' && i && strchr(",;+-*/%&|<>?:", s[i - 1]);   // a comma or an operator
+    if (after && i > from + (limit - from) / 3 && depth <= best_depth) { best = i; best_depth = depth; }
   }
   return best;
 }

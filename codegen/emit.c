@@ -1,6 +1,5 @@
 /* The whole module: names, kernels (equal ones once), files. The parts are in emit_*.c. */
 #include "base/intern.h"
-#include "codegen/embed.h"
 #include "codegen/emit_parts.h"
 #include <ctype.h>
 #include <stdlib.h>
@@ -252,10 +251,7 @@ static void put_kernels(Emit *e, Text *t, int from, int to) {
 
 static void includes(Emit *e, Text *t) {
   text_put(t, "#include <math.h>\n#include <stdint.h>\n#include <string.h>\n");
-  for (int i = 0; i < e->c->calls.len; i++) {
-    const char *h = arena_printf(e->a, "%s.h", e->c->calls.at[i]);
-    if (embed_find(h)) text_printf(t, "#include \"%s\"\n", h);
-  }
+  if (e->c->calls.len) text_put(t, "#include \"lt_ops.h\"\n");
   if (!e->c->plain) {
     text_put(t, "\n/* Vectors are passed only between inline functions, so how an ABI would pass them does not matter. */\n"
                 "#if defined(__GNUC__)\n#pragma GCC diagnostic ignored \"-Wpsabi\"\n#endif\n");
@@ -360,6 +356,7 @@ bool emit_program(const Program *p, const EmitOptions *o, Arena *a, EmitFiles *o
   emit_run(&e, &t);
   emit_file(&e, emit_name(&e, ".c"), &t);
   emit_weights(&e);
+  emit_calls(&e);
   if (o->model_table) emit_model(&e);
   for (int i = 0; i < p->kernels.len; i++) text_free(&e.kernel[i].code);
   text_free(&e.c->types);

@@ -45,5 +45,6 @@ Dim emit_arena_bytes(const Emit *e);                       /* over the symbols o
 void emit_header(Emit *e);
 void emit_run(Emit *e, Text *t);
 void emit_weights(Emit *e);
+void emit_calls(Emit *e);
 void emit_model(Emit *e);
 #endif

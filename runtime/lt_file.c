@@ -1,5 +1,7 @@
 /* See lt_file.h. The .npy format: numpy/lib/format.py; TensorProto: onnx.proto, in protobuf's wire format. */
-#define _POSIX_C_SOURCE 200112L
+#ifndef _POSIX_C_SOURCE
+#define _POSIX_C_SOURCE 200809L
+#endif
 #include "lt_file.h"
 #include <errno.h>
 #include <math.h>

@@ -1,0 +1,109 @@
+/* `lathe bench`: the median time of a call, and how much of this core's FMA peak that is. The peak is measured
+ * in the same run, by a kernel of independent multiply-adds in registers. */
+#include "driver/cases.h"
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+static int by_value(const void *x, const void *y) {
+  double a = *(const double *)x, b = *(const double *)y;
+  return a < b ? -1 : a > b;
+}
+
+static const char peak_source[] =
+  "typedef float vec __attribute__((vector_size(4 * LANES)));\n"
+  "double peak(long n, float x);\n"
+  "double peak(long n, float x) {\n"
+  "  vec m = x - (vec){0}, c = x * 0.5f - (vec){0};\n"
+  "  vec a0 = c, a1 = c + 1, a2 = c + 2, a3 = c + 3, a4 = c + 4, a5 = c + 5;         /* alike, they would be merged */\n"
+  "  vec a6 = c + 6, a7 = c + 7, a8 = c + 8, a9 = c + 9, aa = c + 10, ab = c + 11;\n"
+  "  for (long i = 0; i < n; i++) {\n"
+  "    a0 = a0 * m + c; a1 = a1 * m + c; a2 = a2 * m + c; a3 = a3 * m + c; a4 = a4 * m + c; a5 = a5 * m + c;\n"
+  "    a6 = a6 * m + c; a7 = a7 * m + c; a8 = a8 * m + c; a9 = a9 * m + c; aa = aa * m + c; ab = ab * m + c;\n"
+  "  }\n"
+  "  a0 += a1 + a2 + a3 + a4 + a5 + a6 + a7 + a8 + a9 + aa + ab;\n"
+  "  return a0[0];\n"
+  "}\n";
+
+typedef double PeakFn(long n, float x);
+
+static PeakFn *peak_kernel(Compiled *c, const Options *o, int lanes) {
+  EmitFiles f = {0};
+  Text t = {0};
+  text_printf(&t, "#define LANES %d\n%s", lanes, peak_source);
+  *vec_push(&c->arena, &f.at) = (EmitFile){"peak.c", arena_strdup(&c->arena, t.at), t.len};
+  text_free(&t);
+  Toolchain tc = toolchain_of(o, c->target, &c->arena);
+  const char *dir = cache_dir(&c->arena, &f, &tc, "peak"), *so = arena_printf(&c->arena, "%s/peak.so", dir);
+  struct stat st;
+  if (stat(so, &st) && (!files_write(&f, dir, true, &c->diags) || !toolchain_build(&tc, dir, &f, "peak.so", "", true, &c->diags))) return NULL;
+  void *h = dlopen(so, RTLD_NOW | RTLD_LOCAL);
+  void *sym = h ? dlsym(h, "peak") : NULL;
+  PeakFn *fn = NULL;
+  memcpy(&fn, &sym, sizeof fn);                                // ISO C has no cast from object to function pointers
+  return fn;
+}
+
+static double gflops(PeakFn *fn, int lanes) {
+  double best = 0;
+  volatile double sink = 0;
+  for (int i = 0; i < 5; i++) {
+    double since = seconds_now();
+    sink += fn(1000000, 0.25f);
+    double g = 12.0 * 2 * lanes * 1e6 / (seconds_now() - since) / 1e9;
+    if (g > best) best = g;
+  }
+  (void)sink;
+  return best;
+}
+
+static int64_t value_of_symbol(const char *name, void *ctx) {
+  const Call *k = ctx;
+  for (int i = 0; i < k->m->symbols; i++)
+    if (!strcmp(k->m->symbol[i].name, name)) return k->symbols[i];
+  return 1;
+}
+
+static double work(const StepList *s, Call *k) {
+  double sum = 0;
+  for (int i = 0; i < s->len; i++) {
+    const Step *x = s->at[i];
+    if (x->kind == STEP_KERNEL) sum += (double)dim_eval(x->kernel->flops, value_of_symbol, k);
+    sum += work(&x->then, k) + work(&x->other, k);
+  }
+  return sum;
+}
+
+int verb_bench(Options *o) {
+  Compiled c;
+  Loaded l = {0};
+  if (!model_compile(&c, o->args.at[0], o)) return EXIT_FAILED;
+  Call k;
+  bool ok = model_load(&l, &c, o);
+  Case x = {0};
+  if (ok) x = case_random(&c, (uint64_t)o->seed, false);
+  ok = ok && call_make(&k, &c, &l, &x) && call_run(&k, &c, 0);
+  if (!ok) { diags_print(&c.diags, stderr); return EXIT_FAILED; }
+  int lanes = c.target->lanes > 1 ? c.target->lanes : 4;
+  PeakFn *fn = peak_kernel(&c, o, lanes);
+  VEC(double) t = {0};
+  double start = seconds_now(), peak = fn ? gflops(fn, lanes) : 0;
+  for (start = seconds_now(); t.len < 5 || seconds_now() - start < o->seconds;) {
+    double since = seconds_now();
+    k.m->run(k.weights, k.arena, k.symbols, k.in, k.out);
+    *vec_push(&c.arena, &t) = (seconds_now() - since) * 1e3;
+  }
+  if (fn) { double again = gflops(fn, lanes); if (again > peak) peak = again; }
+  qsort(t.at, (size_t)t.len, sizeof *t.at, by_value);
+  double ms = t.at[t.len / 2], flop = work(&c.p->steps, &k), g = flop / ms / 1e6;
+  if (o->json)
+    printf("{\"model\": \"%s\", \"target\": \"%s\", \"ms\": %.6g, \"fastest_ms\": %.6g, \"calls\": %d, \"flop\": %.0f, \"gflops\": %.4g, \"peak_gflops\": %.4g}\n",
+           c.prefix, c.target->name, ms, t.at[0], t.len, flop, g, peak);
+  else {
+    printf("%s  %s: median %.4f ms, fastest %.4f (%d calls)\n", c.prefix, c.target->name, ms, t.at[0], t.len);
+    printf("  %.4g MFLOP per call, %.1f GFLOP/s", flop / 1e6, g);
+    if (peak > 0) printf(", %.0f%% of this core's %.0f", 100 * g / peak, peak);
+    printf("\n  arena %zu bytes, weights %zu bytes\n", k.arena_bytes, k.m->weights_bytes);
+  }
+  return EXIT_DONE;
+}

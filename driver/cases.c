@@ -1,0 +1,168 @@
+/* Test inputs (stored or random) and guarded calls. See cases.h. */
+#include "driver/cases.h"
+#include "frontend/import.h"
+#include <dirent.h>
+#include <math.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+enum { GUARD = 256, GUARD_BYTE = 0xA5 };
+
+/* ---- stored data ---- */
+
+static bool exists(const char *path) {
+  struct stat s;
+  return stat(path, &s) == 0;
+}
+
+static bool load_case(Compiled *c, const char *dir, const char *name, Case *x) {
+  int nin = c->m->main->inputs.len, nout = c->m->main->outputs.len;
+  *x = (Case){name, NEW_N(&c->arena, const Tensor *, nin + 1), NEW_N(&c->arena, const Tensor *, nout + 1)};
+  for (int i = 0; i < nin; i++) {
+    const char *path = arena_printf(&c->arena, "%s/input_%d.pb", dir, i);
+    if (!exists(path)) {
+      diag_error(&c->diags, "io", NULL, "%s is missing; input %d is '%s'", path, i, value_of(c->m, c->m->main->inputs.at[i])->name);
+      return false;
+    }
+    if (!(x->in[i] = onnx_load_tensor(&c->arena, path, &c->diags))) return false;
+  }
+  for (int i = 0; i < nout; i++) {
+    const char *path = arena_printf(&c->arena, "%s/output_%d.pb", dir, i);
+    if (exists(path) && !(x->want[i] = onnx_load_tensor(&c->arena, path, &c->diags))) return false;
+  }
+  return true;
+}
+
+static int by_name(const void *x, const void *y) {
+  const char *a = *(const char *const *)x, *b = *(const char *const *)y;
+  size_t la = strlen(a), lb = strlen(b);
+  return la != lb ? (la < lb ? -1 : 1) : strcmp(a, b);         // set_2 before set_10
+}
+
+bool cases_of_data(Compiled *c, const char *dir, Cases *out) {
+  if (exists(arena_printf(&c->arena, "%s/input_0.pb", dir)) || exists(arena_printf(&c->arena, "%s/output_0.pb", dir)))
+    return load_case(c, dir, dir, vec_push(&c->arena, out));
+  Strings sets = {0};
+  DIR *d = opendir(dir);
+  for (struct dirent *e; d && (e = readdir(d));)
+    if (!strncmp(e->d_name, "set_", 4) || !strncmp(e->d_name, "test_data_set_", 14)) *vec_push(&c->arena, &sets) = arena_strdup(&c->arena, e->d_name);
+  if (d) closedir(d);
+  if (!sets.len) {
+    diag_error(&c->diags, "io", NULL, "%s holds neither input_0.pb nor set_K or test_data_set_K folders", dir);
+    return false;
+  }
+  qsort(sets.at, (size_t)sets.len, sizeof *sets.at, by_name);
+  for (int i = 0; i < sets.len; i++)
+    if (!load_case(c, arena_printf(&c->arena, "%s/%s", dir, sets.at[i]), sets.at[i], vec_push(&c->arena, out))) return false;
+  return true;
+}
+
+/* ---- random data ---- */
+
+static uint64_t next(uint64_t *s) {                            // splitmix64 (Steele, Lea, Flood)
+  uint64_t z = *s += 0x9e3779b97f4a7c15u;
+  z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+  z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+  return z ^ z >> 31;
+}
+
+static int64_t symbol_value(const char *name, void *ctx) {
+  const Symbol *s = symbol_find(name);
+  if (!s) return 1;
+  if (*(bool *)ctx) return s->lo > 1 ? s->lo : s->hi < 1 ? s->hi : 1;
+  return s->hi < 8 ? s->hi : s->lo > 8 ? s->lo : 8;            // an unbounded batch stays small
+}
+
+Case case_random(Compiled *c, uint64_t seed, bool small) {
+  Graph *g = c->m->main;
+  Case x = {small ? "random, small" : "random", NEW_N(&c->arena, const Tensor *, g->inputs.len + 1), NEW_N(&c->arena, const Tensor *, g->outputs.len + 1)};
+  for (int i = 0; i < g->inputs.len; i++) {
+    const Type *ty = &value_of(c->m, g->inputs.at[i])->type;
+    int64_t dims[MAX_RANK];
+    for (int k = 0; k < ty->rank; k++) dims[k] = dim_eval(ty->dims[k], symbol_value, &small);
+    Tensor *t = tensor_new(&c->arena, ty->dtype, ty->rank, dims);
+    int64_t n = tensor_count(t);
+    for (int64_t k = 0; k < n; k++) {
+      uint64_t r = next(&seed);
+      if (dtype_is_float(ty->dtype)) tensor_set(t, k, ((double)(r >> 40) / 8388608.0 - 1.0) * 1.5);
+      else tensor_set_int(t, k, (int64_t)(r >> 63));           // 0 or 1: valid as index, length and bool
+    }
+    x.in[i] = t;
+  }
+  return x;
+}
+
+/* ---- calls ---- */
+
+static void *guarded(size_t bytes) {
+  char *p = NULL;
+  if (posix_memalign((void **)&p, 64, bytes + 2 * GUARD)) { fprintf(stderr, "lathe: no memory for %zu bytes\n", bytes); exit(EXIT_FAILED); }
+  memset(p, GUARD_BYTE, bytes + 2 * GUARD);
+  return p + GUARD;
+}
+
+static bool guards_hold(const void *p, size_t bytes) {
+  const unsigned char *q = p;
+  for (int i = 0; i < GUARD; i++)
+    if (q[i - GUARD] != GUARD_BYTE || q[bytes + (size_t)i] != GUARD_BYTE) return false;
+  return true;
+}
+
+bool call_make(Call *k, Compiled *c, const Loaded *l, const Case *x) {
+  const lt_model *m = l->model;
+  *k = (Call){.m = m, .weights = l->weights};
+  k->symbols = NEW_N(&c->arena, int64_t, m->symbols + 1);
+  k->in = NEW_N(&c->arena, const void *, m->inputs + 1);
+  k->out = NEW_N(&c->arena, void *, m->outputs + 1);
+  k->out_bytes = NEW_N(&c->arena, size_t, m->outputs + 1);
+  for (int i = 0; i < m->inputs; i++) {
+    const lt_port *p = &m->in[i];
+    bool fits = !strcmp(dtype_info[x->in[i]->dtype].text, p->dtype) && x->in[i]->rank == p->rank;
+    for (int a = 0; fits && a < p->rank; a++) fits = p->dims[a] < 0 || p->dims[a] == x->in[i]->dims[a];
+    if (!fits) { diag_error(&c->diags, "shape", NULL, "%s: input %d does not have the type of '%s'", x->name, i, p->name); return false; }
+    size_t bytes = tensor_bytes(x->in[i]);
+    void *copy = guarded(bytes);
+    if (bytes) memcpy(copy, x->in[i]->data, bytes);
+    k->in[i] = copy;
+  }
+  int64_t *upper = NEW_N(&c->arena, int64_t, m->symbols + 1);
+  for (int i = 0; i < m->symbols; i++) {
+    const lt_symbol *s = &m->symbol[i];
+    k->symbols[i] = s->input >= 0 ? x->in[s->input]->dims[s->axis] : 0;
+    upper[i] = s->input >= 0 ? k->symbols[i] : s->hi;
+  }
+  for (int i = 0; i < m->outputs; i++) {
+    int64_t dims[MAX_RANK], n = m->out[i].elem_bytes;
+    m->out_dims(upper, i, dims);
+    for (int a = 0; a < m->out[i].rank; a++) n *= dims[a];
+    k->out_bytes[i] = (size_t)n;
+    k->out[i] = guarded((size_t)n);
+  }
+  k->arena_bytes = m->arena_bytes(k->symbols);
+  k->arena = guarded(k->arena_bytes);
+  return true;
+}
+
+bool call_run(Call *k, Compiled *c, int poison) {
+  memset(k->arena, poison, k->arena_bytes);
+  for (int i = 0; i < k->m->outputs; i++) memset(k->out[i], poison, k->out_bytes[i]);
+  int code = k->m->run(k->weights, k->arena, k->symbols, k->in, k->out);
+  if (code) { diag_error(&c->diags, "run", NULL, "the compiled model refused the call: %s", k->m->error(code)); return false; }
+  bool ok = guards_hold(k->arena, k->arena_bytes);
+  if (!ok) diag_error(&c->diags, "memory", NULL, "the compiled model wrote outside its arena of %zu bytes", k->arena_bytes);
+  for (int i = 0; i < k->m->outputs; i++)
+    if (!guards_hold(k->out[i], k->out_bytes[i])) {
+      diag_error(&c->diags, "memory", NULL, "the compiled model wrote outside output '%s' of %zu bytes", k->m->out[i].name, k->out_bytes[i]);
+      ok = false;
+    }
+  return ok;
+}
+
+Tensor *call_output(Call *k, Compiled *c, int port) {
+  int64_t dims[MAX_RANK];
+  k->m->out_dims(k->symbols, port, dims);
+  Tensor *t = tensor_new(&c->arena, dtype_from_text(k->m->out[port].dtype), k->m->out[port].rank, dims);
+  size_t n = tensor_bytes(t);
+  if (n) memcpy(t->data, k->out[port], n < k->out_bytes[port] ? n : k->out_bytes[port]);
+  return t;
+}

@@ -1,0 +1,129 @@
+/* `lathe inspect`: what a model is and what compiling it gives: nodes, shapes, work, memory. */
+#include "driver/driver.h"
+#include "ir/ops.h"
+
+static const char *quoted(Arena *a, const char *s) {
+  Text t = {0};
+  text_put(&t, "\"");
+  for (; *s; s++) {
+    if (*s == '"' || *s == '\\') text_printf(&t, "\\%c", *s);
+    else if ((unsigned char)*s < 32) text_printf(&t, "\\u%04x", (unsigned)(unsigned char)*s);
+    else text_bytes(&t, s, 1);
+  }
+  text_put(&t, "\"");
+  const char *r = arena_strdup(a, t.at);
+  text_free(&t);
+  return r;
+}
+
+static int64_t parameters(Module *m) {
+  int64_t n = 0;
+  for (int i = 1; i < m->values.len; i++)
+    if (m->values.at[i].constant && dtype_is_float(m->values.at[i].constant->dtype)) n += tensor_count(m->values.at[i].constant);
+  return n;
+}
+
+static int count_steps(const StepList *s) {
+  int n = 0;
+  for (int i = 0; i < s->len; i++) n += 1 + count_steps(&s->at[i]->then) + count_steps(&s->at[i]->other);
+  return n;
+}
+
+static Dim total_flops(const StepList *s) {
+  Dim d = DIM(0);
+  for (int i = 0; i < s->len; i++) {
+    if (s->at[i]->kind == STEP_KERNEL) d = dim_add(d, s->at[i]->kernel->flops);
+    d = dim_add(d, dim_add(total_flops(&s->at[i]->then), total_flops(&s->at[i]->other)));
+  }
+  return d;
+}
+
+static const char *const home_name[] = {[HOME_NONE] = "none", [HOME_INPUT] = "input", [HOME_OUTPUT] = "output", [HOME_WEIGHT] = "weight", [HOME_ARENA] = "arena"};
+
+typedef struct NodeLine { const char *op, *name, *types; } NodeLine;
+
+static int node_lines(Compiled *c, NodeLine **out) {           // taken before the passes rewrite the graph
+  Graph *g = c->m->main;
+  NodeLine *l = NEW_N(&c->arena, NodeLine, g->nodes.len + 1);
+  int n = 0;
+  for (int i = 0; i < g->nodes.len; i++) {
+    const Node *x = node_of(c->m, g->nodes.at[i]);
+    if (x->dead) continue;
+    Text t = {0};
+    for (int k = 0; k < x->nout; k++)
+      if (x->out[k]) text_printf(&t, "%s%s", t.len ? ", " : "", type_text(&value_of(c->m, x->out[k])->type));
+    l[n++] = (NodeLine){op_info[x->op].text, x->source.node ? x->source.node : "", arena_strdup(&c->arena, t.at ? t.at : "")};
+    text_free(&t);
+  }
+  *out = l;
+  return n;
+}
+
+static void text_report(Compiled *c, const NodeLine *node, int n) {
+  Module *m = c->m;
+  const Program *p = c->p;
+  printf("%s\n", c->prefix);
+  for (int i = 0; i < m->main->inputs.len; i++) printf("  input   %-24s %s\n", value_of(m, m->main->inputs.at[i])->name, type_text(&value_of(m, m->main->inputs.at[i])->type));
+  for (int i = 0; i < m->main->outputs.len; i++) printf("  output  %-24s %s\n", value_of(m, m->main->outputs.at[i])->name, type_text(&value_of(m, m->main->outputs.at[i])->type));
+  printf("\nnodes (%d)\n", n);
+  for (int i = 0; i < n; i++) printf("  %-18s %-28s %s\n", node[i].op, node[i].types, node[i].name);
+  printf("\nkernels (%d distinct, %d steps)\n", p->kernels.len, count_steps(&p->steps));
+  for (int i = 0; i < p->steps.len; i++) {
+    const Step *s = p->steps.at[i];
+    if (s->kind == STEP_KERNEL) printf("  %-32s %16s FLOP\n", s->kernel->name, dim_text(s->kernel->flops));
+    else printf("  %s\n", s->kind == STEP_IF ? "if" : s->kind == STEP_LOOP ? "loop" : "symbol");
+  }
+  printf("\nmemory\n");
+  for (int i = 0; i < p->buffers.len; i++) {
+    const Buffer *b = &p->buffers.at[i];
+    if (b->home != HOME_ARENA) continue;
+    printf("  %10s + %-10s steps %3d to %-3d  %s\n", dim_text(b->offset), dim_text(dim_mul(b->elems, DIM(dtype_bytes(b->dtype)))), b->first, b->last, b->name);
+  }
+  printf("\n  parameters  %lld\n  weights     %lld bytes\n  arena       %s bytes (at most %lld; no plan can be below %lld)\n  work        %s FLOP\n",
+         (long long)parameters(m), (long long)p->weight_bytes, dim_text(p->arena_bytes), (long long)p->arena_bound, (long long)p->arena_lower,
+         dim_text(total_flops(&p->steps)));
+}
+
+static void json_ports(Compiled *c, const char *what, const ValueList *v) {
+  printf("  \"%s\": [", what);
+  for (int i = 0; i < v->len; i++) {
+    const Value *x = value_of(c->m, v->at[i]);
+    printf("%s{\"name\": %s, \"type\": \"%s\"}", i ? ", " : "", quoted(&c->arena, x->name), type_text(&x->type));
+  }
+  printf("],\n");
+}
+
+static void json_report(Compiled *c, const NodeLine *node, int n) {
+  const Program *p = c->p;
+  printf("{\n  \"name\": \"%s\",\n", c->prefix);
+  json_ports(c, "inputs", &c->m->main->inputs);
+  json_ports(c, "outputs", &c->m->main->outputs);
+  printf("  \"parameters\": %lld, \"weights_bytes\": %lld, \"arena_bytes\": \"%s\", \"arena_bound\": %lld, \"arena_lower\": %lld, \"flop\": \"%s\",\n",
+         (long long)parameters(c->m), (long long)p->weight_bytes, dim_text(p->arena_bytes), (long long)p->arena_bound, (long long)p->arena_lower,
+         dim_text(total_flops(&p->steps)));
+  printf("  \"nodes\": [");
+  for (int i = 0; i < n; i++)
+    printf("%s\n    {\"op\": \"%s\", \"name\": %s, \"types\": \"%s\"}", i ? "," : "", node[i].op, quoted(&c->arena, node[i].name), node[i].types);
+  printf("\n  ],\n  \"kernels\": [");
+  for (int i = 0; i < p->kernels.len; i++)
+    printf("%s\n    {\"name\": \"%s\", \"flop\": \"%s\"}", i ? "," : "", p->kernels.at[i]->name, dim_text(p->kernels.at[i]->flops));
+  printf("\n  ],\n  \"buffers\": [");
+  for (int i = 0; i < p->buffers.len; i++) {
+    const Buffer *b = &p->buffers.at[i];
+    printf("%s\n    {\"name\": %s, \"home\": \"%s\", \"offset\": \"%s\", \"elements\": \"%s\", \"dtype\": \"%s\", \"first\": %d, \"last\": %d}", i ? "," : "",
+           quoted(&c->arena, b->name), home_name[b->home], dim_text(b->offset), dim_text(b->elems), dtype_info[b->dtype].text, b->first, b->last);
+  }
+  printf("\n  ]\n}\n");
+}
+
+int verb_inspect(Options *o) {
+  Compiled c, before;
+  NodeLine *node;
+  if (!model_import(&before, o->args.at[0], o)) return EXIT_FAILED;
+  int n = node_lines(&before, &node);
+  if (!model_compile(&c, o->args.at[0], o)) return EXIT_FAILED;
+  if (o->json) json_report(&c, node, n);
+  else text_report(&c, node, n);
+  compiled_free(&c);
+  return EXIT_DONE;
+}

@@ -1,0 +1,38 @@
+/* `lathe ops`, `lathe targets`, `lathe opt`: what there is. */
+#include "driver/driver.h"
+#include "ir/ops.h"
+
+int verb_ops(Options *o) {
+  static const char *const how[] = {[HOW_SCALAR] = "scalar", [HOW_VIEW] = "view", [HOW_LOWER] = "loops", [HOW_CALL] = "call",
+                                    [HOW_DECOMPOSE] = "decompose", [HOW_CONTROL] = "control"};
+  if (o->json) printf("[");
+  for (int i = OP_NONE + 1; i < OP_COUNT; i++) {
+    const OpInfo *x = &op_info[i];
+    if (o->json) printf("%s\n  {\"op\": \"%s\", \"how\": \"%s\", \"attributes\": \"%s\"}", i > 1 ? "," : "", x->text, how[x->how], x->attrs ? x->attrs : "");
+    else printf("%-18s %-10s %s\n", x->text, how[x->how], x->attrs ? x->attrs : "");
+  }
+  if (o->json) printf("\n]\n");
+  return EXIT_DONE;
+}
+
+int verb_targets(Options *o) {
+  if (o->json) printf("[");
+  for (int i = 0; i < target_count; i++) {
+    const Target *t = target_find(targets[i].name);
+    if (o->json) printf("%s\n  {\"target\": \"%s\", \"note\": \"%s\", \"lanes\": %d, \"registers\": %d, \"flags\": \"%s\"}", i ? "," : "", t->name, t->note, t->lanes, t->registers, t->cflags);
+    else printf("%-12s %-32s %2d lanes of f32  %2d registers  %s\n", t->name, t->note, t->lanes, t->registers, t->cflags);
+  }
+  if (o->json) printf("\n]\n");
+  return EXIT_DONE;
+}
+
+int verb_opt(Options *o) {
+  Compiled c;
+  if (!model_compile(&c, o->args.at[0], o)) return EXIT_FAILED;
+  Text t = {0};
+  program_print(&t, c.p);
+  fwrite(t.at, 1, t.len, stdout);
+  text_free(&t);
+  compiled_free(&c);
+  return EXIT_DONE;
+}

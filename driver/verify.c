@@ -1,0 +1,138 @@
+/* `lathe verify`: the emitted code, compiled and run with guarded and poisoned memory, against stored outputs
+ * and against the evaluator on a fresh import. Every case runs twice with different poison: a result that
+ * differs depends on memory that nobody wrote. */
+#include "driver/cases.h"
+#include "ir/eval.h"
+#include <math.h>
+#include <stdlib.h>
+
+typedef struct Diff { double abs, rel; int64_t ulp, at; int64_t bad; } Diff;
+
+static int64_t ordered(float f) {                              // floats as integers in the same order
+  int32_t i;
+  memcpy(&i, &f, 4);
+  return i < 0 ? (int64_t)INT32_MIN - i : i;
+}
+
+static double allowed(const Options *o, DType t, double largest) {
+  if (!dtype_is_float(t)) return 0;
+  double scale = t == DT_F32 || t == DT_F64 ? 1 : t == DT_F16 ? 20 : t == DT_BF16 ? 100 : 1000;   // by their digits
+  return scale * (o->rtol * largest + o->atol);
+}
+
+static Diff compare(const Options *o, const Tensor *got, const Tensor *want) {
+  Diff d = {.at = -1};
+  int64_t n = tensor_count(want);
+  bool flt = dtype_is_float(want->dtype);
+  double largest = 0;
+  for (int64_t i = 0; i < n; i++) {
+    double v = fabs(tensor_get(want, i));
+    if (isfinite(v) && v > largest) largest = v;
+  }
+  double limit = allowed(o, want->dtype, largest);
+  for (int64_t i = 0; i < n; i++) {
+    double g = tensor_get(got, i), w = tensor_get(want, i), e = fabs(g - w);
+    if (flt ? (isnan(g) && isnan(w)) || g == w : tensor_get_int(got, i) == tensor_get_int(want, i)) continue;
+    if (!flt || !(e <= limit)) d.bad++;
+    if (isnan(e)) e = HUGE_VAL;
+    if (want->dtype == DT_F32 && isfinite(e)) {
+      int64_t u = ordered((float)g) - ordered((float)w);
+      if (llabs(u) > d.ulp) d.ulp = llabs(u);
+    }
+    if (e > d.abs || d.at < 0) { d.abs = e; d.at = i; }
+  }
+  d.rel = largest > 0 ? d.abs / largest : d.abs;
+  return d;
+}
+
+static bool same_shape(const Tensor *a, const Tensor *b) {
+  bool same = a->dtype == b->dtype && a->rank == b->rank;
+  for (int i = 0; same && i < a->rank; i++) same = a->dims[i] == b->dims[i];
+  return same;
+}
+
+static const char *shape_text(Arena *a, const Tensor *t) {
+  Text s = {0};
+  text_printf(&s, "%s[", dtype_info[t->dtype].text);
+  for (int i = 0; i < t->rank; i++) text_printf(&s, "%s%lld", i ? "," : "", (long long)t->dims[i]);
+  text_put(&s, "]");
+  const char *r = arena_strdup(a, s.at);
+  text_free(&s);
+  return r;
+}
+
+static bool report(Compiled *c, const Options *o, const char *set, const char *name, const Tensor *got, const Tensor *want, const char *against) {
+  if (!same_shape(got, want)) {
+    printf("%-14s %-20s %s, but the %s is %s  FAILED\n", set, name, shape_text(&c->arena, got), against, shape_text(&c->arena, want));
+    return false;
+  }
+  Diff d = compare(o, got, want);
+  printf("%-14s %-20s %-22s %-9s  abs %.2e  rel %.2e", set, name, shape_text(&c->arena, got), against, d.abs, d.rel);
+  if (want->dtype == DT_F32) printf("  ulp %lld", (long long)d.ulp);
+  if (!d.bad) { printf("  ok\n"); return true; }
+  printf("  FAILED: %lld of %lld; worst at %lld: %.9g, not %.9g\n", (long long)d.bad, (long long)tensor_count(want), (long long)d.at,
+         tensor_get(got, d.at), tensor_get(want, d.at));
+  return false;
+}
+
+/* The evaluator's outputs, from a module that no pass has touched. */
+static bool evaluate(Compiled *fresh, const Case *x, const Tensor **out, Arena *a) {
+  Eval e;
+  eval_begin(&e, fresh->m);
+  Graph *g = fresh->m->main;
+  bool ok = true;
+  for (int i = 0; ok && i < g->inputs.len; i++) ok = eval_bind_input(&e, i, x->in[i]);
+  ok = ok && eval_graph(&e, g);
+  for (int i = 0; ok && i < g->outputs.len; i++) {
+    const Tensor *t = eval_value(&e, g->outputs.at[i]);
+    if (!t) { ok = false; break; }
+    Tensor *copy = tensor_new(a, t->dtype, t->rank, t->dims);
+    if (tensor_bytes(t)) memcpy(copy->data, t->data, tensor_bytes(t));
+    out[i] = copy;
+  }
+  eval_end(&e);
+  return ok;
+}
+
+static bool verify_case(Compiled *c, Compiled *fresh, const Loaded *l, const Options *o, const Case *x) {
+  Call k;
+  if (!call_make(&k, c, l, x) || !call_run(&k, c, 0xFF)) return false;
+  int nout = c->m->main->outputs.len;
+  const Tensor **got = NEW_N(&c->arena, const Tensor *, nout + 1), **want = NEW_N(&c->arena, const Tensor *, nout + 1);
+  for (int i = 0; i < nout; i++) got[i] = call_output(&k, c, i);
+  if (!call_run(&k, c, 0x3C)) return false;
+  bool ok = true;
+  for (int i = 0; i < nout; i++) {
+    const Tensor *again = call_output(&k, c, i);
+    if (same_shape(got[i], again) && (!tensor_bytes(again) || !memcmp(got[i]->data, again->data, tensor_bytes(again)))) continue;
+    printf("%-14s %-20s differs from call to call: it depends on memory that nobody wrote  FAILED\n", x->name, k.m->out[i].name);
+    ok = false;
+  }
+  for (int i = 0; i < nout; i++)
+    if (x->want[i]) ok &= report(c, o, x->name, k.m->out[i].name, got[i], x->want[i], "reference");
+  if (!o->no_eval) {
+    if (!evaluate(fresh, x, want, &c->arena)) { diags_print(&fresh->diags, stderr); return false; }
+    for (int i = 0; i < nout; i++) ok &= report(c, o, x->name, k.m->out[i].name, got[i], want[i], "evaluator");
+  }
+  return ok;
+}
+
+int verb_verify(Options *o) {
+  Compiled c, fresh;
+  Loaded l = {0};
+  if (!model_compile(&c, o->args.at[0], o)) return EXIT_FAILED;
+  bool ok = model_load(&l, &c, o);
+  Cases cases = {0};
+  for (int i = 0; ok && i < o->data.len; i++) ok = cases_of_data(&c, o->data.at[i], &cases);
+  if (ok && !o->data.len) {
+    *vec_push(&c.arena, &cases) = case_random(&c, (uint64_t)o->seed, true);
+    if (l.model->symbols) *vec_push(&c.arena, &cases) = case_random(&c, (uint64_t)o->seed + 1, false);
+  }
+  if (ok && !o->no_eval) ok = model_import(&fresh, o->args.at[0], o);
+  int failed = 0;
+  for (int i = 0; ok && i < cases.len; i++) failed += !verify_case(&c, &fresh, &l, o, &cases.at[i]);
+  diags_print(&c.diags, stderr);
+  if (!ok) return EXIT_FAILED;
+  if (failed) printf("%d of %d cases FAILED\n", failed, cases.len);
+  return failed ? EXIT_FAILED : EXIT_DONE;
+}
