@@ -40,6 +40,7 @@ struct Step {
   int iter_buffer;               /* LOOP: buffer that gets the i64 iteration number or -1 */
   int in_place;                  /* KERNEL: buffer whose elements are written where others were just read; -1: none */
   const char *symbol;            /* SYMBOL: set from element 0 of buffer `cond` */
+  bool local;                    /* SYMBOL: counts a loop's iterations; not part of the interface */
   int at;                        /* number in execution order, set by `order` */
 };
 

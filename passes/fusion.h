@@ -17,18 +17,31 @@ typedef struct Group {
   bool dead;                   /* merged into another */
 } Group;
 
+/* How a loop or scan runs (storage_control.c): values computed before it, in the body, and copies that renew the
+ * carried values once the rest of the body is done. */
+typedef struct LoopPlan {
+  NodeId node;
+  ValueList before, results, renew;
+  Dim trips, iteration;        /* bound; the symbol that counts */
+  ValueId trip, cond, iter;    /* scalars in memory; 0: none */
+  ValueId count;               /* trips done, when only running tells; 0: known */
+} LoopPlan;
+
 typedef struct Fusion {
   Module *m;
   Arena *arena;
   VEC(Group) groups;           /* [0] unused */
   bool *stored;                /* per value: someone outside its group reads it */
   int nstored;
+  VEC(LoopPlan *) loops;
 } Fusion;
 
 Fusion *fuse_module(Module *m, Arena *a);
 bool value_is_stored(const Fusion *f, ValueId v);     /* does someone outside its group read it? */
 void fusion_set_stored(Fusion *f, ValueId v, bool yes);
 int  fusion_new_map(Fusion *f, NodeId n);             /* a group of its own for a node that has none: a map over its output */
+
+LoopPlan *fusion_loop_plan(Fusion *f, NodeId loop);   /* made on first use */
 
 /* Storage: strides, layout and aliasing of every stored value; inserts copy nodes where a value cannot be a view. */
 void storage_assign(Fusion *f, bool channels_last);

@@ -218,6 +218,40 @@ static void need_region(Build *s, Graph *r, Graph *within) {    // what a region
   }
 }
 
+static Step *symbol_step(Build *s, const char *name, ValueId from, bool local) {
+  Step *st = NEW(s->arena, Step);
+  *st = (Step){.kind = STEP_SYMBOL, .symbol = name, .local = local, .cond = buffer_of_value(s, value_of(s->m, from)->at.base),
+               .trip_buffer = -1, .iter_buffer = -1, .in_place = -1};
+  return st;
+}
+
+/* Values before the loop, the loop step, in it the iteration symbol, the results, then the renewed state. */
+static void build_loop(Build *s, Node *n, NodeId id, Graph *within) {
+  LoopPlan *plan = fusion_loop_plan(s->f, id);
+  Graph *body = n->region[0];
+  if (plan->trip) need_value(s, plan->trip, within);
+  for (int k = 0; k < plan->before.len; k++) need_value(s, plan->before.at[k], within);
+  Step *st = NEW(s->arena, Step);
+  *st = (Step){.kind = STEP_LOOP, .trips = plan->trips, .in_place = -1, .cond = -1, .trip_buffer = -1};
+  if (plan->cond) st->cond = buffer_of_value(s, plan->cond);
+  if (plan->trip) st->trip_buffer = buffer_of_value(s, value_of(s->m, plan->trip)->at.base);
+  st->iter_buffer = buffer_of_value(s, plan->iter);
+  StepList *keep = s->steps;
+  s->steps = &st->then;
+  *vec_push(s->arena, s->steps) = symbol_step(s, dim_text(plan->iteration), plan->iter, true);
+  for (int k = 0; k < plan->results.len; k++) need_value(s, plan->results.at[k], body);
+  for (int k = 0; k < plan->renew.len; k++) need_value(s, plan->renew.at[k], body);
+  s->steps = keep;
+  *vec_push(s->arena, s->steps) = st;
+  for (int k = 0; plan->count && k < node_of(s->m, id)->nout; k++) {
+    ValueId out = node_of(s->m, id)->out[k];
+    if (!out) continue;
+    const Type *t = &value_of(s->m, out)->type;
+    const Symbol *sym = t->rank && !dim_is_const(t->dims[0]) ? symbol_find(dim_text(t->dims[0])) : NULL;
+    if (sym) *vec_push(s->arena, s->steps) = symbol_step(s, sym->name, plan->count, false);
+  }
+}
+
 static void need_value(Build *s, ValueId v, Graph *within) {
   NodeId d = value_of(s->m, v)->def;
   if (!d) return;
@@ -233,11 +267,7 @@ static void need_value(Build *s, ValueId v, Graph *within) {
   n->group = -1;
   need_node_inputs(s, n, 0, within);
   for (int r = 0; r < n->nregion; r++) need_region(s, n->region[r], within);
-  if (n->op != OP_IF) {
-    diag_error(s->m->diags, "unsupported", node_where(s->m, n), "%s with a body that runs at run time is not compiled yet", op_info[n->op].text);
-    s->ok = false;
-    return;
-  }
+  if (n->op != OP_IF) { build_loop(s, n, d, within); return; }
   Step *st = NEW(s->arena, Step);
   st->kind = STEP_IF;
   st->trip_buffer = st->iter_buffer = -1;

@@ -37,6 +37,7 @@ static void number_steps(Program *p, const StepList *steps, int *at) {
         if (s->kernel->bufs.at[q]->role != BUF_LOCAL) touch(p, s->buffer[s->kernel->bufs.at[q]->index], s->at);
     number_steps(p, &s->then, at);
     number_steps(p, &s->other, at);
+    if (s->kind == STEP_LOOP) (*at)++;                          // the end of the loop: what an iteration needs lives up to here
   }
 }
 
@@ -58,7 +59,7 @@ static int last_number(const StepList *steps, int at) {
   for (int k = 0; k < steps->len; k++) {
     at = steps->at[k]->at;
     at = last_number(&steps->at[k]->then, at);
-    at = last_number(&steps->at[k]->other, at);
+    at = last_number(&steps->at[k]->other, at) + (steps->at[k]->kind == STEP_LOOP);
   }
   return at;
 }
@@ -69,7 +70,7 @@ static void cover_control(Program *p, const StepList *steps) {
     if (s->kind != STEP_IF && s->kind != STEP_LOOP) continue;
     cover_control(p, &s->then);
     cover_control(p, &s->other);
-    int hi = last_number(&s->other, last_number(&s->then, s->at));
+    int hi = last_number(&s->other, last_number(&s->then, s->at)) + (s->kind == STEP_LOOP);
     cover(p, s->at, hi, s->kind == STEP_LOOP);
   }
 }

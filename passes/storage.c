@@ -11,22 +11,15 @@
  * After it every value that a kernel reads from memory has at.base. */
 #include "ir/ops.h"
 #include "passes/fusion.h"
+#include "passes/storage_impl.h"
 #include <string.h>
-
-typedef struct Place {
-  Fusion *f;
-  Module *m;
-  bool *last;                      /* per value: channels-last */
-  bool *is_output;                 /* of the main graph */
-  int n;
-} Place;
 
 static Node *def_of(Place *p, ValueId v) {
   NodeId d = value_of(p->m, v)->def;
   return d ? node_of(p->m, d) : NULL;
 }
 
-static bool same_dims(const Type *a, const Type *b) {
+bool same_dims(const Type *a, const Type *b) {
   if (a->rank != b->rank) return false;
   for (int k = 0; k < a->rank; k++) if (!dim_eq(a->dims[k], b->dims[k])) return false;
   return true;
@@ -60,7 +53,7 @@ static void layout_graph(Place *p, Graph *g) {
 }
 
 /* Dense storage of v's own. */
-static void own_storage(Place *p, ValueId v) {
+void own_storage(Place *p, ValueId v) {
   Value *val = value_of(p->m, v);
   const Type *t = &val->type;
   int order[MAX_RANK], at = 0;                                // axes, outermost first
@@ -92,7 +85,7 @@ bool storage_is_row_major(Module *m, ValueId v) {
 /* ---- copies ---- */
 
 /* A copy of v made just before node `before` (0: at the end of g); its storage is left to the caller. */
-static ValueId insert_copy(Place *p, Graph *g, NodeId before, ValueId v) {
+ValueId insert_copy(Place *p, Graph *g, NodeId before, ValueId v) {
   Source keep = graph_source(p->m);
   if (before) {
     graph_set_source(p->m, node_of(p->m, before)->source);
@@ -108,7 +101,7 @@ static ValueId insert_copy(Place *p, Graph *g, NodeId before, ValueId v) {
 /* ---- 2. placing ---- */
 
 /* Can v be written straight into another value's storage? */
-static bool placeable(Place *p, Graph *g, ValueId v) {
+bool placeable(Place *p, Graph *g, ValueId v) {
   const Value *val = value_of(p->m, v);
   Node *d = def_of(p, v);
   if (!d || d->graph != g || val->constant || val->at.base || ((int)v < p->n && p->is_output[v])) return false;
@@ -169,32 +162,12 @@ static bool pads_in_place(const Node *n) {
   return true;
 }
 
-/* The results of both arms of an `if` are written where its outputs are. */
-static void place_if(Place *p, NodeId id) {
-  for (int r = 0; r < node_of(p->m, id)->nregion; r++) {
-    Graph *arm = node_of(p->m, id)->region[r];
-    for (int k = 0; k < arm->outputs.len; k++) {
-      ValueId out = node_of(p->m, id)->out[k], v = arm->outputs.at[k];
-      if (!out) continue;
-      if (!value_of(p->m, out)->at.base) own_storage(p, out);
-      if (!same_dims(&value_of(p->m, v)->type, &value_of(p->m, out)->type)) {
-        diag_error(p->m->diags, "unsupported", node_where(p->m, node_of(p->m, id)),
-                   "its branches give different shapes, %s and %s", type_text(&value_of(p->m, v)->type),
-                   type_text(&value_of(p->m, out)->type));
-        continue;
-      }
-      if (!placeable(p, arm, v)) arm->outputs.at[k] = v = insert_copy(p, arm, 0, v);
-      value_of(p->m, v)->at = value_of(p->m, out)->at;
-    }
-  }
-}
-
 static void place_graph(Place *p, Graph *g) {
   NodeList nodes = g->nodes;                                   // copies are inserted while we walk
   for (int k = nodes.len - 1; k >= 0; k--) {
     NodeId id = nodes.at[k];
     Node *n = node_of(p->m, id);
-    if (n->op == OP_IF) place_if(p, id);
+    place_control(p, g, id);
     n = node_of(p->m, id);
     for (int r = 0; r < n->nregion; r++) place_graph(p, node_of(p->m, id)->region[r]);
     n = node_of(p->m, id);

@@ -152,6 +152,18 @@ Expr *read_dims(Lower *l, const Node *n, Expr **i) {
   return r;
 }
 
+/* What a saturating cast gives for everything beyond; 0: the type does not saturate. */
+static double largest_finite(DType t) {
+  switch ((int)t) {
+    case DT_F8E4M3FN: return 448;
+    case DT_F8E4M3FNUZ: return 240;
+    case DT_F8E5M2: case DT_F8E5M2FNUZ: return 57344;
+    case DT_F8E8M0: return 0x1p127;
+    case DT_F4E2M1: return 6;
+    default: return 0;
+  }
+}
+
 /* To a narrow float: rounds to it, then goes on in the compute type. To bool: x != 0. Float to integer: towards
  * zero. Sub-byte integers wrap to their width. */
 Expr *read_cast(Lower *l, const Node *n, Expr **i) {
@@ -159,7 +171,12 @@ Expr *read_cast(Lower *l, const Node *n, Expr **i) {
   DType to = out_type(l, n)->dtype, c = dtype_compute(to);
   Expr *x = lower_read(l, n->in[0], i);
   if (to == DT_BOOL) return x->elem == DT_BOOL ? x : ex_scalar(b, S_NE, x, ex_const(b, x->elem, 0), NULL);
-  if (c != to && dtype_is_float(to)) return ex_cast(b, c, ex_cast(b, to, ex_cast(b, c, x)));
+  if (c != to && dtype_is_float(to)) {
+    x = ex_cast(b, c, x);
+    double top = node_int(n, "saturate", 1) ? largest_finite(to) : 0;
+    if (top > 0) x = ex_min(b, ex_const(b, c, top), ex_max(b, ex_const(b, c, to == DT_F8E8M0 ? 0x1p-127 : -top), x));
+    return ex_cast(b, c, ex_cast(b, to, x));
+  }
   x = ex_cast(b, c, x);
   if (c == to) return x;
   int shift = 8 - dtype_info[to].bits;                          // i4, u4, i2, u2: keep the low bits
