@@ -1,4 +1,4 @@
-/* RoiAlign, DeformConv, Col2Im: sampling and folding by gathers, scatters and arithmetic.
+/* RoiAlign -> roi_align; DeformConv and Col2Im: sampling and folding by gathers, scatters and arithmetic.
  *
  * Linear interpolation at a position p: the elements floor(p) and floor(p) + 1 with weights 1 - f and f, in every
  * axis. The data is laid out with channels last, so that one gathered row is one position's channels. */
@@ -6,106 +6,26 @@
 
 /* ---- RoiAlign */
 
-typedef struct RoiAxis {
-  ValueId low, high;                       /* i64 [R, P, S] element numbers */
-  ValueId low_weight, high_weight;         /* [R, P, S] */
-  ValueId inside;                          /* bool [R, P, S]: 0 when every sample counts */
-  ValueId count;                           /* [R] samples per bin, or 0: `samples` */
-  Dim samples;
-} RoiAxis;
-
-/* Samples of one axis. begin, extent [R]; `bins` P; `ratio` samples per bin, 0: ceil(extent / P) of each region,
- * at most as many as elements fall into a bin of the whole axis (a region larger than the map gets no more). */
-static RoiAxis roi_axis(Import *x, ValueId begin, ValueId extent, int64_t bins, Dim size, int64_t ratio) {
-  RoiAxis r = { .samples = ratio > 0 ? DIM(ratio) : dim_add(dim_ceildiv(size, DIM(bins)), DIM(1)) };
-  DType t = calc_dtype(x, begin);
-  ValueId bin = calc_op2c(x, OP_DIV, extent, (double)bins), per = imp_scalar(x, t, (double)ratio);
-  if (ratio <= 0) {
-    ValueId most = calc_dim_value(x, t, r.samples);
-    r.count = calc_op2(x, OP_MIN, calc_op2c(x, OP_MAX, calc_op1(x, OP_CEIL, bin), 0), most);
-    per = calc_align(x, r.count, 0, 3);
-  }
-  ValueId p = calc_align(x, calc_range(x, t, DIM(bins)), 1, 3), s = calc_align(x, calc_range(x, t, r.samples), 2, 3);
-  ValueId step = calc_align(x, bin, 0, 3), origin = calc_add(x, calc_align(x, begin, 0, 3), calc_mul(x, p, step));
-  ValueId y = calc_add(x, origin, calc_div(x, calc_mul(x, calc_addc(x, s, 0.5), step), per));   /* [R, P, S] */
-  if (ratio <= 0) r.inside = calc_op2(x, OP_LT, s, per);
-  ValueId end = calc_dim_value(x, t, size), last = calc_dim_value(x, t, dim_sub(size, DIM(1)));
-  ValueId seen = calc_op2(x, OP_AND, calc_op2c(x, OP_GE, y, -1), calc_op2(x, OP_LE, y, end));
-  if (r.inside) seen = calc_op2(x, OP_AND, seen, r.inside);
-  y = calc_op2(x, OP_MIN, calc_op2c(x, OP_MAX, y, 0), last);
-  ValueId low = calc_op1(x, OP_FLOOR, y), f = calc_sub(x, y, low), zero = imp_scalar(x, t, 0);
-  r.high_weight = calc_where(x, seen, f, zero);
-  r.low_weight = calc_where(x, seen, calc_c2op(x, OP_SUB, 1, f), zero);
-  r.low = calc_cast(x, calc_where(x, seen, low, zero), DT_I64);
-  r.high = calc_cast(x, calc_op2(x, OP_MIN, calc_addc(x, calc_where(x, seen, low, zero), 1), last), DT_I64);
-  return r;
-}
-
-/* [R, P, S] as [R, P, 1, S, 1] (rows) or [R, 1, P, 1, S] (columns) */
-static ValueId roi_place(Import *x, ValueId v, bool rows) {
-  Dim r = calc_dim(x, v, 0), p = calc_dim(x, v, 1), s = calc_dim(x, v, 2), one = DIM(1);
-  Dim as_rows[] = { r, p, one, s, one }, as_columns[] = { r, one, p, one, s };
-  return v ? calc_reshape(x, v, rows ? as_rows : as_columns, 5) : 0;
-}
-
-/* x1, y1, x2, y2 of every region -> begin and extent of one axis */
-static void roi_extent(Import *x, ValueId rois, int axis, double scale, bool half_pixel, ValueId *begin, ValueId *extent) {
-  ValueId side[2];
-  for (int k = 0; k < 2; k++) {
-    ValueId v = calc_squeeze(x, calc_slice1(x, rois, 1, DIM(axis + 2 * k), DIM(1)), 1);
-    side[k] = calc_addc(x, calc_mulc(x, v, scale), half_pixel ? -0.5 : 0);
-  }
-  *begin = side[0];
-  *extent = calc_sub(x, side[1], side[0]);
-  if (!half_pixel) *extent = calc_op2c(x, OP_MAX, *extent, 1);
-}
-
-/* X [N, C, H, W], rois [R, 4], batch [R] -> [R, C, PH, PW]. Mode max takes the largest weighted corner, as the
- * reference does, not the largest interpolated value. */
+/* X [N, C, H, W], rois [R, 4], batch [R] -> [R, C, PH, PW]. Regions are brought to elements of X here: scaled, moved
+ * by half an element (version 16, half_pixel), or at least one element large (else). */
 bool import_roi_align(Import *x) {
   if (!calc_needs(x, 3)) return false;
-  static const int last[] = { 0, 2, 3, 1 }, first[] = { 0, 3, 1, 2 };
   if (imp_rank(x, 0) != 4 || imp_rank(x, 1) != 2) return imp_fail(x, "shape", "X must be [N, C, H, W] and rois [R, 4]");
   const char *mode = imp_str(x, "mode", "avg");
   bool half = x->opset >= 16 && strcmp(imp_str(x, "coordinate_transformation_mode", "half_pixel"), "output_half_pixel");
   bool max = !strcmp(mode, "max");
-  double scale = imp_float(x, "spatial_scale", 1);
-  int64_t ph = imp_int(x, "output_height", 1), pw = imp_int(x, "output_width", 1), ratio = imp_int(x, "sampling_ratio", 0);
-  if (ph < 1 || pw < 1 || ratio < 0) return imp_fail(x, "shape", "output %lldx%lld, sampling_ratio %lld", (long long)ph, (long long)pw, (long long)ratio);
   if (!max && strcmp(mode, "avg")) return imp_fail(x, "unsupported", "mode '%s' is not avg or max", mode);
-  Type in = *imp_type(x, 0);
-  ValueId data = calc_wide(x, x->in[0]), rois = calc_cast(x, x->in[1], calc_dtype(x, data)), begin, extent;
-  roi_extent(x, rois, 1, scale, half, &begin, &extent);
-  RoiAxis y = roi_axis(x, begin, extent, ph, in.dims[2], ratio);
-  roi_extent(x, rois, 0, scale, half, &begin, &extent);
-  RoiAxis w = roi_axis(x, begin, extent, pw, in.dims[3], ratio);
-
-  Dim rows[] = { calc_product((Dim[]){ in.dims[0], in.dims[2], in.dims[3] }, 3), in.dims[1] };
-  data = calc_reshape(x, calc_transpose(x, data, last, 4), rows, 2);
-  ValueId batch = calc_align(x, calc_cast(x, x->in[2], DT_I64), 0, 5);
-  batch = calc_mul(x, batch, calc_dim_value(x, DT_I64, dim_mul(in.dims[2], in.dims[3])));
-  ValueId width = calc_dim_value(x, DT_I64, in.dims[3]), sum = 0;
-  for (int corner = 0; corner < 4; corner++) {
-    ValueId row = roi_place(x, corner & 2 ? y.high : y.low, true), column = roi_place(x, corner & 1 ? w.high : w.low, false);
-    ValueId at = calc_add(x, calc_add(x, batch, calc_mul(x, row, width)), column);         /* [R, PH, PW, SH, SW] */
-    ValueId weight = calc_mul(x, roi_place(x, corner & 2 ? y.high_weight : y.low_weight, true),
-                              roi_place(x, corner & 1 ? w.high_weight : w.low_weight, false));
-    ValueId part = calc_mul(x, calc_gather(x, data, 0, at), calc_unsqueeze(x, weight, 5));
-    sum = !sum ? part : calc_op2(x, max ? OP_MAX : OP_ADD, sum, part);
+  ValueId rois = calc_mulc(x, calc_cast(x, x->in[1], DT_F32), imp_float(x, "spatial_scale", 1));
+  if (half) rois = calc_addc(x, rois, -0.5);
+  else {
+    ValueId from = calc_slice1(x, rois, 1, DIM(0), DIM(2)), to = calc_slice1(x, rois, 1, DIM(2), DIM(2));
+    rois = calc_concat2(x, 1, from, calc_op2(x, OP_MAX, to, calc_addc(x, from, 1)));
   }
-  ValueId pooled;
-  if (max) {
-    if (y.inside) {
-      ValueId in_both = calc_op2(x, OP_AND, roi_place(x, y.inside, true), roi_place(x, w.inside, false));
-      sum = calc_where(x, calc_unsqueeze(x, in_both, 5), sum, imp_scalar(x, calc_dtype(x, sum), -3e38));
-    }
-    pooled = sum ? imp_reduce(x, OP_REDUCE_MAX, sum, (int[]){ 3, 4 }, 2, false) : 0;
-  } else {
-    ValueId count = ratio > 0 ? imp_scalar(x, calc_dtype(x, sum), (double)(ratio * ratio))
-                              : calc_op2c(x, OP_MAX, calc_align(x, calc_mul(x, y.count, w.count), 0, 4), 1);
-    pooled = sum ? calc_div(x, imp_reduce(x, OP_REDUCE_SUM, sum, (int[]){ 3, 4 }, 2, false), count) : 0;
-  }
-  return calc_set(x, 0, calc_cast(x, calc_transpose(x, pooled, first, 4), in.dtype));
+  ValueId in[] = { calc_cast(x, x->in[0], DT_F32), rois, calc_cast(x, x->in[2], DT_I64) };
+  Attr a[] = { attr_int("height", imp_int(x, "output_height", 1)), attr_int("width", imp_int(x, "output_width", 1)),
+               attr_int("ratio", imp_int(x, "sampling_ratio", 0)), attr_int("max", max) };
+  ValueId y = in[1] && in[2] ? calc_op(x, OP_ROI_ALIGN, in, 3, a, 4) : 0;
+  return calc_set(x, 0, calc_cast(x, y, imp_dtype(x, 0)));
 }
 
 /* ---- DeformConv */

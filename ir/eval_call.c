@@ -76,6 +76,14 @@ bool eval_nms(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) {
   return ok;
 }
 
+bool eval_roi_align(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) {
+  const Tensor *x = in[0], *rois = in[1];
+  if (!x->dims[2] || !x->dims[3]) return eval_fail(e, n, "the input is empty, there is nothing to sample");
+  lt_roi_align(x->data, rois->data, in[2]->data, out[0]->data, x->dims[0], x->dims[1], x->dims[2], x->dims[3], rois->dims[0],
+               out[0]->dims[2], out[0]->dims[3], node_int(n, "ratio", 0), node_int(n, "max", 0));
+  return true;
+}
+
 bool eval_random(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) {
   (void)e;
   const int64_t *step = n->nin > 0 && in[0] ? in[0]->data : NULL;

@@ -52,6 +52,20 @@ bool infer_nms(Infer *x) {
   return true;
 }
 
+bool infer_roi_align(Infer *x) {
+  const Type *a = x->in[0], *rois = x->in[1], *batch = x->in[2];
+  int64_t height, width, v;
+  if (a->rank != 4 || a->dtype != DT_F32 || rois->rank != 2 || rois->dtype != DT_F32 || batch->dtype != DT_I64)
+    return infer_fail_type(x, "takes f32[N,C,H,W], regions f32[R,4] and i64[R], got %s, %s and %s", type_text(a), type_text(rois), type_text(batch));
+  if (!infer_input_shape(x, 1, 2, (Dim[]){rois->dims[0], DIM(4)}, "regions") ||
+      !infer_input_shape(x, 2, 1, rois->dims, "batch numbers, one per region,") ||
+      !infer_int(x, "height", 1, ATTR_BOUND, &height) || !infer_int(x, "width", 1, ATTR_BOUND, &width) ||
+      !infer_int(x, "ratio", 0, 4096, &v) || !infer_int(x, "max", 0, 1, &v)) return false;
+  if (dim_hi(a->dims[2]) < 1 || dim_hi(a->dims[3]) < 1) return infer_fail(x, "the input is empty, there is nothing to sample");
+  x->out[0] = (Type){.dtype = DT_F32, .rank = 4, .dims = {rois->dims[0], a->dims[1], DIM(height), DIM(width)}};
+  return true;
+}
+
 bool infer_random(Infer *x) {
   int64_t v;
   Type *y = &x->out[0];

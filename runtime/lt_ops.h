@@ -48,6 +48,12 @@ void lt_nms(const float *boxes, const float *scores, const int64_t *max_out, con
             const float *score_threshold, int64_t *y, int64_t *count, int64_t *scratch, int64_t B, int64_t C,
             int64_t N, int64_t centre);
 
+/* ONNX RoiAlign (opset 16). x [N, C, H, W], rois [R, 4] as x0 y0 x1 y1 in elements of x, batch [R] -> y [R, C, PH, PW].
+ * Each bin is the mean (max = 1: the largest weighted corner) of ratio x ratio samples, linearly interpolated;
+ * ratio 0: as many as elements fit into the bin, rounded up. A region with a batch outside of x gives zeros. */
+void lt_roi_align(const float *x, const float *rois, const int64_t *batch, float *y, int64_t N, int64_t C, int64_t H,
+                  int64_t W, int64_t R, int64_t PH, int64_t PW, int64_t ratio, int64_t max);
+
 /* ---- random.c: numbers that are a function of (seed, step, stream, index), never of thread or order ---- */
 
 /* Philox 4x32-10: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3" (SC 2011).
