@@ -14,7 +14,7 @@
 static inline void *vec_grow(Arena *a, const void *old, int *cap, size_t item) {
   int want = *cap ? *cap * 2 : 8;
   void *p = arena_alloc(a, (size_t)want * item);
-  if (*cap) memcpy(p, old, (size_t)*cap * item);
+  if (old) memcpy(p, old, (size_t)*cap * item);
   *cap = want;
   return p;
 }

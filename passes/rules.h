@@ -30,6 +30,9 @@ bool match_number(const Rules *r, ValueId v, double x);        /* … close to x
 bool match_with_number(const Rules *r, ValueId v, Op op, double x, ValueId *other);
 bool match_with_splat(const Rules *r, ValueId v, Op op, double *x, ValueId *other);
 const Tensor *match_constant(const Rules *r, ValueId v);
+/* Would a difference in the last bit of v become a difference of 1 (round, comparison, cast to integers)? Then v
+ * must be computed as it is written. */
+bool match_is_rounded(const Rules *r, ValueId v);
 static inline const Type *match_type(const Rules *r, ValueId v) { return &value_of(r->m, v)->type; }
 bool match_same_type(const Rules *r, ValueId a, ValueId b);
 

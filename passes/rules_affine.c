@@ -8,6 +8,7 @@
  * Only for f32 and f64: in narrower types the product of two rounded numbers would be rounded once more. Weights
  * and the result must have one user each. */
 #include "passes/rules.h"
+#include <string.h>
 
 typedef struct Affine {
   Op op;
@@ -101,13 +102,14 @@ static bool match_operands(Rules *r, NodeId id, bool both, bool scales, Affine *
 bool rule_scale_weights(Rules *r, NodeId id) {
   Affine a;
   double *c;
+  if (match_is_rounded(r, node_of(r->m, id)->out[0])) return false;
   return match_operands(r, id, true, true, &a, &c) && rebuild(r, &a, c, NULL);
 }
 
 bool rule_divide_weights(Rules *r, NodeId id) {
   Affine a;
   double *c;
-  if (!match_operands(r, id, false, true, &a, &c)) return false;
+  if (match_is_rounded(r, node_of(r->m, id)->out[0]) || !match_operands(r, id, false, true, &a, &c)) return false;
   for (int64_t i = 0; i < a.channels; i++) c[i] = 1 / c[i];
   return rebuild(r, &a, c, NULL);
 }
@@ -124,4 +126,35 @@ bool rule_sub_bias(Rules *r, NodeId id) {
   if (!match_operands(r, id, false, false, &a, &c)) return false;
   for (int64_t i = 0; i < a.channels; i++) c[i] = -c[i];
   return rebuild(r, &a, NULL, c);
+}
+
+/* i[…, 1] == [0, 1, … n-1], cast to the type of w [n, M]: row i of w, or zeros. */
+bool rule_one_hot(Rules *r, NodeId id) {
+  const Node *n = node_of(r->m, id), *cast = match_def(r, n->in[0], OP_CAST);
+  const Node *eq = cast ? match_def(r, cast->in[0], OP_EQ) : NULL;
+  const Tensor *w = match_constant(r, n->in[1]);
+  if (!eq || !w || w->rank != 2) return false;
+  int64_t rows = w->dims[0], columns = w->dims[1];
+  for (int k = 0; k < 2; k++) {
+    const Tensor *count = match_constant(r, eq->in[k]);
+    const Type *i = match_type(r, eq->in[1 - k]);
+    if (!count || !dtype_is_int(count->dtype) || tensor_count(count) != rows || count->rank < 1 || count->dims[count->rank - 1] != rows) continue;
+    if ((i->dtype != DT_I32 && i->dtype != DT_I64) || i->rank < 1 || !dim_is(i->dims[i->rank - 1], 1) || i->rank != match_type(r, n->in[0])->rank) continue;
+    bool counts = true;
+    for (int64_t j = 0; j < rows; j++) counts &= tensor_get_int(count, j) == j;
+    if (!counts) continue;
+    ValueId index = eq->in[1 - k];
+    Type flat = type_of(i->dtype, i->rank - 1, i->dims);
+    if (!rule_go(r)) return false;
+    Tensor *padded = tensor_new(&r->m->perm, w->dtype, 2, (int64_t[]){rows + 1, columns});
+    memcpy(padded->data, w->data, tensor_bytes(w));
+    ValueId zero = graph_scalar(r->m, flat.dtype, 0), end = graph_scalar(r->m, flat.dtype, (double)rows);
+    index = rule_reshape(r, index, &flat);
+    ValueId in_range = rule_op2(r, OP_AND, rule_op2(r, OP_GE, index, zero), rule_op2(r, OP_LT, index, end));
+    ValueId pick[2] = {graph_add_constant(r->m, value_of(r->m, n->in[1])->name, padded),
+                       rule_op(r, OP_WHERE, (ValueId[]){in_range, index, end}, 3, NULL, 0)};
+    Attr axis = attr_int("axis", 0);
+    return rule_replace(r, rule_op(r, OP_GATHER, pick, 2, &axis, 1));
+  }
+  return false;
 }

@@ -46,49 +46,100 @@ static bool match_square(const Rules *r, ValueId v, ValueId *x) {
   return match_with_splat(r, v, OP_POW, &c, x) && c == 2;
 }
 
-/* The root as d / sqrt(mean(d^2) + eps). */
-static bool match_over_rms(const Rules *r, const Node *n, ValueId *d, int *axis, double *eps) {
-  for (int k = 0; k < 2; k++) {
-    ValueId root = 0;
-    if (n->op == OP_DIV && k == 1) root = n->in[1];
-    else if (n->op == OP_MUL) {
-      const Node *inverse = match_def(r, n->in[k], OP_RECIP);
-      root = inverse ? inverse->in[0] : 0;
-    }
-    const Node *sqrt = root ? match_def(r, root, OP_SQRT) : NULL;
-    ValueId var, square, base;
-    if (!sqrt || !match_with_splat(r, sqrt->in[0], OP_ADD, eps, &var) || !(*eps >= 0)) continue;
-    if (!match_mean(r, var, &square, axis) || !match_square(r, square, &base) || base != n->in[1 - k]) continue;
-    *d = base;
-    return match_same_type(r, base, n->out[0]);
-  }
-  return false;
+/* v = mean(x^2) - mean(x)^2, held at or above 0 or not */
+static bool match_difference_variance(const Rules *r, ValueId v, ValueId *x, int *axis) {
+  const Node *n = match_def(r, v, OP_RELU);
+  if (n) v = n->in[0];
+  n = match_def(r, v, OP_SUB);
+  ValueId square, mean, y;
+  int other;
+  return n && match_mean(r, n->in[0], &square, axis) && match_square(r, square, x) && match_square(r, n->in[1], &mean) &&
+         match_mean(r, mean, &y, &other) && y == *x && other == *axis;
 }
 
-static bool make_norm(Rules *r, Op op, ValueId x, int axis, double eps) {
+/* q = 1 / sqrt(v + eps), perhaps times a scale */
+static bool match_inverse_root(const Rules *r, ValueId q, ValueId *var, double *eps, ValueId *scale) {
+  const Node *n = match_def(r, q, OP_MUL), *inverse = match_def(r, q, OP_RECIP);
+  *scale = 0;
+  for (int k = 0; n && !inverse && k < 2; k++) {
+    inverse = match_def(r, n->in[k], OP_RECIP);
+    *scale = n->in[1 - k];
+  }
+  const Node *sqrt = inverse ? match_def(r, inverse->in[0], OP_SQRT) : NULL;
+  return sqrt && match_with_splat(r, sqrt->in[0], OP_ADD, eps, var) && *eps >= 0;
+}
+
+/* The root as d / sqrt(var + eps) * scale. */
+typedef struct Norm { ValueId d, var, scale; double eps; } Norm;
+
+static bool match_norm(const Rules *r, const Node *n, int k, Norm *m) {
+  *m = (Norm){0};
+  if (n->op == OP_DIV) {
+    const Node *sqrt = k ? match_def(r, n->in[1], OP_SQRT) : NULL;
+    if (!sqrt || !match_with_splat(r, sqrt->in[0], OP_ADD, &m->eps, &m->var) || !(m->eps >= 0)) return false;
+  } else if (n->op != OP_MUL || !match_inverse_root(r, n->in[k], &m->var, &m->eps, &m->scale)) {
+    return false;
+  }
+  m->d = n->in[1 - k];
+  return match_same_type(r, m->d, n->out[0]);
+}
+
+static bool match_affine(const Rules *r, ValueId c, const Type *out, int axis, Type *shape);
+
+static bool make_norm(Rules *r, Op op, ValueId x, int axis, const Norm *m) {
+  Type shape;
+  const Type *to = match_type(r, node_of(r->m, r->root)->out[0]);
+  if (m->scale && !match_affine(r, m->scale, to, axis, &shape)) return false;
   if (!rule_go(r)) return false;
-  Attr a[] = {attr_int("axis", axis), attr_float("epsilon", eps)};
-  return rule_replace(r, rule_op(r, op, &x, 1, a, 2));
+  ValueId in[2] = {x, m->scale};
+  if (m->scale && shape.rank != match_type(r, m->scale)->rank) in[1] = rule_reshape(r, m->scale, &shape);
+  Attr a[] = {attr_int("axis", axis), attr_float("epsilon", m->eps)};
+  return rule_replace(r, rule_op(r, op, in, m->scale ? 2 : 1, a, 2));
+}
+
+/* m.var is the variance of x? Either spelling. */
+static bool match_variance(const Rules *r, const Norm *m, ValueId *x, int *axis) {
+  const Node *sub = match_def(r, m->d, OP_SUB);
+  ValueId square, base;
+  int mean_axis;
+  if (!sub || !match_mean(r, sub->in[1], x, &mean_axis) || *x != sub->in[0]) return false;
+  if (match_mean(r, m->var, &square, axis) && match_square(r, square, &base)) return base == m->d && *axis == mean_axis;
+  return match_difference_variance(r, m->var, &base, axis) && base == *x && *axis == mean_axis;
 }
 
 bool rule_layer_norm(Rules *r, NodeId id) {
   const Node *n = node_of(r->m, id);
-  ValueId d, x;
-  int axis, mean_axis;
-  double eps;
-  if ((n->op != OP_MUL && n->op != OP_DIV) || !match_over_rms(r, n, &d, &axis, &eps)) return false;
-  const Node *sub = match_def(r, d, OP_SUB);
-  if (!sub || !match_mean(r, sub->in[1], &x, &mean_axis) || x != sub->in[0] || mean_axis != axis) return false;
-  return make_norm(r, OP_LAYER_NORM, x, axis, eps);
+  for (int k = 0; n->nin == 2 && k < 2; k++) {
+    Norm m;
+    ValueId x;
+    int axis;
+    if (match_norm(r, n, k, &m) && match_variance(r, &m, &x, &axis)) return make_norm(r, OP_LAYER_NORM, x, axis, &m);
+  }
+  return false;
 }
 
 bool rule_rms_norm(Rules *r, NodeId id) {
   const Node *n = node_of(r->m, id);
-  ValueId x;
-  int axis;
-  double eps;
-  if ((n->op != OP_MUL && n->op != OP_DIV) || !match_over_rms(r, n, &x, &axis, &eps)) return false;
-  return make_norm(r, OP_RMS_NORM, x, axis, eps);
+  for (int k = 0; n->nin == 2 && k < 2; k++) {
+    Norm m;
+    ValueId square, x;
+    int axis;
+    if (!match_norm(r, n, k, &m) || !match_mean(r, m.var, &square, &axis) || !match_square(r, square, &x) || x != m.d) continue;
+    return make_norm(r, OP_RMS_NORM, x, axis, &m);
+  }
+  return false;
+}
+
+bool rule_softmax(Rules *r, NodeId id) {
+  const Node *n = node_of(r->m, id), *e = match_def(r, n->in[0], OP_EXP), *sum = match_def(r, n->in[1], OP_REDUCE_SUM);
+  const Node *sub = e ? match_def(r, e->in[0], OP_SUB) : NULL, *max = sub ? match_def(r, sub->in[1], OP_REDUCE_MAX) : NULL;
+  if (!max || !sum || sum->in[0] != n->in[0] || max->in[0] != sub->in[0]) return false;
+  const Attr *a = node_dims(sum, "axes"), *b = node_dims(max, "axes");
+  if (a->n != 1 || b->n != 1 || a->dims[0].k != b->dims[0].k) return false;
+  if (node_int(sum, "keepdims", 0) != 1 || node_int(max, "keepdims", 0) != 1) return false;
+  ValueId x = sub->in[0];
+  Attr axis = attr_int("axis", a->dims[0].k);
+  return rule_go(r) && rule_replace(r, rule_op(r, OP_SOFTMAX, &x, 1, &axis, 1));
 }
 
 /* c without leading axes of length 1, if it then broadcasts to axes [axis, rank) only. */

@@ -15,10 +15,12 @@ static bool neutral_side(const Rules *r, const Node *n, ValueId *x) {
     *x = n->in[0];
     if ((n->op == OP_ADD || n->op == OP_SUB) && c == 0) return true;
     if ((n->op == OP_MUL || n->op == OP_DIV || n->op == OP_POW) && c == 1) return true;
+    if ((n->op == OP_MAX && c == -INFINITY) || (n->op == OP_MIN && c == INFINITY)) return true;
   }
   if (n->nin != 2 || !match_splat(r, n->in[0], &c)) return false;
   *x = n->in[1];
-  return (n->op == OP_ADD && c == 0) || (n->op == OP_MUL && c == 1);
+  return (n->op == OP_ADD && c == 0) || (n->op == OP_MUL && c == 1) || (n->op == OP_MAX && c == -INFINITY) ||
+         (n->op == OP_MIN && c == INFINITY);
 }
 
 bool rule_neutral(Rules *r, NodeId id) {
@@ -69,6 +71,45 @@ bool rule_div_power(Rules *r, NodeId id) {
   if (ct->rank && !match_same_type(r, x, n->out[0])) return false;   // the constant's shape matters
   if (!rule_go(r)) return false;
   return rule_replace(r, rule_op2(r, OP_MUL, x, graph_scalar(r->m, t, 1 / c)));
+}
+
+bool match_is_rounded(const Rules *r, ValueId v) {
+  for (int i = 1; i < r->m->nodes.len; i++) {
+    const Node *n = node_of(r->m, (NodeId)i);
+    for (int k = 0; !n->dead && k < n->nin; k++) {
+      if (n->in[k] != v) continue;
+      if (n->op == OP_ROUND || n->op == OP_FLOOR || n->op == OP_CEIL || n->op == OP_TRUNC || n->op == OP_SIGN || n->op == OP_MOD || n->op == OP_FMOD) return true;
+      if (op_is_scalar(n->op) && scalar_info[op_scalar(n->op)].gives_bool) return true;
+      if (n->op == OP_CAST && !dtype_is_float(value_of(r->m, n->out[0])->type.dtype)) return true;
+    }
+  }
+  return false;
+}
+
+bool rule_div_constant(Rules *r, NodeId id) {
+  const Node *n = node_of(r->m, id);
+  const Tensor *t = match_constant(r, n->in[1]);
+  if (!t || (t->dtype != DT_F32 && t->dtype != DT_F64) || match_constant(r, n->in[0]) || match_is_rounded(r, n->out[0])) return false;
+  for (int64_t i = 0, count = tensor_count(t); i < count; i++) {
+    double c = fabs(tensor_get(t, i));
+    if (!(c > 1e-30 && c < 1e30)) return false;      // the reciprocal would lose range
+  }
+  ValueId x = n->in[0];
+  if (!rule_go(r)) return false;
+  Tensor *inverse = tensor_new(&r->m->perm, t->dtype, t->rank, t->dims);
+  for (int64_t i = 0, count = tensor_count(t); i < count; i++) tensor_set(inverse, i, 1 / tensor_get(t, i));
+  return rule_replace(r, rule_op2(r, OP_MUL, x, graph_add_constant(r->m, NULL, inverse)));
+}
+
+bool rule_add_neg(Rules *r, NodeId id) {
+  const Node *n = node_of(r->m, id);
+  for (int k = 1; k >= 0; k--) {
+    const Node *neg = match_def(r, n->in[k], OP_NEG);
+    if (!neg || !match_once(r, n->in[k])) continue;
+    ValueId x = n->in[1 - k], y = neg->in[0];
+    return rule_go(r) && rule_replace(r, rule_op2(r, OP_SUB, x, y));
+  }
+  return false;
 }
 
 bool rule_merge_constants(Rules *r, NodeId id) {

@@ -224,9 +224,48 @@ bool rule_expand_operand(Rules *r, NodeId id) {
   return false;
 }
 
+static bool is_reduce(const Node *n) {
+  return n->op == OP_REDUCE_SUM || n->op == OP_REDUCE_PROD || n->op == OP_REDUCE_MAX || n->op == OP_REDUCE_MIN;
+}
+
+bool rule_reduce_keepdims(Rules *r, NodeId id) {
+  const Node *n = node_of(r->m, id);
+  if (!is_reduce(n) || node_int(n, "keepdims", 0) != 0) return false;
+  ValueId x = n->in[0];
+  Op op = n->op;
+  const Type to = *match_type(r, n->out[0]);
+  Attr a[] = {*node_dims(n, "axes"), attr_int("keepdims", 1)};
+  if (!a[0].n || !rule_go(r)) return false;
+  return rule_replace(r, rule_reshape(r, rule_op(r, op, &x, 1, a, 2), &to));
+}
+
+bool rule_pad_conv(Rules *r, NodeId id) {
+  const Node *n = node_of(r->m, id), *pad = match_def(r, n->in[0], OP_PAD);
+  double c = 0;
+  if (!pad || !match_once(r, n->in[0]) || strcmp(node_str(pad, "mode", "constant"), "constant")) return false;
+  if (pad->nin > 1 && pad->in[1] && (!match_splat(r, pad->in[1], &c) || c != 0)) return false;
+  const Attr *before = node_dims(pad, "before"), *after = node_dims(pad, "after"), *pads = node_dims(n, "pads");
+  Dim sum[2 * MAX_RANK];
+  int rank = before->n;
+  for (int i = 0; i < rank; i++) {
+    if (dim_lo(before->dims[i]) < 0 || dim_lo(after->dims[i]) < 0) return false;
+    if (i < 2 && (!dim_is(before->dims[i], 0) || !dim_is(after->dims[i], 0))) return false;
+    if (i < 2) continue;
+    sum[i - 2] = dim_add(pads->dims[i - 2], before->dims[i]);
+    sum[i - 2 + rank - 2] = dim_add(pads->dims[i - 2 + rank - 2], after->dims[i]);
+  }
+  ValueId in[3] = {pad->in[0], n->in[1], n->nin > 2 ? n->in[2] : 0};
+  int nin = n->nin, nattr = n->nattr;
+  if (!rule_go(r)) return false;
+  Attr *a = arena_dup(&r->m->perm, node_of(r->m, id)->attr, (size_t)nattr * sizeof *a);
+  for (int i = 0; i < nattr; i++)
+    if (!strcmp(a[i].name, "pads")) a[i] = attr_dims(r->m, "pads", sum, 2 * (rank - 2));
+  return rule_replace(r, rule_op(r, OP_CONV, in, nin, a, nattr));
+}
+
 bool rule_reduce_ones(Rules *r, NodeId id) {
   const Node *n = node_of(r->m, id);
-  if (n->op != OP_REDUCE_SUM && n->op != OP_REDUCE_PROD && n->op != OP_REDUCE_MAX && n->op != OP_REDUCE_MIN) return false;
+  if (!is_reduce(n)) return false;
   const Attr *axes = node_dims(n, "axes");
   const Type *x = match_type(r, n->in[0]);
   for (int i = 0; i < axes->n; i++)
