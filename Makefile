@@ -81,7 +81,9 @@ $(BUILD)/conform: $(BUILD)/tests/tools/conform.o $(LIBRARY)
 	$(CC) $(ALL_CFLAGS) -o $@ $^ $(LDLIBS)
 $(BUILD)/tests/tools/conform.o: | $(PROTO).h
 
-check: unit
+check: unit vecmath
+
+include tests/vecmath/vecmath.mk
 
 clean:
 	rm -rf $(BUILD)
