@@ -79,6 +79,15 @@ void graph_rename_value(Module *m, ValueId v, const char *name) {
   name_add(m, v);
 }
 
+void graph_swap_names(Module *m, ValueId a, ValueId b) {
+  Value *x = value_of(m, a), *y = value_of(m, b);
+  const char *name = x->name;
+  x->name = y->name;
+  y->name = name;
+  name_add(m, a);                                    // their old slots no longer match and are passed over
+  name_add(m, b);
+}
+
 /* ---- values ---- */
 
 ValueId graph_add_value(Module *m, const char *name, Type t) {
@@ -218,12 +227,7 @@ void graph_replace_uses(Module *m, ValueId old, ValueId by) {
       if (g->outputs.at[k] == old) g->outputs.at[k] = by;
   }
   if (!named || keep) return;
-  Value *x = value_of(m, old), *y = value_of(m, by);
-  const char *name = x->name;
-  x->name = y->name;
-  y->name = name;
-  name_add(m, old);                                  // their old slots no longer match and are passed over
-  name_add(m, by);
+  graph_swap_names(m, old, by);
 }
 
 void graph_remove_node(Module *m, NodeId id) {

@@ -104,6 +104,7 @@ Graph *graph_new(Module *m, const char *name, NodeId owner);
 ValueId graph_add_value(Module *m, const char *name, Type t);          /* name NULL: a fresh one; made unique */
 ValueId graph_find_value(const Module *m, const char *name);           /* 0 when there is none */
 void graph_rename_value(Module *m, ValueId v, const char *name);       /* made unique */
+void graph_swap_names(Module *m, ValueId a, ValueId b);
 ValueId graph_add_input(Graph *g, const char *name, Type t);
 ValueId graph_add_constant(Module *m, const char *name, const Tensor *t);
 ValueId graph_scalar(Module *m, DType t, double v);                    /* rank-0 constant */

@@ -12,7 +12,7 @@ typedef struct PassOptions {
   bool naive;                          /* no tiles, no lanes, no layouts: plain nests, to compare with */
   bool verify;                         /* module_verify after every pass */
   const char *dump_dir;                /* a text file per pass that changed something; NULL: none */
-  const char *stop_after;              /* a pass name, or NULL */
+  const char *stop_after;              /* a pass name, or NULL; one of the rounds: after all rounds */
   const char *const *no_rule;          /* disabled rules: "identity", or "canonicalise.identity" */
   int nno_rule;
   bool limited;                        /* bisect: only the first `rewrites` rewrites are applied */

@@ -38,23 +38,29 @@ static bool match_mean(const Rules *r, ValueId v, ValueId *x, int *axis) {
   return known && known->n == 1 && dim_eq(known->dims[0], n);
 }
 
-/* v = x*x or x^2 */
-static bool match_square(const Rules *r, ValueId v, ValueId *x) {
+/* v = x*x or x^2; or reshape(z*z) where x is reshape(z), which is what sinking the reshape makes of it */
+static bool match_square(const Rules *r, ValueId v, ValueId x) {
   const Node *n = match_def(r, v, OP_MUL);
-  if (n && n->in[0] == n->in[1]) { *x = n->in[0]; return true; }
+  if (n) return n->in[0] == x && n->in[1] == x;
   double c;
-  return match_with_splat(r, v, OP_POW, &c, x) && c == 2;
+  ValueId base;
+  if (match_with_splat(r, v, OP_POW, &c, &base)) return base == x && c == 2;
+  const Node *outer = match_def(r, v, OP_RESHAPE), *inner = match_def(r, x, OP_RESHAPE);
+  return outer && inner && match_same_type(r, v, x) && match_square(r, outer->in[0], inner->in[0]);
 }
 
 /* v = mean(x^2) - mean(x)^2, held at or above 0 or not */
-static bool match_difference_variance(const Rules *r, ValueId v, ValueId *x, int *axis) {
+static bool match_difference_variance(const Rules *r, ValueId v, ValueId x, int *axis) {
   const Node *n = match_def(r, v, OP_RELU);
   if (n) v = n->in[0];
   n = match_def(r, v, OP_SUB);
   ValueId square, mean, y;
   int other;
-  return n && match_mean(r, n->in[0], &square, axis) && match_square(r, square, x) && match_square(r, n->in[1], &mean) &&
-         match_mean(r, mean, &y, &other) && y == *x && other == *axis;
+  const Node *mm = n ? match_def(r, n->in[1], OP_MUL) : NULL;
+  if (!mm || mm->in[0] != mm->in[1]) return false;
+  mean = mm->in[0];
+  return match_mean(r, n->in[0], &square, axis) && match_square(r, square, x) && match_mean(r, mean, &y, &other) &&
+         y == x && other == *axis;
 }
 
 /* q = 1 / sqrt(v + eps), perhaps times a scale */
@@ -100,11 +106,12 @@ static bool make_norm(Rules *r, Op op, ValueId x, int axis, const Norm *m) {
 /* m.var is the variance of x? Either spelling. */
 static bool match_variance(const Rules *r, const Norm *m, ValueId *x, int *axis) {
   const Node *sub = match_def(r, m->d, OP_SUB);
-  ValueId square, base;
-  int mean_axis;
+  ValueId square;
+  int mean_axis, var_axis;
   if (!sub || !match_mean(r, sub->in[1], x, &mean_axis) || *x != sub->in[0]) return false;
-  if (match_mean(r, m->var, &square, axis) && match_square(r, square, &base)) return base == m->d && *axis == mean_axis;
-  return match_difference_variance(r, m->var, &base, axis) && base == *x && *axis == mean_axis;
+  *axis = mean_axis;
+  if (match_mean(r, m->var, &square, &var_axis)) return match_square(r, square, m->d) && var_axis == mean_axis;
+  return match_difference_variance(r, m->var, *x, &var_axis) && var_axis == mean_axis;
 }
 
 bool rule_layer_norm(Rules *r, NodeId id) {
@@ -122,10 +129,10 @@ bool rule_rms_norm(Rules *r, NodeId id) {
   const Node *n = node_of(r->m, id);
   for (int k = 0; n->nin == 2 && k < 2; k++) {
     Norm m;
-    ValueId square, x;
+    ValueId square;
     int axis;
-    if (!match_norm(r, n, k, &m) || !match_mean(r, m.var, &square, &axis) || !match_square(r, square, &x) || x != m.d) continue;
-    return make_norm(r, OP_RMS_NORM, x, axis, &m);
+    if (!match_norm(r, n, k, &m) || !match_mean(r, m.var, &square, &axis) || !match_square(r, square, m.d)) continue;
+    return make_norm(r, OP_RMS_NORM, m.d, axis, &m);
   }
   return false;
 }

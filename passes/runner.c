@@ -102,7 +102,6 @@ bool pass_run(PassContext *c, const PassInfo *p) {
       ok = false;
     }
   }
-  if (c->options->stop_after && !strcmp(c->options->stop_after, p->name)) c->stopped = true;
   bug_context = context;
   return ok;
 }
@@ -114,7 +113,7 @@ static bool run_rounds(PassContext *c, int first, int end) {
     int64_t before = c->rewrites;
     for (int i = first; i < end; i++)
       if (!pass_run(c, &pass_info[i])) return false;
-    if (c->rewrites == before || c->stopped) return true;
+    if (c->rewrites == before) return true;
   }
   return true;
 }
@@ -129,7 +128,7 @@ bool passes_run(PassContext *c) {
     } else if (!pass_run(c, &pass_info[i])) {
       return false;
     }
-    i = end;
+    for (; i < end; i++) c->stopped |= c->options->stop_after && !strcmp(c->options->stop_after, pass_info[i].name);
   }
   return true;
 }

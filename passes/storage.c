@@ -288,7 +288,9 @@ static void outputs(Place *p) {
     bool twice = false;
     for (int q = 0; q < k; q++) twice |= g->outputs.at[q] == v;
     bool computed = d && !d->nregion && (d->group || d->op == OP_CONCAT || pads_in_place(d));
-    if (!computed || twice) g->outputs.at[k] = insert_copy(p, g, 0, v);
+    if (computed && !twice) continue;
+    g->outputs.at[k] = insert_copy(p, g, 0, v);
+    graph_swap_names(p->m, v, g->outputs.at[k]);                 // the caller knows the output by its name
   }
 }
 

@@ -130,7 +130,7 @@ static int input_names(const char *path, Arena *a, const char **name, Diags *d) 
 
 /* The module after the graph passes, through its own text; NULL: *why says what went wrong. */
 static Module *simplified(Module *m, Diags *d, const char **why) {
-  PassOptions o = {.verify = true, .stop_after = "outputs"};
+  PassOptions o = {.verify = true, .stop_after = "dce"};
   PassContext c;
   Arena a = {0};
   pass_begin(&c, m, NULL, &o, &a);
