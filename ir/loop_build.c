@@ -185,6 +185,14 @@ static Block *pop(Builder *b) {
 
 static Stmt *last(Block *s) { return s->stmts.len ? s->stmts.at[s->stmts.len - 1] : NULL; }
 
+void var_loop_range(Var *v) {
+  const Expr *lo = v->loop->lo, *hi = v->loop->hi;
+  int64_t step = v->loop->step;
+  v->lo = lo->lo;
+  v->hi = hi->hi == INT64_MAX ? INT64_MAX : hi->hi - 1;
+  if (lo->kind == EX_CONST && hi->kind == EX_CONST && hi->i > lo->i) v->hi = lo->i + (hi->i - 1 - lo->i) / step * step;
+}
+
 Expr *loop_begin(Builder *b, const char *name, Expr *lo, Expr *hi, int64_t step, ForMode mode) {
   if (step < 1) BUG("loop builder: step %lld", (long long)step);
   Expr *span = ex_sub(b, hi, lo);
@@ -199,9 +207,7 @@ Expr *loop_begin(Builder *b, const char *name, Expr *lo, Expr *hi, int64_t step,
   f->mode = mode;
   f->body = block_new(b);
   v->loop = f;
-  v->lo = lo->lo;
-  v->hi = hi->hi == INT64_MAX ? INT64_MAX : hi->hi - 1;
-  if (lo->kind == EX_CONST && hi->kind == EX_CONST) v->hi = lo->i + (hi->i - 1 - lo->i) / step * step;
+  var_loop_range(v);
   push(b, f->body);
   return ex_var(b, v);
 }

@@ -256,6 +256,16 @@ static Expr *cast_const(Builder *b, DType to, Expr *x) {
   return expr_int(b, elem, int_wrap(to, (int64_t)f));
 }
 
+void expr_cast_range(Expr *e, DType to) {
+  const Expr *x = e->arg[0];
+  Range all = type_range(to);
+  e->i = (int64_t)to;
+  e->lo = all.lo;
+  e->hi = all.hi;
+  bool integers = !dtype_is_float(x->elem) && x->elem != DT_U64 && to != DT_U64;
+  if (integers && x->lo >= all.lo && x->hi <= all.hi) { e->lo = x->lo; e->hi = x->hi; }
+}
+
 Expr *ex_cast(Builder *b, DType to, Expr *x) {
   DType elem = dtype_compute(to);
   bool narrow = is_narrow(to);
@@ -271,12 +281,7 @@ Expr *ex_cast(Builder *b, DType to, Expr *x) {
   if (x->elem == DT_BOOL && x->lanes > 1) return ex_select(b, x, ex_const(b, elem, 1), ex_const(b, elem, 0));
   Expr *e = expr_new(b, EX_CAST, elem, x->lanes);
   e->arg[0] = x;
-  e->i = (int64_t)to;
-  Range all = type_range(to);
-  e->lo = all.lo;
-  e->hi = all.hi;
-  bool integers = !dtype_is_float(x->elem) && x->elem != DT_U64 && to != DT_U64;
-  if (integers && x->lo >= all.lo && x->hi <= all.hi) { e->lo = x->lo; e->hi = x->hi; }
+  expr_cast_range(e, to);
   return e;
 }
 

@@ -10,6 +10,9 @@ Expr *expr_int(Builder *b, DType t, int64_t v);                 /* wrapped to t 
 Expr *expr_float(Builder *b, DType t, double v);                /* rounded to t */
 Expr *expr_scalar(Builder *b, ScalarOp op, DType elem, int lanes, Expr *x, Expr *y, Expr *z);  /* no rule applied */
 
+void expr_cast_range(Expr *cast, DType to);                     /* sets what a CAST node says beside its argument */
+void var_loop_range(Var *v);                                    /* bounds of a loop's index, from its loop */
+
 int64_t int_wrap(DType t, int64_t v);
 Range type_range(DType t);
 Range range_of_scalar(ScalarOp op, DType elem, const Expr *x, const Expr *y, const Expr *z);

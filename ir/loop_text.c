@@ -14,29 +14,25 @@
  * Loops: for, par, vec, unroll. `var` declares a mutable register. Literals: 3 is i64, 1.0 is f32, others say
  * their type (3:u8, 1.0:f64). Lanes come from ramp(base, stride, lanes) and splat(x, lanes). The infix
  * operators are + - * / % and comparisons; every other function of scalar.def is written by its name. */
-#include "base/intern.h"
-#include "ir/loop_rules.h"
-#include <ctype.h>
+#include "ir/loop_text.h"
 #include <math.h>
 #include <stdlib.h>
 
-static const struct { ScalarOp op; const char *text; int rank; } infix[] = {
+const LoopInfix loop_infix[LOOP_INFIX] = {                       // longer operators before their beginnings
   {S_MUL, "*", 3}, {S_DIV, "/", 3}, {S_FMOD, "%", 3}, {S_ADD, "+", 2}, {S_SUB, "-", 2},
   {S_LE, "<=", 1}, {S_GE, ">=", 1}, {S_LT, "<", 1}, {S_GT, ">", 1}, {S_EQ, "==", 1}, {S_NE, "!=", 1},
 };
-enum { INFIX = sizeof infix / sizeof *infix };
-
-static const char *const roles[] = {"in", "out", "inout", "scratch", "local"};
-static const char *const modes[] = {"for", "par", "vec", "unroll"};
-static const struct { ScalarOp op; const char *text; } reduces[] = {
+const char *const loop_role[LOOP_ROLES] = {"in", "out", "inout", "scratch", "local"};
+const LoopReduce loop_reduce[LOOP_REDUCES] = {
   {S_ADD, "reduce_add"}, {S_MUL, "reduce_mul"}, {S_MAX, "reduce_max"}, {S_MIN, "reduce_min"},
 };
+static const char *const modes[] = {"for", "par", "vec", "unroll"};
 
 /* ---- printing ---- */
 
 static int infix_of(const Expr *e) {
-  for (int i = 0; e->kind == EX_SCALAR && i < INFIX; i++)
-    if (infix[i].op == e->op) return i;
+  for (int i = 0; e->kind == EX_SCALAR && i < LOOP_INFIX; i++)
+    if (loop_infix[i].op == e->op) return i;
   return -1;
 }
 
@@ -82,11 +78,11 @@ static void print_scalar(Text *t, const Expr *e, int rank) {
     text_put(t, ")");
     return;
   }
-  bool parens = infix[k].rank < rank;
+  bool parens = loop_infix[k].rank < rank;
   if (parens) text_put(t, "(");
-  print_expr(t, e->arg[0], infix[k].rank + (infix[k].rank == 1));
-  text_printf(t, " %s ", infix[k].text);
-  print_expr(t, e->arg[1], infix[k].rank + 1);
+  print_expr(t, e->arg[0], loop_infix[k].rank + (loop_infix[k].rank == 1));
+  text_printf(t, " %s ", loop_infix[k].text);
+  print_expr(t, e->arg[1], loop_infix[k].rank + 1);
   if (parens) text_put(t, ")");
 }
 
@@ -105,8 +101,8 @@ static void print_expr(Text *t, const Expr *e, int rank) {
   case EX_BITS: print_args(t, "bits", e); text_printf(t, ", %s", dtype_info[e->elem].text); break;
   case EX_SPLAT: case EX_RAMP: print_args(t, e->kind == EX_RAMP ? "ramp" : "splat", e); text_printf(t, ", %d", e->lanes); break;
   case EX_REDUCE:
-    for (int i = 0; i < 4; i++)
-      if (reduces[i].op == e->op) print_args(t, reduces[i].text, e);
+    for (int i = 0; i < LOOP_REDUCES; i++)
+      if (loop_reduce[i].op == e->op) print_args(t, loop_reduce[i].text, e);
     break;
   case EXPR_COUNT: BUG("loop text: expression kind");
   }
@@ -204,7 +200,7 @@ void kernel_print(Text *t, const Kernel *k) {
   text_put(t, " (\n");
   for (int i = 0; i < k->bufs.len; i++) {
     const Buf *b = k->bufs.at[i];
-    text_printf(t, "  %s %s: %s[", roles[b->role], b->name, dtype_info[b->dtype].text);
+    text_printf(t, "  %s %s: %s[", loop_role[b->role], b->name, dtype_info[b->dtype].text);
     dim_print(t, b->size);
     text_put(t, "]");
     if (b->value) text_printf(t, " @%u", b->value);
