@@ -51,7 +51,7 @@ void onnx_bytes_close(OnnxBytes *b) {
 
 /* ---- checking ---- */
 typedef enum { SCAN_OK, SCAN_FOREIGN, SCAN_TRUNCATED, SCAN_DEEP } ScanResult;
-typedef struct Scan { const uint8_t *start; size_t at; const char *message, *field; uint64_t need, left; } Scan;
+typedef struct Scan { const uint8_t *start; size_t at; const char *message, *field; uint64_t need, left; int known; } Scan;
 
 static bool varint(const uint8_t **p, const uint8_t *end, uint64_t *v) {
   *v = 0;
@@ -66,7 +66,7 @@ static bool varint(const uint8_t **p, const uint8_t *end, uint64_t *v) {
 static ScanResult scan(Scan *s, const ProtobufCMessageDescriptor *m, const uint8_t *p, const uint8_t *end, int depth) {
   if (depth > MAX_NESTING) return SCAN_DEEP;
   while (p < end) {
-    s->at = (size_t)(p - s->start), s->message = m->short_name, s->field = "?";
+    s->at = (size_t)(p - s->start), s->message = m->short_name, s->field = "?", s->need = s->left = 0;
     uint64_t tag, n = 0;
     if (!varint(&p, end, &tag)) return SCAN_TRUNCATED;
     if (tag >> 3 == 0 || tag >> 3 > 0x1fffffff) return SCAN_FOREIGN;
@@ -91,6 +91,7 @@ static ScanResult scan(Scan *s, const ProtobufCMessageDescriptor *m, const uint8
       ScanResult r = scan(s, f->descriptor, p, p + n, depth + 1);
       if (r != SCAN_OK) return r;
     }
+    s->known += f != NULL;
     p += n;
   }
   return SCAN_OK;
@@ -100,13 +101,13 @@ static bool scan_report(const Scan *s, ScanResult r, const char *what, size_t n,
   if (r == SCAN_OK) return true;
   if (r == SCAN_DEEP)
     diag_error(d, "parse", NULL, "messages are nested deeper than %d levels at byte %zu", MAX_NESTING, s->at);
-  else if (r == SCAN_TRUNCATED && s->at > 0 && s->need > s->left) {
+  else if (!s->known)                    // not one field of the format before it broke
+    diag_error(d, "parse", NULL, "not an ONNX %s file", what);
+  else if (r == SCAN_TRUNCATED && s->need > s->left) {
     diag_error(d, "parse", NULL, "damaged or truncated: at byte %zu field '%s' of %s wants %llu bytes, %llu are left",
                s->at, s->field, s->message, (unsigned long long)s->need, (unsigned long long)s->left);
     diag_note(d, "the file has %zu bytes; was the download or copy complete?", n);
-  } else if (s->at == 0)
-    diag_error(d, "parse", NULL, "not an ONNX %s file", what);
-  else
+  } else
     diag_error(d, "parse", NULL, "damaged: no valid field at byte %zu, in %s", s->at, s->message);
   return false;
 }
