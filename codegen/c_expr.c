@@ -166,6 +166,8 @@ static C cast(CPrinter *p, const Expr *e) {
 
 static C bits_cast(CPrinter *p, const Expr *e) {
   const Expr *x = e->arg[0];
+  if (e->lanes > 1 && x->elem == DT_BOOL)                       // a bool's bits are its byte, 0 or 1
+    return (C){arena_printf(p->arena, "(%s)(%s & 1)", c_type(p, e->elem, e->lanes), c_mask(p, x, 8, P_UNARY)), P_UNARY};
   if (e->lanes > 1) return (C){arena_printf(p->arena, "(%s)%s", c_type(p, e->elem, e->lanes), c_at(p, x, P_UNARY)), P_UNARY};
   if (!strcmp(c_storage(e->elem), c_storage(x->elem))) return c_expr(p, x);
   return (C){arena_printf(p->arena, "%s(%s)", c_bits_cast(p, e->elem, x->elem), c_expr(p, x).s), P_POSTFIX};

@@ -3,15 +3,32 @@
 #include "codegen/c.h"
 #include "base/intern.h"
 
+/* Lines break at 110 columns, between words. */
 void c_comment(Text *to, int indent, const char *text) {
+  size_t start = to->len;
   text_printf(to, "%*s/* ", indent, "");
-  for (const char *s = text; *s; s++) {
-    if (s[0] == '*' && s[1] == '/') { text_put(to, "* /"); s++; }              // a node's name may hold anything
-    else if (s[0] == '/' && s[1] == '*') { text_put(to, "/ *"); s++; }
-    else if (*s == '\n') { text_put(to, "\n"); if (s[1]) text_printf(to, "%*s * ", indent, ""); else break; }
-    else text_bytes(to, s, 1);
+  while (*text) {
+    size_t n = strcspn(text, " \n");
+    if (to->len - start + n > 108 && to->len - start > (size_t)indent + 6) {
+      while (to->at[to->len - 1] == ' ') to->at[--to->len] = 0;
+      text_put(to, "\n");
+      start = to->len;
+      text_printf(to, "%*s *   ", indent, "");
+    }
+    for (size_t i = 0; i < n; i++) {                             // a node's name may hold anything
+      bool ends = text[i] == '*' && text[i + 1] == '/', begins = text[i] == '/' && text[i + 1] == '*';
+      text_printf(to, ends || begins ? "%c " : "%c", text[i]);
+    }
+    text += n;
+    if (*text == '\n' && text[1]) {
+      text_put(to, "\n");
+      start = to->len;
+      text_printf(to, "%*s * ", indent, "");
+    } else if (*text == ' ') {
+      text_put(to, " ");
+    }
+    if (*text) text++;
   }
-  if (to->len && to->at[to->len - 1] == '\n') to->at[--to->len] = 0;
   text_put(to, " */\n");
 }
 

@@ -40,14 +40,14 @@ static const char *expand(CPrinter *p, const char *text, int lanes) {
 static const char *const bf16_widen = "  return @f(@w(x@>U) << 16);\n";
 static const char *const bf16_narrow =
   "  @U u = @u(x), nan = @m((u & 0x7fffffffu) > 0x7f800000u);\n"
-  "  @U r = (u + 0x7fffu + (u >> 16 & 1u)) >> 16;      // nearest, ties to even\n"
+  "  @U r = (u + 0x7fffu + (u >> 16 & 1u)) >> 16;      /* nearest, ties to even */\n"
   "  return @n((nan & (u >> 16 | 0x40u)) | (~nan & r)@>N);\n";
 
 /* Scaling by 2^112 moves the exponent's bias and makes subnormals normal. */
 static const char *const f16_widen =
   "  @U u = @w(x@>U), e = (u & 0x7fffu) << 13;\n"
   "  @U r = @u(@f(e) * 0x1p112f);\n"
-  "  r |= @m(e >= 0x0f800000u) & 0x7f800000u;          // infinity and NaN\n"
+  "  r |= @m(e >= 0x0f800000u) & 0x7f800000u;          /* infinity and NaN */\n"
   "  return @f(r | (u & 0x8000u) << 16);\n";
 /* Below 2^-14 adding 0.5 rounds at the unit of an f16 subnormal. */
 static const char *const f16_narrow =
@@ -86,18 +86,20 @@ static const char *widen_small(CPrinter *p, DType t, const char *name) {
 static const char *narrow_small(CPrinter *p, DType t, const char *name) {
   if (t == DT_F8E8M0)
     return c_helper(p, name,
-      "INLINE uint8_t %s(float x) {                         // powers of two, rounded up\n  int e;\n  if (x != x || x < 0) return 255;\n"
-      "  float half = frexpf(x, &e);\n  if (x > 0x1p127f) return 254;\n  e += half > 0.5f ? 127 : 126;\n  return (uint8_t)(x == 0 || e < 0 ? 0 : e);\n}\n", name);
+      "INLINE uint8_t %s(float x) {                         /* powers of two, to the nearest */\n  int e;\n"
+      "  if (!(x > 0) || x >= 0x1.8p127f) return 255;\n  e = frexpf(x, &e) >= 0.75f ? e + 127 : e + 126;\n"
+      "  return (uint8_t)(e < 0 ? 255 : e > 254 ? 254 : e);\n}\n", name);
   const Layout *l = &layouts[t];
   Text t1 = {0};
-  text_printf(&t1, "INLINE uint8_t %s(float x) {\n  int e, code = 0x%x, sign = x < 0 || (x == 0 && 1 / x < 0) ? 0x%x : 0;\n", name, l->max, l->sign);
-  if (l->nan >= 0) text_printf(&t1, "  if (x != x) return 0x%x;\n", (unsigned)l->nan);
-  else text_put(&t1, "  if (x != x) return 0;\n");
+  int beyond = l->inf >= 0 ? l->inf : l->nan >= 0 ? l->nan : (int)l->max;
+  text_printf(&t1, "INLINE uint8_t %s(float x) {\n  int e, code = 0x%x, sign = x < 0 || (x == 0 && 1 / x < 0) ? 0x%x : 0;\n", name, (unsigned)beyond, l->sign);
+  text_printf(&t1, "  if (x != x) return 0x%x;\n", l->nan >= 0 ? (unsigned)l->nan : 0u);
   text_put(&t1, "  x = fabsf(x);\n  if (x < 0x1p20f) {\n    frexpf(x, &e);\n");
   text_printf(&t1, "    e = e - 1 < %d || x == 0 ? %d : e - 1;\n", l->emin, l->emin);
-  text_printf(&t1, "    code = ((e - %d) * %d) + (int)nearbyintf(ldexpf(x, %d - e));\n", l->emin, 1 << l->mantissa, l->mantissa);
-  text_printf(&t1, "    if (code > 0x%x) code = 0x%x;\n  }\n", l->max, l->max);
-  text_printf(&t1, l->unsigned_zero ? "  return (uint8_t)(code ? sign | code : 0);\n}\n" : "  return (uint8_t)(sign | code);\n}\n");
+  text_printf(&t1, "    code = (e - %d) * %d + (int)nearbyintf(ldexpf(x, %d - e));\n", l->emin, 1 << l->mantissa, l->mantissa);
+  text_printf(&t1, "    if (code > 0x%x) code = 0x%x;\n  }\n", l->max, (unsigned)beyond);
+  if (l->unsigned_zero) text_printf(&t1, "  return (uint8_t)(code == 0 || code == 0x%x ? code : sign | code);     /* no -0: that code is NaN */\n}\n", (unsigned)beyond);
+  else text_put(&t1, "  return (uint8_t)(sign | code);\n}\n");
   const char *r = c_helper(p, name, "%s", t1.at);
   text_free(&t1);
   return r;

@@ -140,25 +140,35 @@ static void store(CPrinter *p, const Stmt *s) {
 
 /* ---- control ---- */
 
+static bool is_empty(CPrinter *p, const Block *b);
+
+/* Prints nothing: lets and sets that nobody reads, and what holds only those. */
+static bool is_nothing(CPrinter *p, const Stmt *s) {
+  switch (s->kind) {
+  case ST_LET: case ST_SET: return c_reads(p, s->var) == 0;
+  case ST_FOR: case ST_BLOCK: return is_empty(p, s->body);
+  case ST_IF: return is_empty(p, s->body) && is_empty(p, s->other);
+  case ST_STORE: case ST_CALL: case ST_NOTE: case STMT_COUNT: break;
+  }
+  return false;
+}
+
+static bool is_empty(CPrinter *p, const Block *b) {
+  for (int i = 0; b && i < b->stmts.len; i++)
+    if (b->stmts.at[i]->kind != ST_NOTE && !is_nothing(p, b->stmts.at[i])) return false;
+  return true;
+}
+
 /* One statement needs no braces; an if always has them, so that no else dangles. */
 static bool is_single(CPrinter *p, const Block *b) {
   int n = 0;
   const Stmt *only = NULL;
   for (int i = 0; i < b->stmts.len; i++) {
-    const Stmt *s = b->stmts.at[i];
-    if ((s->kind == ST_LET || s->kind == ST_SET) && !c_reads(p, s->var)) continue;
+    if (is_nothing(p, b->stmts.at[i])) continue;
     n++;
-    only = s;
+    only = b->stmts.at[i];
   }
   return n == 1 && (only->kind == ST_STORE || only->kind == ST_SET || only->kind == ST_FOR || only->kind == ST_CALL);
-}
-
-static bool is_empty(CPrinter *p, const Block *b) {
-  for (int i = 0; b && i < b->stmts.len; i++) {
-    const Stmt *s = b->stmts.at[i];
-    if (!((s->kind == ST_LET || s->kind == ST_SET) && !c_reads(p, s->var)) && s->kind != ST_NOTE) return false;
-  }
-  return true;
 }
 
 static void body(CPrinter *p, const char *head, const Block *b, const char *tail) {
@@ -174,7 +184,6 @@ static void loop(CPrinter *p, const Stmt *s) {
   if (is_empty(p, s->body)) return;
   const char *v = c_var(p, s->var);
   const char *step = s->step == 1 ? arena_printf(p->arena, "%s++", v) : arena_printf(p->arena, "%s += %lld", v, (long long)s->step);
-  if (s->mode == FOR_UNROLL && !p->plain) c_line(p, "#pragma GCC unroll 16");
   body(p, arena_printf(p->arena, "for (int64_t %s = %s; %s < %s; %s)", v, c_expr(p, s->lo).s, v, c_at(p, s->hi, P_SHIFT), step), s->body, NULL);
 }
 

@@ -57,15 +57,15 @@ static bool has_symbol(const Emit *e, const char *name) {
   return false;
 }
 
-static void computed_symbols(Emit *e, Step *const *steps, int n) {
+static void computed_symbols(Emit *e, Step *const *steps, int n, bool local) {
   for (int i = 0; i < n; i++) {
     const Step *s = steps[i];
-    if (s->kind == STEP_SYMBOL && !has_symbol(e, s->symbol)) {
+    if (s->kind == STEP_SYMBOL && s->local == local && !has_symbol(e, s->symbol)) {
       const Symbol *sym = symbol_find(s->symbol);
       *vec_push(e->a, &e->symbols) = (EmitSymbol){s->symbol, NULL, sym ? sym->lo : 0, sym ? sym->hi : INT32_MAX, -1, 0};
     }
-    computed_symbols(e, s->then.at, s->then.len);
-    computed_symbols(e, s->other.at, s->other.len);
+    computed_symbols(e, s->then.at, s->then.len, local);
+    computed_symbols(e, s->other.at, s->other.len, local);
   }
 }
 
@@ -81,7 +81,9 @@ static void find_symbols(Emit *e) {
       }
   }
   e->input_symbols = e->symbols.len;
-  computed_symbols(e, e->p->steps.at, e->p->steps.len);
+  computed_symbols(e, e->p->steps.at, e->p->steps.len, false);
+  e->shown_symbols = e->symbols.len;
+  computed_symbols(e, e->p->steps.at, e->p->steps.len, true);
 }
 
 bool emit_is_computed(const Emit *e, const char *symbol) {

@@ -14,7 +14,7 @@ static void io_struct(Emit *e, Text *t) {
     const Type *ty = &value_of(m, m->main->outputs.at[i])->type;
     text_printf(t, "  %s *%s;%*s/* out  %s */\n", c_storage(ty->dtype), e->out_name[i], 10, "", emit_shape(e, ty));
   }
-  for (int i = 0; i < e->symbols.len; i++) {
+  for (int i = 0; i < e->shown_symbols; i++) {
     const EmitSymbol *s = &e->symbols.at[i];
     if (s->input >= 0) text_printf(t, "  int64_t %s;%*s/* %lld to %lld */\n", s->c, 10, "", (long long)s->lo, (long long)s->hi);
     else text_printf(t, "  int64_t *%s;%*s/* written: depends on the data; at most %lld. May be NULL */\n", s->c, 9, "", (long long)s->hi);

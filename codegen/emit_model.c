@@ -52,7 +52,7 @@ static void functions(Emit *e, Text *t) {
   text_printf(t, "  return (size_t)(%s);\n}\n", emit_dim(e, emit_arena_bytes(e)).s);
 
   text_put(t, "\nstatic void out_dims(const int64_t *symbols, int port, int64_t *dims) {\n");
-  symbol_values(e, t, e->symbols.len);
+  symbol_values(e, t, e->shown_symbols);
   text_put(t, "  (void)dims;\n  switch (port) {\n");
   for (int i = 0; i < m->main->outputs.len; i++) {
     const Type *ty = &value_of(m, m->main->outputs.at[i])->type;
@@ -66,7 +66,7 @@ static void functions(Emit *e, Text *t) {
   text_printf(t, "  %s_io io;\n  (void)symbols;\n  (void)in;\n  (void)out;\n", e->prefix);
   for (int i = 0; i < m->main->inputs.len; i++) text_printf(t, "  io.%s = in[%d];\n", e->in_name[i], i);
   for (int i = 0; i < m->main->outputs.len; i++) text_printf(t, "  io.%s = out[%d];\n", e->out_name[i], i);
-  for (int i = 0; i < e->symbols.len; i++)
+  for (int i = 0; i < e->shown_symbols; i++)
     text_printf(t, "  io.%s = %ssymbols[%d];\n", e->symbols.at[i].c, e->symbols.at[i].input < 0 ? "&" : "", i);
   text_printf(t, "  return %s_run(weights, arena, &io);\n}\n", e->prefix);
 }
@@ -79,9 +79,9 @@ void emit_model(Emit *e) {
   text_printf(&t, "#include \"%s.h\"\n#include \"lt_model.h\"\n\n", p);
   ports(e, &t, "inputs", &m->main->inputs);
   ports(e, &t, "outputs", &m->main->outputs);
-  if (e->symbols.len) {
+  if (e->shown_symbols) {
     text_put(&t, "static const lt_symbol symbols[] = {\n");
-    for (int i = 0; i < e->symbols.len; i++) {
+    for (int i = 0; i < e->shown_symbols; i++) {
       const EmitSymbol *s = &e->symbols.at[i];
       text_printf(&t, "  {%s, %lld, %lld, %d, %d},\n", quoted(e->a, s->name), (long long)s->lo, (long long)s->hi, s->input, s->axis);
     }
@@ -89,8 +89,8 @@ void emit_model(Emit *e) {
   }
   functions(e, &t);
   text_printf(&t, "\nextern const lt_model lt_model_%s;\nconst lt_model lt_model_%s = {\n", p, p);
-  text_printf(&t, "  LT_MODEL_VERSION, \"%s\", \"%s\", %d, %d, %d,\n", p, e->o->target->name, m->main->inputs.len, m->main->outputs.len, e->symbols.len);
-  text_printf(&t, "  inputs, outputs, %s, %s_WEIGHTS_BYTES, ", e->symbols.len ? "symbols" : "0", e->PREFIX);
+  text_printf(&t, "  LT_MODEL_VERSION, \"%s\", \"%s\", %d, %d, %d,\n", p, e->o->target->name, m->main->inputs.len, m->main->outputs.len, e->shown_symbols);
+  text_printf(&t, "  inputs, outputs, %s, %s_WEIGHTS_BYTES, ", e->shown_symbols ? "symbols" : "0", e->PREFIX);
   if (e->o->weights == WEIGHTS_BIN) text_printf(&t, "0,\n  %s_open,", p);
   else text_printf(&t, "&%s_weights,\n  0,", p);
   text_printf(&t, " arena_bytes, out_dims, run, %s_error, %d\n};\n", p, e->p->kernels.len);

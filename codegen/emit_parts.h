@@ -23,8 +23,8 @@ typedef struct Emit {
   const char *prefix, *PREFIX;
   const char **in_name, **out_name;    /* io members, by port */
   const char *state_of_weights;        /* a phrase for the banner */
-  VEC(EmitSymbol) symbols;             /* those of inputs first, then computed ones */
-  int input_symbols;
+  VEC(EmitSymbol) symbols;             /* those of inputs first, then computed ones, then loop counters */
+  int input_symbols, shown_symbols;    /* how many of them; loop counters are not part of the interface */
   CPrinter *c;
   EmitKernel *kernel;
   bool split;

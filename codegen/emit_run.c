@@ -56,14 +56,15 @@ static void nested(Run *r, Step *const *s, int n) {
   r->indent--;
 }
 
-/* Names of the loop counter by depth, so that nested loops do not shadow. */
+/* The counter's name goes by depth, so that nested loops do not shadow. */
 static void loop(Run *r, const Step *s) {
   Arena *a = r->e->a;
-  const char *t = arena_printf(a, "t%d", r->indent);
-  const char *bound = s->trip_buffer >= 0 ? element(r, s->trip_buffer) : emit_dim(r->e, s->trips).s;
+  const char *t = arena_printf(a, "t%d", r->indent), *end = arena_printf(a, "end%d", r->indent), *bound = emit_dim(r->e, s->trips).s;
   const char *cond = s->cond >= 0 ? arena_printf(a, " && %s", element(r, s->cond)) : "";
-  line(r, arena_printf(a, "for (int64_t %s = 0, end%d = %s; %s < end%d%s; %s++) {", t, r->indent, bound, t, r->indent, cond, t));
+  const char *count = s->trip_buffer >= 0 ? element(r, s->trip_buffer) : bound;
+  line(r, arena_printf(a, "for (int64_t %s = 0, %s = %s; %s < %s%s; %s++) {", t, end, count, t, end, cond, t));
   r->indent++;
+  if (s->trip_buffer >= 0) line(r, arena_printf(a, "if (%s >= %s) return %d;", t, bound, 3 + r->e->shown_symbols));
   if (s->iter_buffer >= 0) line(r, arena_printf(a, "%s = %s;", element(r, s->iter_buffer), t));
   r->indent--;
   nested(r, s->then.at, s->then.len);
@@ -74,6 +75,7 @@ static void symbol(Run *r, const Step *s) {
   Emit *e = r->e;
   const char *c = symbol_name(e, s->symbol);
   const Symbol *sym = symbol_find(s->symbol);
+  if (s->local) { line(r, arena_printf(e->a, "const int64_t %s = %s;", c, element(r, s->cond))); return; }
   line(r, arena_printf(e->a, "%s = %s;", c, element(r, s->cond)));
   int code = 3;
   for (int i = 0; i < e->symbols.len; i++)
@@ -112,7 +114,7 @@ static void checks(Emit *e, Text *t, bool weights, bool arena) {
   if (arena) text_put(t, " || !arena");
   text_put(t, ") return 1;\n");
   if (arena) text_put(t, "  if ((uintptr_t)arena % 64) return 2;\n");
-  for (int i = 0; i < e->symbols.len; i++) {
+  for (int i = 0; i < e->shown_symbols; i++) {
     const EmitSymbol *s = &e->symbols.at[i];
     if (s->input < 0) { text_printf(t, "  int64_t %s = 0;\n", s->c); continue; }
     text_printf(t, "  const int64_t %s = io->%s;\n", s->c, s->c);
@@ -124,8 +126,9 @@ static void error_function(Emit *e, Text *t) {
   text_printf(t, "const char *%s_error(int code) {\n  switch (code) {\n", e->prefix);
   text_put(t, "  case 0: return \"done\";\n  case 1: return \"a pointer is NULL: io, one of its arrays, weights or arena\";\n"
               "  case 2: return \"the arena is not aligned to 64 bytes\";\n");
-  for (int i = 0; i < e->symbols.len; i++)
+  for (int i = 0; i < e->shown_symbols; i++)
     text_printf(t, "  case %d: return \"%s is outside %lld to %lld\";\n", 3 + i, e->symbols.at[i].c, (long long)e->symbols.at[i].lo, (long long)e->symbols.at[i].hi);
+  text_printf(t, "  case %d: return \"a loop runs longer than it was compiled for\";\n", 3 + e->shown_symbols);
   text_put(t, "  default: return \"unknown error\";\n  }\n}\n");
 }
 

@@ -3,7 +3,6 @@
 #include "driver/cases.h"
 #include <dlfcn.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 
 static int by_value(const void *x, const void *y) {
   double a = *(const double *)x, b = *(const double *)y;
@@ -34,9 +33,8 @@ static PeakFn *peak_kernel(Compiled *c, const Options *o, int lanes) {
   *vec_push(&c->arena, &f.at) = (EmitFile){"peak.c", arena_strdup(&c->arena, t.at), t.len};
   text_free(&t);
   Toolchain tc = toolchain_of(o, c->target, &c->arena);
-  const char *dir = cache_dir(&c->arena, &f, &tc, "peak"), *so = arena_printf(&c->arena, "%s/peak.so", dir);
-  struct stat st;
-  if (stat(so, &st) && (!files_write(&f, dir, true, &c->diags) || !toolchain_build(&tc, dir, &f, "peak.so", "", true, &c->diags))) return NULL;
+  const char *so = toolchain_cached(&tc, &f, "peak.so", "", true, &c->arena, &c->diags);
+  if (!so) return NULL;
   void *h = dlopen(so, RTLD_NOW | RTLD_LOCAL);
   void *sym = h ? dlsym(h, "peak") : NULL;
   PeakFn *fn = NULL;

@@ -5,21 +5,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static bool exists(const char *path) {
-  struct stat s;
-  return stat(path, &s) == 0;
-}
-
-static void remove_dir(const char *dir, const EmitFiles *files, Arena *a) {
-  for (int i = 0; i < files->at.len; i++) unlink(arena_printf(a, "%s/%s", dir, files->at.at[i].name));
-  rmdir(dir);
-}
-
 /* Emits the module with its main into `dir` and makes dir/NAME. */
 static bool make_program(Compiled *c, const Options *o, EmitFiles *files, const char *dir, const char *name) {
   Toolchain t = toolchain_of(o, c->target, &c->arena);
   double since = seconds_now();
-  if (!files_write(files, dir, false, &c->diags)) return false;
+  if (!files_write(files, dir, &c->diags)) return false;
   const char *extra = arena_printf(&c->arena, "-DLT_MODEL=lt_model_%s", c->prefix);
   bool ok = toolchain_build(&t, dir, files, name, extra, false, &c->diags);
   phase_time(o, "cc", since);
@@ -61,7 +51,7 @@ int verb_build(Options *o) {
     const char *to = arena_printf(&c.arena, "%.*s%s.bin", slash ? (int)(slash - o->output + 1) : 0, o->output, c.prefix);
     ok = copy_file(arena_printf(&c.arena, "%s/%s.bin", dir, c.prefix), to, &c.diags);
   }
-  if (!o->keep) remove_dir(dir, &files, &c.arena);
+  if (!o->keep) files_remove(&files, dir);
   if (!ok) { diags_print(&c.diags, stderr); return EXIT_FAILED; }
   compiled_free(&c);
   return EXIT_DONE;
@@ -73,16 +63,11 @@ int verb_run(Options *o) {
   if (!model_compile(&c, o->args.at[0], o)) return EXIT_FAILED;
   bool ok = emit_with_main(&c, o, &files);
   Toolchain t = toolchain_of(o, c.target, &c.arena);
-  const char *dir = ok ? cache_dir(&c.arena, &files, &t, "run") : "", *exe = arena_printf(&c.arena, "%s/%s", dir, c.prefix);
-  if (ok && !exists(exe)) {
-    const char *part = arena_printf(&c.arena, "%s.%ld", c.prefix, (long)getpid());
-    ok = make_program(&c, o, &files, dir, part);
-    if (ok && rename(arena_printf(&c.arena, "%s/%s", dir, part), exe)) {
-      diag_error(&c.diags, "io", NULL, "cannot write %s: %s", exe, strerror(errno));
-      ok = false;
-    }
-  }
-  if (!ok) { diags_print(&c.diags, stderr); return EXIT_FAILED; }
+  const char *extra = arena_printf(&c.arena, "-DLT_MODEL=lt_model_%s", c.prefix), *exe = NULL;
+  double since = seconds_now();
+  if (ok) exe = toolchain_cached(&t, &files, c.prefix, extra, false, &c.arena, &c.diags);
+  if (!exe) { diags_print(&c.diags, stderr); return EXIT_FAILED; }
+  phase_time(o, "cc", since);
   Strings argv = {0};
   *vec_push(&c.arena, &argv) = c.prefix;
   if (o->bench > 0) {

@@ -97,7 +97,8 @@ Case case_random(Compiled *c, uint64_t seed, bool small) {
 static void *guarded(size_t bytes) {
   char *p = NULL;
   if (posix_memalign((void **)&p, 64, bytes + 2 * GUARD)) { fprintf(stderr, "lathe: no memory for %zu bytes\n", bytes); exit(EXIT_FAILED); }
-  memset(p, GUARD_BYTE, bytes + 2 * GUARD);
+  memset(p, GUARD_BYTE, GUARD);
+  memset(p + GUARD + bytes, GUARD_BYTE, GUARD);
   return p + GUARD;
 }
 
@@ -143,9 +144,15 @@ bool call_make(Call *k, Compiled *c, const Loaded *l, const Case *x) {
   return true;
 }
 
+/* Not all of a huge block: what a data-dependent size could need at most is reserved, but hardly ever touched. */
+static void poison_block(void *p, size_t bytes, int poison) {
+  size_t most = (size_t)256 << 20;
+  memset(p, poison, bytes < most ? bytes : most);
+}
+
 bool call_run(Call *k, Compiled *c, int poison) {
-  memset(k->arena, poison, k->arena_bytes);
-  for (int i = 0; i < k->m->outputs; i++) memset(k->out[i], poison, k->out_bytes[i]);
+  poison_block(k->arena, k->arena_bytes, poison);
+  for (int i = 0; i < k->m->outputs; i++) poison_block(k->out[i], k->out_bytes[i], poison);
   int code = k->m->run(k->weights, k->arena, k->symbols, k->in, k->out);
   if (code) { diag_error(&c->diags, "run", NULL, "the compiled model refused the call: %s", k->m->error(code)); return false; }
   bool ok = guards_hold(k->arena, k->arena_bytes);

@@ -12,12 +12,10 @@ bool make_dirs(const char *path) {
   return mkdir(s, 0777) == 0 || errno == EEXIST;
 }
 
-bool files_write(const EmitFiles *f, const char *dir, bool skip_bin, Diags *d) {
+bool files_write(const EmitFiles *f, const char *dir, Diags *d) {
   if (!make_dirs(dir)) { diag_error(d, "io", NULL, "cannot make the directory %s: %s", dir, strerror(errno)); return false; }
   for (int i = 0; i < f->at.len; i++) {
     const EmitFile *x = &f->at.at[i];
-    size_t n = strlen(x->name);
-    if (skip_bin && n > 4 && !strcmp(x->name + n - 4, ".bin")) continue;
     char path[1200], why[300];
     snprintf(path, sizeof path, "%s/%s", dir, x->name);
     if (!file_save(x->data, x->size, path, why, sizeof why)) { diag_error(d, "io", NULL, "%s", why); return false; }
@@ -58,7 +56,7 @@ int verb_compile(Options *o) {
   if (ok) {
     ok = model_emit(&c, o, WEIGHTS_BIN, o->with_main, &files);
     if (ok && o->with_main) add_runtime(&c.arena, &files);
-    ok = ok && files_write(&files, o->output, false, &c.diags);
+    ok = ok && files_write(&files, o->output, &c.diags);
     for (int i = 0; ok && i < files.at.len; i++) printf("%s/%s  %zu bytes\n", o->output, files.at.at[i].name, files.at.at[i].size);
     compiled_free(&c);
   }

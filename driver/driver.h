@@ -60,10 +60,11 @@ typedef struct Toolchain { const char *cc; const char *flags; const Target *targ
 Toolchain toolchain_of(const Options *o, const Target *t, Arena *a);
 /* Compiles every .c file of the list that ends in .c within `dir`, links to `out`. kind: "-shared" or "". */
 bool toolchain_build(const Toolchain *t, const char *dir, const EmitFiles *files, const char *out, const char *extra, bool shared, Diags *d);
-bool files_write(const EmitFiles *f, const char *dir, bool skip_bin, Diags *d);
+bool files_write(const EmitFiles *f, const char *dir, Diags *d);
+void files_remove(const EmitFiles *f, const char *dir);
 bool make_dirs(const char *path);
-/* A directory of the cache for this key; *fresh: it does not hold a finished result yet. */
-const char *cache_dir(Arena *a, const EmitFiles *f, const Toolchain *t, const char *what);
+/* Builds `name` from the files, or finds it in the cache ($LATHE_CACHE, ~/.cache/lathe). Its path; NULL: d says why. */
+const char *toolchain_cached(const Toolchain *t, const EmitFiles *f, const char *name, const char *extra, bool shared, Arena *a, Diags *d);
 
 /* ---- a compiled model in this process (verify, bench) ---- */
 struct lt_model;

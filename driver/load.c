@@ -2,9 +2,6 @@
 #include "driver/driver.h"
 #include "runtime/lt_model.h"
 #include <dlfcn.h>
-#include <errno.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 bool model_load(Loaded *l, Compiled *c, const Options *o) {
   EmitFiles files = {0};
@@ -19,18 +16,10 @@ bool model_load(Loaded *l, Compiled *c, const Options *o) {
     else *vec_push(&c->arena, &code.at) = *f;
   }
   Toolchain t = toolchain_of(o, c->target, &c->arena);
-  const char *dir = cache_dir(&c->arena, &code, &t, "so"), *so = arena_printf(&c->arena, "%s/model.so", dir);
-  struct stat st;
-  if (stat(so, &st)) {
-    double since = seconds_now();
-    const char *part = arena_printf(&c->arena, "model.%ld.so", (long)getpid());
-    if (!files_write(&code, dir, true, &c->diags) || !toolchain_build(&t, dir, &code, part, "", true, &c->diags)) return false;
-    if (rename(arena_printf(&c->arena, "%s/%s", dir, part), so)) {
-      diag_error(&c->diags, "io", NULL, "cannot write %s: %s", so, strerror(errno));
-      return false;
-    }
-    phase_time(o, "cc", since);
-  }
+  double since = seconds_now();
+  const char *so = toolchain_cached(&t, &code, "model.so", "", true, &c->arena, &c->diags);
+  if (!so) return false;
+  phase_time(o, "cc", since);
   l->handle = dlopen(so, RTLD_NOW | RTLD_LOCAL);
   if (!l->handle) { diag_error(&c->diags, "io", NULL, "cannot load the compiled model: %s", dlerror()); return false; }
   l->model = dlsym(l->handle, arena_printf(&c->arena, "lt_model_%s", c->prefix));

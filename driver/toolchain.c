@@ -93,16 +93,37 @@ bool toolchain_build(const Toolchain *t, const char *dir, const EmitFiles *files
 }
 
 /* Keyed by every emitted byte that is compiled, the flags and the compiler: equal text is compiled once. */
-const char *cache_dir(Arena *a, const EmitFiles *f, const Toolchain *t, const char *what) {
+static const char *cache_dir(Arena *a, const EmitFiles *f, const Toolchain *t, const char *extra) {
   XXH64_state_t *h = XXH64_createState();
   XXH64_reset(h, 0);
   for (int i = 0; i < f->at.len; i++) XXH64_update(h, f->at.at[i].data, f->at.at[i].size);
   XXH64_update(h, t->cc, strlen(t->cc) + 1);
   XXH64_update(h, t->flags, strlen(t->flags) + 1);
-  XXH64_update(h, what, strlen(what));
+  XXH64_update(h, extra, strlen(extra));
   unsigned long long key = XXH64_digest(h);
   XXH64_freeState(h);
   const char *root = getenv("LATHE_CACHE"), *home = getenv("HOME");
   if (!root || !*root) root = arena_printf(a, "%s/.cache/lathe", home && *home ? home : "/tmp");
   return arena_printf(a, "%s/%016llx", root, key);
+}
+
+void files_remove(const EmitFiles *f, const char *dir) {
+  Arena a = {0};
+  for (int i = 0; i < f->at.len; i++) unlink(arena_printf(&a, "%s/%s", dir, f->at.at[i].name));
+  rmdir(dir);
+  arena_free(&a);
+}
+
+/* Built in a directory of this process, then renamed: another process may be making the same. */
+const char *toolchain_cached(const Toolchain *t, const EmitFiles *f, const char *name, const char *extra, bool shared, Arena *a, Diags *d) {
+  const char *dir = cache_dir(a, f, t, arena_printf(a, "%s %s", extra, name)), *made = arena_printf(a, "%s/%s", dir, name);
+  if (access(made, R_OK) == 0) return made;
+  const char *tmp = arena_printf(a, "%s.%ld", dir, (long)getpid());
+  if (!files_write(f, tmp, d) || !toolchain_build(t, tmp, f, name, extra, shared, d)) { files_remove(f, tmp); return NULL; }
+  if (rename(tmp, dir) == 0 || access(made, R_OK) == 0) {
+    if (access(tmp, F_OK) == 0) { unlink(arena_printf(a, "%s/%s", tmp, name)); files_remove(f, tmp); }
+    return made;
+  }
+  diag_error(d, "io", NULL, "cannot write %s: %s", dir, strerror(errno));
+  return NULL;
 }
