@@ -66,9 +66,18 @@ int window_attrs(Import *x, const Window *w, Attr *a, bool kernel) {
   return kernel ? 4 : 3;
 }
 
+ValueId window_pad(Import *x, ValueId in, Window *w, double fill, bool *padded) {
+  *padded = false;
+  for (int i = 0; i < 2 * w->n; i++) *padded |= !dim_is_const(w->pad[i]) || w->pad[i].k < 0;
+  if (!*padded) return in;
+  for (int i = 0; i < w->n; i++) in = calc_pad_axis(x, in, i + 2, w->pad[i], w->pad[i + w->n], fill);
+  for (int i = 0; i < 2 * w->n; i++) w->pad[i] = DIM(0);
+  return in;
+}
+
 /* ---- Conv */
 
-ValueId window_conv(Import *x, ValueId in, ValueId w, ValueId bias, const Window *win) {
+ValueId window_conv(Import *x, ValueId in, ValueId w, ValueId bias, Window *win) {
   if (!in || !w) return 0;
   int64_t group = imp_int(x, "group", 1);
   Dim c = calc_dim(x, in, 1), per = calc_dim(x, w, 1), m = calc_dim(x, w, 0);
@@ -82,10 +91,12 @@ ValueId window_conv(Import *x, ValueId in, ValueId w, ValueId bias, const Window
              (long long)c.k, (long long)group, (long long)(per.k ? c.k / per.k : 1));
     return 0;
   }
+  bool padded;
+  in = window_pad(x, in, win, 0, &padded);
   Attr a[8];
   int n = window_attrs(x, win, a, false);
   a[n++] = attr_int("group", group);
-  return imp_op(x, OP_CONV, (ValueId[]){ in, w, bias }, bias ? 3 : 2, a, n);
+  return calc_op(x, OP_CONV, (ValueId[]){ in, w, bias }, bias ? 3 : 2, a, n);
 }
 
 static bool weight_window(Import *x, int input, int weight, Window *w) {

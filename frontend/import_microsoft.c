@@ -95,11 +95,7 @@ bool import_ms_qlinear_average_pool(Import *x) {
   if (last && !(x->in[0] = move_channels(x, x->in[0], true))) return false;
   Window w;
   if (!window_read(x, 0, NULL, &w)) return false;
-  Attr a[8];
-  int n = window_attrs(x, &w, a, true);
-  a[n++] = attr_int("ceil", imp_int(x, "ceil_mode", 0) != 0);
-  a[n++] = attr_int("count_include_pad", imp_int(x, "count_include_pad", 0));
-  ValueId v = real(x, 0), y = quantised(x, calc_op(x, OP_AVG_POOL, &v, 1, a, n), 3);
+  ValueId y = quantised(x, pool_average(x, real(x, 0), &w), 3);
   return calc_set(x, 0, last ? move_channels(x, y, false) : y);
 }
 

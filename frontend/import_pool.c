@@ -1,33 +1,50 @@
 /* ONNX pools -> max_pool, avg_pool, lp_pool; the global ones are reductions; MaxUnpool is a scatter. */
 #include "frontend/window.h"
+#include <math.h>
 
-static ValueId pool_node(Import *x, Op op, const Window *w, Attr extra) {
+static ValueId pool_node(Import *x, Op op, ValueId v, const Window *w, bool ceil, Attr extra) {
   Attr a[8];
   int n = window_attrs(x, w, a, true);
-  a[n++] = attr_int("ceil", imp_int(x, "ceil_mode", 0) != 0);
+  a[n++] = attr_int("ceil", ceil);
   a[n++] = extra;
-  return imp_op(x, op, x->in, 1, a, n);
+  return calc_op(x, op, &v, 1, a, n);
 }
 
 bool import_max_pool(Import *x) {
-  if (!calc_needs(x, 1)) return false;
   Window w;
-  if (!window_read(x, 0, NULL, &w)) return false;
+  if (!calc_needs(x, 1) || !window_read(x, 0, NULL, &w)) return false;
+  double lowest = -INFINITY, highest;
+  bool padded;
+  if (dtype_is_int(imp_dtype(x, 0))) dtype_range(imp_dtype(x, 0), &lowest, &highest);
+  ValueId v = window_pad(x, x->in[0], &w, lowest, &padded), out[2] = { 0, 0 };
+  if (padded && x->nout > 1) return imp_fail(x, "unsupported", "positions of the largest elements with padding that depends on a free dim");
   Attr a[8];
   int n = window_attrs(x, &w, a, true);
   a[n++] = attr_int("ceil", imp_int(x, "ceil_mode", 0) != 0);
   a[n++] = attr_int("storage_order", imp_int(x, "storage_order", 0));
-  ValueId out[2] = { 0, 0 };
-  if (!imp_op_multi(x, OP_MAX_POOL, x->in, 1, a, n, out, x->nout > 1 ? 2 : 1)) return false;
+  if (!v || !imp_op_multi(x, OP_MAX_POOL, &v, 1, a, n, out, x->nout > 1 ? 2 : 1)) return false;
   calc_set(x, 1, out[1]);
   return calc_set(x, 0, out[0]);
 }
 
+ValueId pool_average(Import *x, ValueId v, Window *w) {
+  bool ceil = imp_int(x, "ceil_mode", 0) != 0, counts = imp_int(x, "count_include_pad", 0) != 0, padded;
+  Attr all = attr_int("count_include_pad", counts);
+  Window inner = *w;
+  if (!v) return 0;
+  Type t = *calc_type(x, v);
+  v = window_pad(x, v, w, 0, &padded);
+  ValueId y = pool_node(x, OP_AVG_POOL, v, w, ceil, all);
+  if (!padded || counts) return y;
+  t.dims[0] = t.dims[1] = DIM(1);                          /* how much of each window lies inside the input */
+  ValueId ones = window_pad(x, calc_fill(x, t.dtype, 1, t.dims, t.rank), &inner, 0, &padded);
+  return calc_div(x, y, pool_node(x, OP_AVG_POOL, ones, &inner, ceil, all));
+}
+
 bool import_average_pool(Import *x) {
-  if (!calc_needs(x, 1)) return false;
   Window w;
-  if (!window_read(x, 0, NULL, &w)) return false;
-  return calc_set(x, 0, pool_node(x, OP_AVG_POOL, &w, attr_int("count_include_pad", imp_int(x, "count_include_pad", 0))));
+  if (!calc_needs(x, 1) || !window_read(x, 0, NULL, &w)) return false;
+  return calc_set(x, 0, pool_average(x, x->in[0], &w));
 }
 
 /* p is an integer from opset 2 on, a float before. */
@@ -39,7 +56,9 @@ bool import_lp_pool(Import *x) {
   if (!window_read(x, 0, NULL, &w)) return false;
   double p = pool_p(x);
   if (p != (double)(int64_t)p || p < 1) return imp_fail(x, "unsupported", "p = %g; only whole p from 1 on are supported", p);
-  return calc_set(x, 0, pool_node(x, OP_LP_POOL, &w, attr_int("p", (int64_t)p)));
+  bool padded;
+  ValueId v = window_pad(x, x->in[0], &w, 0, &padded);
+  return calc_set(x, 0, pool_node(x, OP_LP_POOL, v, &w, imp_int(x, "ceil_mode", 0) != 0, attr_int("p", (int64_t)p)));
 }
 
 static int spatial_axes(Import *x, int *axes) {

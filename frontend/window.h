@@ -15,6 +15,12 @@ bool window_read(Import *x, int input, const Dim *kernel, Window *w);
 Dim  window_extent(const Window *w, int i);                       /* (kernel - 1) * dilation + 1 */
 int  window_attrs(Import *x, const Window *w, Attr *a, bool kernel);   /* strides pads dilations [kernel]; count */
 
+/* The canonical nodes take pads that are numbers and not negative. Others (SAME of a symbolic size, cropping) become a
+ * pad node here: gives the padded input and sets w's pads to 0. True in *padded when it did. */
+ValueId window_pad(Import *x, ValueId in, Window *w, double fill, bool *padded);
+
 /* conv on x [N,C,…], w [M,C/group,…], bias or 0, checked; group from the node's attribute. */
-ValueId window_conv(Import *x, ValueId in, ValueId w, ValueId bias, const Window *win);
+ValueId window_conv(Import *x, ValueId in, ValueId w, ValueId bias, Window *win);
+/* avg_pool of v; attributes ceil_mode and count_include_pad are the node's. */
+ValueId pool_average(Import *x, ValueId v, Window *w);
 #endif
