@@ -37,6 +37,7 @@ static Complex swap_last(Import *x, Complex v) {
 static Complex reshape_last(Import *x, Complex v, int drop, int64_t a, int64_t b) {
   Dim shape[MAX_RANK];
   int n = calc_rank(x, v.re) - drop;
+  if (!v.re || n < 0) return (Complex){ 0, 0 };
   for (int i = 0; i < n; i++) shape[i] = calc_dim(x, v.re, i);
   shape[n++] = DIM(a);
   if (b) shape[n++] = DIM(b);
@@ -47,6 +48,7 @@ static Complex reshape_last(Import *x, Complex v, int drop, int64_t a, int64_t b
 static Complex dft_last(Import *x, Complex v, int64_t n, int64_t keep, int sign) {
   DType t = calc_dtype(x, v.re);
   int64_t a = 0;
+  if (!v.re) return v;
   for (int64_t d = 2; n > DFT_MATRIX_MAX && d * d <= n; d++)
     if (n % d == 0) a = d;                                  /* the divisor nearest to the root */
   if (!a || calc_rank(x, v.re) >= MAX_RANK)
