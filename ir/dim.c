@@ -13,7 +13,7 @@
  *   (g*x + k) floordiv (g*d)    ->  (x + k floordiv g) floordiv d
  *   (x floordiv c + k) floordiv d -> (x + k*c) floordiv (c*d)
  *   r floordiv d, r mod d       ->  constant, r            when the bounds of r allow
- *   min, max                    ->  one operand            when the bounds of the difference allow
+ *   min, max                    ->  flat, without operands that the bounds of differences exclude
  * Text: dim_text.c. */
 #include "ir/dim_poly.h"
 #include "base/intern.h"
@@ -386,22 +386,52 @@ Dim dim_mod(Dim a, Dim b) {
   return atom_dim(atom_make(DIM_MOD, 0, r, b));
 }
 
-/* Does `a` consist of min (max) atoms of this kind that already contain x? */
-static bool contains(Dim a, DimKind kind, Dim x) {
-  if (dim_eq(a, x)) return true;
-  if (!a.poly || a.k || a.poly->n != 1 || a.poly->at[0].coef != 1 || a.poly->at[0].mono->n != 1) return false;
-  const Atom *t = a.poly->at[0].mono->at[0];
-  return t->kind == kind && (contains(t->x, kind, x) || contains(t->y, kind, x));
+/* min and max are kept flat: a set of operands without min (max) inside, none of which the bounds exclude, in
+ * structural order. max(max(a, b) + c, d) is max(a + c, b + c, d), so that memory plans, which are sums and
+ * maxima of hundreds of sizes, stay as small as what can really be the largest. */
+enum { MAX_OPERANDS = 16, MAX_LOOKED_AT = 256 };                // beyond: kept as it was built
+typedef struct Operands { Dim at[MAX_OPERANDS]; int n, looked_at; bool full; } Operands;
+
+static void add_operand(DimKind kind, Operands *o, Dim d) {
+  if (++o->looked_at > MAX_LOOKED_AT) { o->full = true; return; }
+  for (int i = 0; i < o->n; i++) {
+    bool less = dim_known_le(d, o->at[i]), more = dim_known_le(o->at[i], d);
+    if (kind == DIM_MIN ? more : less) return;                    // o->at[i] stands for d
+    if (kind == DIM_MIN ? less : more) o->at[i--] = o->at[--o->n];
+  }
+  if (o->n == MAX_OPERANDS) o->full = true;
+  else o->at[o->n++] = d;
 }
+
+static void flatten(DimKind kind, Operands *o, Dim d) {
+  for (int i = 0; d.poly && i < d.poly->n && !o->full; i++) {
+    const Term *t = &d.poly->at[i];
+    if (t->coef != 1 || t->mono->n != 1 || t->mono->at[0]->kind != kind) continue;
+    Dim rest = dim_sub(d, atom_dim(t->mono->at[0]));
+    flatten(kind, o, dim_add(rest, t->mono->at[0]->x));
+    flatten(kind, o, dim_add(rest, t->mono->at[0]->y));
+    return;
+  }
+  add_operand(kind, o, d);
+}
+
+static int operand_compare(const void *p, const void *q) { return dim_compare(*(const Dim *)p, *(const Dim *)q); }
 
 static Dim min_max(DimKind kind, Dim a, Dim b) {
   bool min = kind == DIM_MIN;
   if (dim_known_le(a, b)) return min ? a : b;
   if (dim_known_le(b, a)) return min ? b : a;
-  if (contains(a, kind, b)) return a;
-  if (contains(b, kind, a)) return b;
-  if (dim_compare(a, b) > 0) { Dim t = a; a = b; b = t; }
-  return atom_dim(atom_make(kind, 0, a, b));
+  Operands o = {0};
+  flatten(kind, &o, a);
+  flatten(kind, &o, b);
+  if (o.full) {                                                   // too many to compare: as they stand
+    if (dim_compare(a, b) > 0) { Dim t = a; a = b; b = t; }
+    return atom_dim(atom_make(kind, 0, a, b));
+  }
+  qsort(o.at, (size_t)o.n, sizeof o.at[0], operand_compare);
+  Dim r = o.at[0];
+  for (int i = 1; i < o.n; i++) r = atom_dim(atom_make(kind, 0, r, o.at[i]));
+  return r;
 }
 Dim dim_min(Dim a, Dim b) { return min_max(DIM_MIN, a, b); }
 Dim dim_max(Dim a, Dim b) { return min_max(DIM_MAX, a, b); }

@@ -2,7 +2,7 @@
  *
  *   sum    := term (("+" | "-") term)*
  *   term   := factor (("*" | "floordiv" | "ceildiv" | "mod") factor)*      left to right
- *   factor := number | name | 'any name' | "(" sum ")" | ("min" | "max") "(" sum "," sum ")" | "-" factor */
+ *   factor := number | name | 'any name' | "(" sum ")" | ("min" | "max") "(" sum ("," sum)* ")" | "-" factor */
 #include "ir/dim_poly.h"
 #include "base/intern.h"
 #include <ctype.h>
@@ -38,6 +38,15 @@ static void print_operand(Text *t, Dim d) {                      // of floordiv 
   if (!simple) text_put(t, ")");
 }
 
+/* The first operands of a flat min or max, which is kept as min(min(x, y), z). */
+static void print_operands(Text *t, DimKind kind, Dim d) {
+  const Atom *a = d.poly && d.poly->n == 1 && !d.k && d.poly->at[0].coef == 1 && d.poly->at[0].mono->n == 1 ? d.poly->at[0].mono->at[0] : NULL;
+  if (!a || a->kind != kind) { dim_print(t, d); return; }
+  print_operands(t, kind, a->x);
+  text_put(t, ", ");
+  dim_print(t, a->y);
+}
+
 static void print_atom(Text *t, const Atom *a, bool alone) {
   switch (a->kind) {
     case DIM_SYMBOL: dim_print_symbol(t, symbol_at(a->symbol)->name); break;
@@ -50,7 +59,7 @@ static void print_atom(Text *t, const Atom *a, bool alone) {
       break;
     case DIM_MIN: case DIM_MAX:
       text_put(t, a->kind == DIM_MIN ? "min(" : "max(");
-      dim_print(t, a->x);
+      print_operands(t, a->kind, a->x);
       text_put(t, ", ");
       dim_print(t, a->y);
       text_put(t, ")");
@@ -151,10 +160,13 @@ static bool parse_factor(const char **s, Dim *out, int depth) {
   if (eat(s, "(")) return parse_sum(s, out, depth + 1) && eat(s, ")");
   bool min = eat(s, "min");
   if (min || eat(s, "max")) {
-    Dim x, y;
-    if (!eat(s, "(") || !parse_sum(s, &x, depth + 1) || !eat(s, ",") || !parse_sum(s, &y, depth + 1) || !eat(s, ")")) return false;
-    *out = min ? dim_min(x, y) : dim_max(x, y);
-    return true;
+    Dim y;
+    if (!eat(s, "(") || !parse_sum(s, out, depth + 1)) return false;
+    while (eat(s, ",")) {
+      if (!parse_sum(s, &y, depth + 1)) return false;
+      *out = min ? dim_min(*out, y) : dim_max(*out, y);
+    }
+    return eat(s, ")");
   }
   const char *name = parse_name(s);
   if (!name) return false;

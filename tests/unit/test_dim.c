@@ -54,6 +54,9 @@ Test(dim, min_max, .init = symbols) {
   IS("min(5, N)", "min(N, 5)");
   IS("max(max(H, W), H)", "max(H, W)");
   IS("max(N - 32, 0)", "0");
+  IS("max(max(H, W) + N, H + 5)", "max(H + N, H + 5, N + W)");
+  IS("max(max(H, 2*W) + N, W, W + H)", "max(H + N, H + W, N + 2*W)");
+  IS("min(H, min(W, 7), H + 3)", "min(H, W, 7)");
 }
 
 Test(dim, questions, .init = symbols) {
