@@ -141,11 +141,9 @@ static void *dim_make(void *ctx, DimKind kind, int64_t k, const char *symbol, vo
                              : (C){arena_printf(e->a, "(%s - %s) / %s", c_wrap(e->c, a->c, P_ADD), rem, c_wrap(e->c, b->c, P_UNARY)), P_MUL};
     }
     return r;
-  case DIM_MIN: case DIM_MAX: {
-    const char *p = c_wrap(e->c, a->c, P_SHIFT), *q = c_wrap(e->c, b->c, P_SHIFT);
-    r->c = (C){arena_printf(e->a, "(%s %s %s ? %s : %s)", p, kind == DIM_MIN ? "<" : ">", q, p, q), P_POSTFIX};
+  case DIM_MIN: case DIM_MAX:                      // functions of the header: as ?: each level would double the text
+    r->c = (C){arena_printf(e->a, "%s_%s(%s, %s)", e->prefix, kind == DIM_MIN ? "min" : "max", a->c.s, b->c.s), P_POSTFIX};
     return r;
-  }
   }
   BUG("dim kind %d", kind);
 }

@@ -24,6 +24,9 @@ static void io_struct(Emit *e, Text *t) {
 
 static void sizes(Emit *e, Text *t) {
   Dim arena = emit_arena_bytes(e);
+  if (e->symbols.len)
+    text_printf(t, "static inline int64_t %s_min(int64_t a, int64_t b) { return a < b ? a : b; }\n"
+                   "static inline int64_t %s_max(int64_t a, int64_t b) { return a > b ? a : b; }\n\n", e->prefix, e->prefix);
   text_printf(t, "#define %s_WEIGHTS_BYTES %lld\n", e->PREFIX, (long long)e->p->weight_bytes);
   if (dim_is_const(arena)) { text_printf(t, "#define %s_ARENA_BYTES %lld\n\n", e->PREFIX, (long long)arena.k); return; }
   text_printf(t, "#define %s_ARENA_BYTES_MAX %lld\n\n", e->PREFIX, (long long)dim_hi(arena));
