@@ -119,11 +119,13 @@ Graph *imp_graph_typed(Import *x, const char *name, const Type *in, int n) {
   return g;
 }
 
-bool imp_inline(Import *x, const char *name) {
+bool imp_inline_with(Import *x, const char *name, const ValueId *in, int nin, ValueId *out, int nout) {
   const Onnx__Attribute *a = find_kind(x, name, ONNX_GRAPH, "a graph");
   if (!a || !a->g) return !x->failed && imp_fail(x, "parse", "lacks its graph '%s'", name);
-  return onnx_inline_region(x, a->g);
+  return onnx_inline_region(x, a->g, in, nin, out, nout);
 }
+
+bool imp_inline(Import *x, const char *name) { return imp_inline_with(x, name, NULL, 0, x->out, x->nout); }
 
 /* ---- inputs ---- */
 const Type *imp_type(Import *x, int k) {

@@ -44,6 +44,17 @@ Graph  *imp_graph_typed(Import *x, const char *name, const Type *in, int n);
 
 /* Imports a region without inputs into x->g itself and sets x's outputs: an If whose condition is known. */
 bool    imp_inline(Import *x, const char *name);
+/* The same for a region with inputs, any number of times; out gets its first nout outputs. */
+bool    imp_inline_with(Import *x, const char *name, const ValueId *in, int nin, ValueId *out, int nout);
+
+/* Sequences and optionals are lists of values, of known length, that exist only while importing (onnx_lists.c). */
+bool    imp_is_list(Import *x, ValueId v, ValueKind kind);
+ValueId imp_list(Import *x, ValueKind kind, const ValueId *at, int n);
+bool    imp_elements(Import *x, ValueId v, const ValueId **at, int *n);    /* of a list; reports when v is a tensor */
+/* A region's outputs are its tensors, one by one; its form says how they make up lists ("t", "[tt]", "?[t]").
+ * imp_set_flat puts the outputs of a node with such regions together again. */
+const char *imp_region_form(Import *x, const Graph *g);
+bool    imp_set_flat(Import *x, const char *form, const ValueId *flat);
 
 /* inputs */
 static inline bool imp_present(Import *x, int k) { return k < x->nin && x->in[k]; }
@@ -88,9 +99,14 @@ bool    imp_fail(Import *x, const char *kind, const char *fmt, ...) __attribute_
 typedef struct ImportOptions {
   struct { const char *name; int64_t lo, hi; } *dims; int ndims;       /* dim_param name, or INPUT.AXIS, or "*" for all others */
   struct { const char *name; const Tensor *value; } *binds; int nbinds;
+  /* Inputs that are sequences or optionals: how many tensors (-1: an absent optional), and their types unless NULL:
+   * then the declared one. The tensors become inputs NAME_0, NAME_1, … */
+  struct { const char *name; int n; const Type *elem; } *lists; int nlists;
 } ImportOptions;
 Module *onnx_import_file(const char *path, const ImportOptions *o, Diags *d);     /* NULL after errors; all are in d */
 Module *onnx_import_bytes(const void *p, size_t n, const char *path, const ImportOptions *o, Diags *d);
 Tensor *onnx_load_tensor(Arena *a, const char *path, Diags *d);                   /* a TensorProto file (input_0.pb) */
+/* A SequenceProto or OptionalProto file: the tensors in it. False after a message; *n -1: an absent optional. */
+bool onnx_load_list(Arena *a, const char *path, ValueKind kind, const Tensor ***at, int *n, Diags *d);
 bool onnx_save_tensor(const char *path, const char *name, const Tensor *t, Diags *d);
 #endif

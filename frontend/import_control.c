@@ -3,6 +3,7 @@
  * A region's inputs need types before its body can be imported. They are what the node passes in; where the body
  * gives a carried value back with another size, that dim becomes a symbol of its own and the body is imported
  * again. The dims grow by a known step per trip or not at all: a bounded number of trips then bounds them. */
+#include <string.h>
 #include "frontend/calc.h"
 
 /* The node with its regions; its outputs become x's. */
@@ -22,7 +23,12 @@ bool import_if(Import *x) {
     return imp_inline(x, tensor_get(cond, 0) != 0 ? "then_branch" : "else_branch");
   Graph *region[] = { imp_graph(x, "then_branch"), imp_graph(x, "else_branch") };
   if (!region[0] || !region[1]) return false;
-  return control_node(x, OP_IF, x->in, 1, NULL, 0, region, 2, region[0]->outputs.len);
+  const char *form = imp_region_form(x, region[0]);
+  if (strcmp(form, imp_region_form(x, region[1])))
+    return imp_fail(x, "unsupported", "its branches give lists of different lengths; the condition must be known when compiling");
+  int nout = region[0]->outputs.len;
+  ValueId *out = NEW_N(&x->m->perm, ValueId, nout + 1);
+  return calc_regions(x, OP_IF, x->in, 1, NULL, 0, region, 2, out, nout) && imp_set_flat(x, form, out);
 }
 
 /* ---- carried values */
@@ -67,6 +73,38 @@ static Graph *body_import(Import *x, Type *in, int nin, int first, int n, int ba
 
 /* ---- Loop */
 
+enum { UNROLL_MOST = 64 };
+
+/* Trips that are known when compiling: the body that many times, one after the other. For loops that carry lists,
+ * or whose body needs the iteration number for shapes. *known: it is such a loop. */
+static bool unrolled(Import *x, bool *known) {
+  int carried = x->nin > 2 ? x->nin - 2 : 0, scans = x->nout - carried, trips = 0;
+  const Tensor *count = imp_constant(x, 0), *cond = imp_constant(x, 1);
+  *known = (!imp_present(x, 0) || count) && (!imp_present(x, 1) || cond) && scans >= 0 && (count || cond);
+  int64_t most = count ? tensor_get_int(count, 0) : UNROLL_MOST;
+  if (most > UNROLL_MOST) *known = false;
+  if (!*known) return false;
+  ValueId *in = NEW_N(&x->m->perm, ValueId, carried + 2), *out = NEW_N(&x->m->perm, ValueId, x->nout + 1);
+  ValueId *scanned = NEW_N(&x->m->perm, ValueId, (scans + 1) * (UNROLL_MOST + 1));
+  for (int k = 0; k < carried; k++) in[k + 2] = x->in[k + 2];
+  bool going = !cond || tensor_get_int(cond, 0);
+  for (; going && trips < most; trips++) {
+    in[0] = imp_scalar(x, DT_I64, trips);
+    in[1] = imp_scalar(x, DT_BOOL, 1);
+    if (!imp_inline_with(x, "body", in, carried + 2, out, x->nout + 1)) return false;
+    const Tensor *again = value_of(x->m, out[0])->constant;
+    if (!again) return imp_fail(x, "unsupported", "whether it goes on exists only at run time");
+    going = tensor_get_int(again, 0) != 0;
+    for (int k = 0; k < carried; k++) in[k + 2] = out[k + 1];
+    for (int k = 0; k < scans; k++) scanned[k * UNROLL_MOST + trips] = calc_unsqueeze(x, out[1 + carried + k], 0);
+  }
+  if (going && !count) return imp_fail(x, "unsupported", "goes on for more than %d iterations", UNROLL_MOST);
+  if (!trips && scans) return imp_fail(x, "unsupported", "never runs, so its scanned outputs have no shape");
+  for (int k = 0; k < carried; k++) imp_set(x, k, in[k + 2]);
+  for (int k = 0; k < scans; k++) imp_set(x, carried + k, calc_concat(x, 0, scanned + k * UNROLL_MOST, trips));
+  return !x->failed;
+}
+
 bool import_loop(Import *x) {
   int carried = x->nin > 2 ? x->nin - 2 : 0;
   Type *in = NEW_N(&x->m->perm, Type, carried + 2);
@@ -76,11 +114,24 @@ bool import_loop(Import *x) {
     if (!imp_present(x, k + 2)) return imp_fail(x, "parse", "carried value %d is missing", k);
     in[k + 2] = *imp_type(x, k + 2);
   }
+  bool lists = false, known;
+  for (int k = 0; k < carried; k++) lists |= in[k + 2].kind != KIND_TENSOR;
+  if (lists) {
+    bool ok = unrolled(x, &known);
+    return known ? ok : imp_fail(x, "unsupported", "carries a sequence or optional, but how often it runs exists only at run time");
+  }
   ValueId *v = NEW_N(&x->m->perm, ValueId, carried + 2);
   for (int k = 0; k < x->nin; k++) v[k] = x->in[k];
   const Dim *count = v[0] ? value_of(x->m, v[0])->content : NULL;
+  int messages = x->m->diags->len, errors = x->m->diags->errors;
   Graph *g = body_import(x, in, carried + 2, 2, carried, 1, count ? dim_hi(*count) : -1);
-  if (!g) return false;
+  if (!g) {                                              /* once more with the iteration number as a constant */
+    Diags failed = *x->m->diags;
+    x->m->diags->len = messages, x->m->diags->errors = errors, x->failed = false;
+    bool ok = unrolled(x, &known);
+    if (!known) x->m->diags->len = failed.len, x->m->diags->errors = failed.errors;
+    return known && ok;
+  }
   int nout = g->outputs.len - 1;
   return control_node(x, OP_LOOP, v, carried + 2, NULL, 0, &g, 1, nout > 0 ? nout : 0);
 }

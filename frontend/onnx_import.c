@@ -13,6 +13,7 @@
 #include "base/intern.h"
 #include "base/text.h"
 #include "frontend/import_fold.h"
+#include "frontend/onnx_lists.h"
 #include "frontend/onnx_loader.h"
 #include "frontend/onnx_order.h"
 
@@ -174,7 +175,7 @@ static bool resolve_inputs(Loader *l, Scope *s, const Onnx__Node *p, Import *x) 
 /* Outputs made by this node's importer take the ONNX names; those passed through keep theirs. */
 static void name_outputs(Loader *l, Import *x, const Onnx__Node *p, int first_value, const char *path) {
   for (int k = 0; k < x->nout; k++) {
-    if (!*p->output[k] || (int)x->out[k] < first_value) continue;
+    if (!*p->output[k] || (int)x->out[k] < first_value || value_of(l->m, x->out[k])->type.kind != KIND_TENSOR) continue;
     bool again = false;
     for (int i = 0; i < k; i++) again |= x->out[i] == x->out[k];
     if (!again) graph_rename_value(l->m, x->out[k], *path ? arena_printf(&l->tmp, "%s%s", path, p->output[k]) : p->output[k]);
@@ -266,6 +267,11 @@ static bool import_main_inputs(Loader *l, Scope *s, const Onnx__Graph *p) {
     int64_t there;
     if (names_find(&s->names, intern(name), &there)) continue;            // an initializer
     Type t;
+    if (p->input[k]->type && (p->input[k]->type->sequence_type || p->input[k]->type->optional_type)) {
+      ValueId v = list_input(l, s->g, name, p->input[k]->type);
+      ok &= define(l, s, name, v ? (int64_t)v : FAILED_VALUE, "input") && v;
+      continue;
+    }
     bool known = onnx_type(l, name, p->input[k]->type, true, &t);
     const Tensor *value = bound_value(l, name);
     if (known && value) known = bind_fits(l, name, &t, value);
@@ -285,8 +291,10 @@ static bool own_value(const Graph *g, ValueId v) {
   return def && node_of(g->module, def)->graph == g;
 }
 
+/* The tensors of every output; lists are taken apart, and the form says how. */
 static bool import_outputs(Loader *l, Scope *s, const Onnx__Graph *p, bool is_main) {
   bool ok = true;
+  Text form = {0};
   for (size_t k = 0; k < p->n_output; k++) {
     const char *name = text_or_empty(p->output[k]->name);
     int64_t found;
@@ -298,10 +306,20 @@ static bool import_outputs(Loader *l, Scope *s, const Onnx__Graph *p, bool is_ma
     if (found == FAILED_VALUE || found == 0) { ok = false; continue; }
     ValueId v = (ValueId)found;
     if (is_main) onnx_check_output(l, name, p->output[k]->type, &value_of(l->m, v)->type);
-    if (!own_value(s->g, v)) v = graph_op(s->g, OP_COPY, &v, 1, NULL, 0);  // an output has its own memory
-    if (is_main) graph_rename_value(l->m, v, name);
-    *vec_push(&l->m->perm, &s->g->outputs) = v;
+    Leaves leaf = {0};
+    list_flatten(l, v, &leaf, &form);
+    bool alone = !list_find(l, v);
+    for (int i = 0; i < leaf.len; i++) {
+      v = leaf.at[i];
+      if (!own_value(s->g, v)) v = graph_op(s->g, OP_COPY, &v, 1, NULL, 0);  // an output has its own memory
+      if (is_main) graph_rename_value(l->m, v, alone ? name : arena_printf(&l->tmp, "%s_%d", name, i));
+      *vec_push(&l->m->perm, &s->g->outputs) = v;
+    }
   }
+  vec_push(&l->tmp, &l->forms);
+  l->forms.at[l->forms.len - 1].g = s->g;
+  l->forms.at[l->forms.len - 1].text = arena_strdup(&l->tmp, form.at ? form.at : "");
+  text_free(&form);
   return ok;
 }
 
@@ -337,20 +355,22 @@ Graph *onnx_import_region(Import *x, const Onnx__Graph *p, const Type *in, int n
   return ok ? g : NULL;
 }
 
-bool onnx_inline_region(Import *x, const Onnx__Graph *p) {
+bool onnx_inline_region(Import *x, const Onnx__Graph *p, const ValueId *in, int nin, ValueId *out, int nout) {
   Loader *l = x->frontend;
   Scope s = region_scope(l, x->g), *outside = l->scope;
-  if (p->n_output < (size_t)x->nout) return imp_fail(x, "parse", "has %d outputs, its graph only %zu", x->nout, p->n_output);
-  l->scope = &s;
+  if (p->n_output < (size_t)nout) return imp_fail(x, "parse", "needs %d outputs of its graph, which has only %zu", nout, p->n_output);
+  if (p->n_input != (size_t)nin) return imp_fail(x, "parse", "its graph has %zu inputs and gets %d", p->n_input, nin);
   bool ok = import_initializers(l, &s, p);
-  ok = import_nodes(l, &s, p->node, p->n_node) && ok;
+  for (int k = 0; k < nin; k++) ok = define(l, &s, text_or_empty(p->input[k]->name), (int64_t)in[k], "input") && ok;
+  l->scope = &s;
+  ok = ok && import_nodes(l, &s, p->node, p->n_node);
   l->scope = outside;
-  for (int k = 0; ok && k < x->nout; k++) {
+  for (int k = 0; ok && k < nout; k++) {
     int64_t v;
     const char *name = text_or_empty(p->output[k]->name);
     if (!lookup(&s, intern(name), &v)) return imp_fail(x, "parse", "output '%s' of its graph is produced by no node", name);
     ok = v != FAILED_VALUE;
-    if (ok) x->out[k] = (ValueId)v;
+    if (ok) out[k] = (ValueId)v;
   }
   return ok;
 }

@@ -18,6 +18,9 @@ typedef struct Scope {
 
 typedef struct Unsupported { const char *domain, *op, *nodes; int opset, count, since; } Unsupported;
 
+/* A sequence or optional: the values in it. */
+typedef struct List { ValueId value; ValueKind kind; const ValueId *at; int n; } List;
+
 typedef struct Loader {
   Module *m;
   Diags *d;
@@ -29,6 +32,8 @@ typedef struct Loader {
   Scope *scope;                        /* the one at work */
   int depth;                           /* of calls and regions */
   VEC(Unsupported) unsupported;
+  VEC(List) lists;
+  VEC(struct { const Graph *g; const char *text; }) forms;      /* of regions' outputs, see imp_region_form */
   Eval eval;                           /* for nodes of constants; begun when first needed */
 } Loader;
 

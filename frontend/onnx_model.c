@@ -165,6 +165,14 @@ Onnx__Tensor *onnx_decode_tensor(Arena *a, const void *p, size_t n, Diags *d) {
   return decode(a, &onnx__tensor__descriptor, "tensor", p, n, d);
 }
 
+Onnx__Sequence *onnx_decode_sequence(Arena *a, const void *p, size_t n, Diags *d) {
+  return decode(a, &onnx__sequence__descriptor, "sequence", p, n, d);
+}
+
+Onnx__Optional *onnx_decode_optional(Arena *a, const void *p, size_t n, Diags *d) {
+  return decode(a, &onnx__optional__descriptor, "optional", p, n, d);
+}
+
 const char *onnx_text(Arena *a, ProtobufCBinaryData b) {
   char *s = arena_alloc(a, b.len + 1);
   if (b.len) memcpy(s, b.data, b.len);

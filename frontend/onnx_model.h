@@ -28,6 +28,8 @@ void onnx_bytes_close(OnnxBytes *b);
 /* Decode; NULL after a message that says whether this is no ONNX file, or a damaged one and where. */
 Onnx__Model *onnx_decode_model(Arena *a, const void *p, size_t n, Diags *d);
 Onnx__Tensor *onnx_decode_tensor(Arena *a, const void *p, size_t n, Diags *d);
+Onnx__Sequence *onnx_decode_sequence(Arena *a, const void *p, size_t n, Diags *d);
+Onnx__Optional *onnx_decode_optional(Arena *a, const void *p, size_t n, Diags *d);
 
 /* TensorProto -> dense tensor, checked: NULL after a message. `where` names it ("initializer 'w'"). */
 const Tensor *onnx_tensor(const OnnxSource *s, const Onnx__Tensor *t, const char *where);

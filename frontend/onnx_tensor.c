@@ -329,6 +329,23 @@ Tensor *onnx_load_tensor(Arena *a, const char *path, Diags *d) {
   return t ? arena_dup(a, t, sizeof *t) : NULL;
 }
 
+bool onnx_load_list(Arena *a, const char *path, ValueKind kind, const Tensor ***at, int *n, Diags *d) {
+  OnnxBytes b;
+  if (!onnx_bytes_open(&b, path, d)) return false;
+  bool optional = kind == KIND_OPTIONAL;
+  const Onnx__Optional *o = optional ? onnx_decode_optional(a, b.at, b.len, d) : NULL;
+  const Onnx__Sequence *s = optional ? (o ? o->sequence_value : NULL) : onnx_decode_sequence(a, b.at, b.len, d);
+  onnx_bytes_close(&b);
+  if (optional ? !o : !s) return false;
+  Onnx__Tensor *const *tensor = s ? s->tensor_values : o->tensor_value ? &o->tensor_value : NULL;
+  *n = s ? (int)s->n_tensor_values : o->tensor_value ? 1 : -1;
+  *at = NEW_N(a, const Tensor *, *n + 2);
+  OnnxSource from = {a, NULL, d};
+  for (int k = 0; k < *n; k++)
+    if (!((*at)[k] = onnx_tensor(&from, tensor[k], path))) return false;
+  return true;
+}
+
 bool onnx_save_tensor(const char *path, const char *name, const Tensor *t, Diags *d) {
   Arena tmp = {0};
   int64_t count = tensor_count(t), dims[MAX_RANK];

@@ -112,96 +112,126 @@ static const char *first_error(const Diags *d) {
   return "no message";
 }
 
-/* The names of the inputs that a caller feeds: those without an initializer. */
-static int input_names(const char *path, Arena *a, const char **name, Diags *d) {
+/* An input or output of the model, as a test gives it: a tensor, or the tensors of a sequence or optional. */
+typedef struct Port { const char *name; ValueKind kind; bool bound; const Tensor *value; const Tensor **list; int n; } Port;
+typedef struct Ports { bool fixed_dims; int n, nout; Port at[MAX_PORTS], out[MAX_PORTS]; } Ports;
+
+static Port port_of(const Onnx__ValueInfo *v) {
+  ValueKind kind = !v->type ? KIND_TENSOR : v->type->sequence_type ? KIND_SEQUENCE : v->type->optional_type ? KIND_OPTIONAL : KIND_TENSOR;
+  return (Port){.name = v->name ? v->name : "", .kind = kind};
+}
+
+/* The inputs that a caller feeds, those without an initializer, and the outputs. */
+static void find_ports(const char *path, Arena *a, Ports *p, Diags *d) {
   OnnxBytes b;
-  if (!onnx_bytes_open(&b, path, d)) return 0;
+  if (!onnx_bytes_open(&b, path, d)) return;
   const Onnx__Model *m = onnx_decode_model(a, b.at, b.len, d);
-  int n = 0;
-  for (size_t k = 0; m && k < m->graph->n_input && n < MAX_PORTS; k++) {
+  onnx_bytes_close(&b);
+  for (size_t k = 0; m && k < m->graph->n_input && p->n < MAX_PORTS; k++) {
     bool is_constant = false;
     for (size_t i = 0; i < m->graph->n_initializer; i++)
       is_constant |= m->graph->initializer[i]->name && !strcmp(m->graph->initializer[i]->name, m->graph->input[k]->name);
-    if (!is_constant) name[n++] = m->graph->input[k]->name;
+    if (!is_constant) p->at[p->n++] = port_of(m->graph->input[k]);
   }
-  onnx_bytes_close(&b);
-  return n;
+  for (size_t k = 0; m && k < m->graph->n_output && k < MAX_PORTS; k++) p->out[p->nout++] = port_of(m->graph->output[k]);
 }
 
-/* The module after the graph passes, through its own text; NULL: *why says what went wrong. */
-static Module *simplified(Module *m, Diags *d, const char **why) {
-  PassOptions o = {.verify = true, .stop_after = "dce"};
-  PassContext c;
-  Arena a = {0};
-  pass_begin(&c, m, NULL, &o, &a);
-  *why = "a pass failed";
-  if (!passes_run(&c)) return NULL;
-  pass_end(&c);
-  char path[] = "/tmp/lathe_conform_XXXXXX", text[200];
-  int fd = mkstemp(path);
-  if (fd >= 0) close(fd);
-  *why = "cannot write its constants";
-  if (!module_save_weights(m, path, text, sizeof text)) return NULL;
-  Text t = {0}, u = {0};
-  module_print(&t, m);
-  if (verbose) fputs(t.at, stderr);
-  *why = "its text does not read back";
-  Module *again = module_parse(t.at, path, d);
-  unlink(path);
-  if (again) module_print(&u, again);
-  if (again && strcmp(t.at, u.at)) { *why = "its text reads back as another"; again = NULL; }
-  text_free(&t);
-  text_free(&u);
-  return again;
+/* Loads a file into a port; false when it is missing or damaged. */
+static bool load_port(Arena *a, Port *p, const char *set, const char *which, int k, Diags *d) {
+  char path[1200];
+  snprintf(path, sizeof path, "%s/%s_%d.pb", set, which, k);
+  if (access(path, R_OK)) return false;
+  if (p->kind != KIND_TENSOR) return onnx_load_list(a, path, p->kind, &p->list, &p->n, d);
+  p->value = onnx_load_tensor(a, path, d);
+  return p->value != NULL;
 }
 
-typedef struct Ports { bool fixed_dims; int n; const char *name[MAX_PORTS]; const Tensor *value[MAX_PORTS]; bool bound[MAX_PORTS]; } Ports;
+static Type type_of_tensor(const Tensor *t) {
+  Dim dims[MAX_RANK] = {{0}};
+  for (int k = 0; k < t->rank; k++) dims[k] = DIM(t->dims[k]);
+  return type_of(t->dtype, t->rank, dims);
+}
 
-/* Imports with the inputs marked in `bound` as constants, then evaluates and compares. */
+static void import_options(const Ports *p, ImportOptions *o, Arena *a) {
+  o->binds = arena_alloc(a, sizeof *o->binds * MAX_PORTS);
+  o->dims = arena_alloc(a, sizeof *o->dims * MAX_PORTS * MAX_RANK);
+  o->lists = arena_alloc(a, sizeof *o->lists * MAX_PORTS);
+  for (int k = 0; k < p->n; k++) {
+    const Port *in = &p->at[k];
+    if (in->bound && in->value) o->binds[o->nbinds].name = in->name, o->binds[o->nbinds++].value = in->value;
+    for (int i = 0; p->fixed_dims && in->value && i < in->value->rank; i++, o->ndims++) {
+      o->dims[o->ndims].name = arena_printf(a, "%s.%d", in->name, i);
+      o->dims[o->ndims].lo = o->dims[o->ndims].hi = in->value->dims[i];
+    }
+    if (in->kind == KIND_TENSOR || !in->list) continue;
+    Type *elem = NEW_N(a, Type, in->n + 2);
+    for (int i = 0; i < in->n; i++) elem[i] = type_of_tensor(in->list[i]);
+    o->lists[o->nlists].name = in->name, o->lists[o->nlists].n = in->n, o->lists[o->nlists++].elem = elem;
+  }
+}
+
+/* The tensor for module input `name`: a port's, or element I of the list NAME in NAME_I. */
+static const Tensor *input_value(const Ports *p, const char *name) {
+  for (int k = 0; k < p->n; k++) {
+    if (!strcmp(p->at[k].name, name) && p->at[k].kind == KIND_TENSOR) return p->at[k].value;
+    for (int i = 0; p->at[k].list && i < p->at[k].n; i++) {
+      char part[300];
+      snprintf(part, sizeof part, "%s_%d", p->at[k].name, i);
+      if (!strcmp(part, name)) return p->at[k].list[i];
+    }
+  }
+  return NULL;
+}
+
+/* Compares output k of the model; *at: the next output of the module. NULL when they agree. */
+static const char *check_output(Eval *e, Port *p, int *at, bool is_random, double *worst) {
+  static char why[700];
+  const ValueList *outputs = &e->m->main->outputs;
+  int n = p->kind == KIND_TENSOR ? 1 : p->n;
+  for (int i = 0; i < n; i++, ++*at) {
+    if (*at >= outputs->len) return "the list is too short";
+    const Tensor *got = eval_value(e, outputs->at[*at]);
+    const char *differs = !got ? "was not computed" : compare(got, p->kind == KIND_TENSOR ? p->value : p->list[i], is_random, worst);
+    if (!differs) continue;
+    snprintf(why, sizeof why, "'%s': %s", value_of(e->m, outputs->at[*at])->name, differs);
+    return why;
+  }
+  return NULL;
+}
+
+/* Imports with the inputs marked `bound` as constants, then evaluates and compares. */
 static Outcome attempt(const Case *c, const char *set, Ports *p, Diags *d) {
   ImportOptions o = {0};
-  o.binds = xrealloc(NULL, sizeof *o.binds * MAX_PORTS);
-  for (int k = 0; k < p->n; k++)
-    if (p->bound[k] && p->value[k]) o.binds[o.nbinds].name = p->name[k], o.binds[o.nbinds++].value = p->value[k];
-  if (p->fixed_dims) {
-    o.dims = xrealloc(NULL, sizeof *o.dims * MAX_PORTS * MAX_RANK);
-    for (int k = 0; k < p->n; k++)
-      for (int i = 0; p->value[k] && i < p->value[k]->rank; i++, o.ndims++) {
-        o.dims[o.ndims].name = arena_printf(&d->arena, "%s.%d", p->name[k], i);
-        o.dims[o.ndims].lo = o.dims[o.ndims].hi = p->value[k]->dims[i];
-      }
-  }
+  import_options(p, &o, &d->arena);
   Module *m = onnx_import_file(c->model, &o, d);
   if (!m) return outcome(UNSUPPORTED, "%s", first_error(d));
   if (only_import || !set) return outcome(PASS, "imported, %d nodes", m->main->nodes.len);
   if (!module_verify(m, d)) return outcome(FAIL, "the imported module is not valid: %s", first_error(d));
-  const char *why_not;
-  if (with_passes && !(m = simplified(m, d, &why_not))) return outcome(FAIL, "%s: %s", why_not, first_error(d));
   Eval e;
   eval_begin(&e, m);
-  for (int i = 0; i < m->main->inputs.len; i++)
-    for (int k = 0; k < p->n; k++)
-      if (!strcmp(p->name[k], value_of(m, m->main->inputs.at[i])->name)) {
-        if (!p->value[k]) return outcome(UNSUPPORTED, "input file %d is missing or no tensor", k);
-        if (!eval_bind_input(&e, i, p->value[k])) return outcome(FAIL, "%s", first_error(d));
-      }
+  for (int i = 0; i < m->main->inputs.len; i++) {
+    const char *name = value_of(m, m->main->inputs.at[i])->name;
+    const Tensor *t = input_value(p, name);
+    if (!t) return outcome(UNSUPPORTED, "there is no value for input '%s'", name);
+    if (!eval_bind_input(&e, i, t)) return outcome(FAIL, "%s", first_error(d));
+  }
   if (!eval_graph(&e, m->main)) return outcome(FAIL, "evaluation: %s", first_error(d));
   double worst = 0;
-  int compared = 0;
+  int compared = 0, at = 0;
   bool is_random = false;
   for (int k = 1; k < m->nodes.len; k++) is_random |= !m->nodes.at[k].dead && m->nodes.at[k].op == OP_RANDOM;
-  for (int k = 0; k < m->main->outputs.len; k++) {
-    char path[1200];
-    snprintf(path, sizeof path, "%s/output_%d.pb", set, k);
-    if (access(path, R_OK)) continue;
-    const Tensor *want = onnx_load_tensor(&m->perm, path, d), *got = eval_value(&e, m->main->outputs.at[k]);
-    if (!want) return outcome(UNSUPPORTED, "%s", first_error(d));
-    if (!got) return outcome(FAIL, "output %d was not computed", k);
-    const char *why = compare(got, want, is_random, &worst);
-    if (why) return outcome(FAIL, "output %d: %s", k, why);
+  for (int k = 0; k < p->nout; k++) {
+    if (!load_port(&m->perm, &p->out[k], set, "output", k, d)) {
+      if (d->errors) return outcome(UNSUPPORTED, "%s", first_error(d));
+      at++;                                                    // no file: not compared
+      continue;
+    }
+    const char *why = check_output(&e, &p->out[k], &at, is_random, &worst);
+    if (why) return outcome(FAIL, "output %s", why);
     compared++;
   }
   if (!compared) return outcome(FAIL, "nothing to compare with");
+  if (at != m->main->outputs.len) return outcome(FAIL, "has %d outputs, should have %d", m->main->outputs.len, at);
   return is_random ? outcome(PASS, "types only: random") : outcome(PASS, "%.3g", worst);
 }
 
@@ -212,8 +242,8 @@ static bool bind_asked(Ports *p, const Diags *d) {
     for (const char *s = d->at[i].text; (s = strstr(s, "--bind ")) != NULL;) {
       s += 7;
       for (int k = 0; k < p->n; k++) {
-        size_t n = strlen(p->name[k]);
-        if (!strncmp(s, p->name[k], n) && s[n] == '=' && !p->bound[k] && p->value[k]) p->bound[k] = more = true;
+        size_t n = strlen(p->at[k].name);
+        if (!strncmp(s, p->at[k].name, n) && s[n] == '=' && !p->at[k].bound && p->at[k].value) p->at[k].bound = more = true;
       }
     }
   return more;
@@ -234,7 +264,7 @@ static bool missing_operator(const Diags *d) {
 static bool bind_small(Ports *p, int rank) {
   bool more = false;
   for (int k = 0; k < p->n; k++)
-    if (p->value[k] && p->value[k]->rank <= rank && !p->bound[k]) p->bound[k] = more = true;
+    if (p->at[k].value && p->at[k].value->rank <= rank && !p->at[k].bound) p->at[k].bound = more = true;
   return more;
 }
 
@@ -244,13 +274,9 @@ static Outcome run_set(const Case *c, const char *set) {
   Arena a = {0};
   Diags d = {0};
   Ports p = {0};
-  p.n = input_names(c->model, &a, p.name, &d);
-  for (int k = 0; set && k < p.n; k++) {
-    char path[1200];
-    snprintf(path, sizeof path, "%s/input_%d.pb", set, k);
-    Diags quiet = {0};
-    if (!access(path, R_OK)) p.value[k] = onnx_load_tensor(&a, path, &quiet);
-  }
+  find_ports(c->model, &a, &p, &d);
+  Diags quiet = {0};
+  for (int k = 0; set && k < p.n; k++) load_port(&a, &p.at[k], set, "input", k, &quiet);
   Outcome o;
   for (int round = 0;; round++) {
     Diags fresh = {.file = c->model};
@@ -265,7 +291,7 @@ static Outcome run_set(const Case *c, const char *set) {
   size_t n = strlen(o.text);
   const char *sep = " (bound: ";
   for (int k = 0; k < p.n && n < sizeof o.text - 100; k++)
-    if (p.bound[k]) n += (size_t)snprintf(o.text + n, sizeof o.text - n, "%s%.60s", sep, p.name[k]), sep = ", ";
+    if (p.at[k].bound) n += (size_t)snprintf(o.text + n, sizeof o.text - n, "%s%.60s", sep, p.at[k].name), sep = ", ";
   if (*sep == ',') snprintf(o.text + n, sizeof o.text - n, ")");
   return o;
 }
