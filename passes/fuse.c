@@ -154,6 +154,11 @@ static bool read_outside(Fuse *s, ValueId v, int g) {
   return false;
 }
 
+static void move_node(Fuse *s, NodeId id, int into) {
+  node_of(s->m, id)->group = into;
+  *vec_push(s->f->arena, &s->f->groups.at[into].inlined) = id;
+}
+
 static void inline_maps(Fuse *s) {
   for (int g = s->f->groups.len - 1; g > 0; g--) {
     Group *of = &s->f->groups.at[g];
@@ -187,8 +192,9 @@ static void inline_maps(Fuse *s) {
       }
     }
     if (!ok || !into || s->users[v].len > 1) continue;
-    node_of(s->m, value_of(s->m, of->out)->def)->group = into;
-    for (int k = 0; k < of->epilogue.len; k++) node_of(s->m, of->epilogue.at[k])->group = into;
+    move_node(s, value_of(s->m, of->out)->def, into);
+    for (int k = 0; k < of->epilogue.len; k++) move_node(s, of->epilogue.at[k], into);
+    for (int k = 0; k < of->inlined.len; k++) move_node(s, of->inlined.at[k], into);   // what was inlined here comes along
     of->dead = true;
   }
 }

@@ -12,6 +12,7 @@ typedef struct Group {
   NodeId root;                 /* heavy node; 0: a map */
   ValueId out;                 /* the root's output 0, or the map's first value */
   NodeList epilogue;           /* nodes after `out`, in order */
+  NodeList inlined;            /* nodes of maps that were inlined into it */
   Graph *graph;
   NodeId last;                 /* where it stands in execution order: its last node */
   bool dead;                   /* merged into another */
