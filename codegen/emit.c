@@ -92,13 +92,19 @@ bool emit_is_computed(const Emit *e, const char *symbol) {
   return true;
 }
 
-Dim emit_arena_bytes(const Emit *e) {
-  Dim d = e->p->arena_bytes;
-  for (int i = 0; i < symbol_count(); i++) {
-    const Symbol *s = symbol_at(i);
-    if (emit_is_computed(e, s->name)) d = dim_subst(d, s->name, DIM(s->hi));
+Dim emit_arena_bytes(const Emit *e) { return e->p->arena_bytes; }
+
+/* The offsets of the plan, as constants named as their symbols, for emit_arena_bytes and the buffers. */
+void emit_plan(Emit *e, Text *t) {
+  for (int i = 0; i < e->p->plan.len; i++) {
+    const PlanOffset *o = &e->p->plan.at[i];
+    const char *c = c_identifier(e->a, o->symbol);
+    text_printf(t, "  int64_t %s = %s;\n", c, emit_dim(e, o->below[0]).s);
+    for (int k = 1; k < o->n; k++) {
+      const char *end = emit_dim(e, o->below[k]).s;
+      text_printf(t, "  if (%s < %s) %s = %s;\n", c, end, c, end);
+    }
   }
-  return d;
 }
 
 /* ---- dims in C ---- */
@@ -323,7 +329,8 @@ void emit_banner(Emit *e, Text *t, const char *what) {
   if (e->o->command) text_printf(t, " *   command   %s\n", e->o->command);
   text_printf(t, " *   target    %s (%s)\n", g->name, g->note);
   text_printf(t, " *   weights   %lld bytes, %s\n", (long long)e->p->weight_bytes, e->state_of_weights);
-  text_printf(t, " *   arena     %s bytes\n", dim_text(emit_arena_bytes(e)));
+  if (e->p->plan.len) text_printf(t, " *   arena     at most %lld bytes\n", (long long)e->p->arena_bound);
+  else text_printf(t, " *   arena     %s bytes\n", dim_text(emit_arena_bytes(e)));
   text_printf(t, " *   work      %s\n", dim_is_const(e->flops) ? amount(e->a, e->flops.k, "FLOP") : arena_printf(e->a, "%s FLOP", dim_text(e->flops)));
   text_put(t, " */\n");
 }

@@ -29,12 +29,13 @@ static void sizes(Emit *e, Text *t) {
                    "static inline int64_t %s_max(int64_t a, int64_t b) { return a > b ? a : b; }\n\n", e->prefix, e->prefix);
   text_printf(t, "#define %s_WEIGHTS_BYTES %lld\n", e->PREFIX, (long long)e->p->weight_bytes);
   if (dim_is_const(arena)) { text_printf(t, "#define %s_ARENA_BYTES %lld\n\n", e->PREFIX, (long long)arena.k); return; }
-  text_printf(t, "#define %s_ARENA_BYTES_MAX %lld\n\n", e->PREFIX, (long long)dim_hi(arena));
+  text_printf(t, "#define %s_ARENA_BYTES_MAX %lld\n\n", e->PREFIX, (long long)e->p->arena_bound);
   text_printf(t, "/* Bytes of arena that a call with these sizes needs. */\nstatic inline size_t %s_arena_bytes(", e->prefix);
   for (int i = 0; i < e->input_symbols; i++) text_printf(t, "%sint64_t %s", i ? ", " : "", e->symbols.at[i].c);
   text_put(t, ") {\n");
   const char *s = emit_dim(e, arena).s;
   for (int i = 0; i < e->input_symbols; i++) text_printf(t, "  (void)%s;\n", e->symbols.at[i].c);
+  emit_plan(e, t);
   text_printf(t, "  return (size_t)(%s);\n}\n\n", s);
 }
 

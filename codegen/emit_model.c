@@ -49,6 +49,7 @@ static void functions(Emit *e, Text *t) {
   Module *m = e->p->m;
   text_put(t, "\nstatic size_t arena_bytes(const int64_t *symbols) {\n");
   symbol_values(e, t, e->input_symbols);
+  emit_plan(e, t);
   text_printf(t, "  return (size_t)(%s);\n}\n", emit_dim(e, emit_arena_bytes(e)).s);
 
   text_put(t, "\nstatic void out_dims(const int64_t *symbols, int port, int64_t *dims) {\n");

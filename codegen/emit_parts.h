@@ -40,7 +40,8 @@ bool emit_is_computed(const Emit *e, const char *symbol);
 int emit_kernel_of(const Emit *e, const Kernel *k);
 const char *emit_shape(Emit *e, const Type *t);            /* "f32[N,1,28,28]" */
 uint64_t emit_layout_hash(const Emit *e);
-Dim emit_arena_bytes(const Emit *e);                       /* over the symbols of inputs only */
+Dim emit_arena_bytes(const Emit *e);
+void emit_plan(Emit *e, Text *t);                            /* statements that compute the plan's offsets */                       /* over the symbols of inputs only */
 
 void emit_header(Emit *e);
 void emit_run(Emit *e, Text *t);

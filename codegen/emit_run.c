@@ -153,6 +153,7 @@ void emit_run(Emit *e, Text *t) {
   if (r.weights || r.arena) text_put(t, "\n");
   text_printf(t, "int %s_run(const void *weights, void *arena, const %s_io *io) {\n", e->prefix, e->prefix);
   checks(e, t, r.weights, r.arena);
+  if (r.arena) emit_plan(e, t);
   if (!r.weights) text_put(t, "  (void)weights;\n");
   if (!r.arena) text_put(t, "  (void)arena;\n");
   text_bytes(t, body.at ? body.at : "", body.len);

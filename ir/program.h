@@ -44,12 +44,16 @@ struct Step {
   int at;                        /* number in execution order, set by `order` */
 };
 
+/* With symbolic sizes an offset is a symbol of its own: the largest of the ends of what lies below it. */
+typedef struct PlanOffset { const char *symbol; const Dim *below; int n; } PlanOffset;
+
 typedef struct Program {
   Module *m;
   VEC(Buffer) buffers;
   StepList steps;
   VEC(Kernel *) kernels;         /* distinct ones, in order of first use */
-  Dim arena_bytes;               /* exact, over the symbols */
+  VEC(PlanOffset) plan;          /* in order of use; empty when every size is constant */
+  Dim arena_bytes;               /* exact, over the symbols and the plan's offsets */
   int64_t arena_bound;           /* arena_bytes with every symbol at its upper bound */
   int64_t arena_lower;           /* largest sum of live bytes at any step, at the upper bound */
   int64_t weight_bytes;

@@ -82,6 +82,15 @@ static Tensor *output_tensor(ProgramRun *r, int k) {
 
 static bool place_buffers(ProgramRun *r, const Tensor *const *in, Tensor **out) {
   const Program *p = r->p;
+  for (int i = 0; i < p->plan.len; i++) {
+    const PlanOffset *o = &p->plan.at[i];
+    int64_t at = 0;
+    for (int k = 0; k < o->n; k++) {
+      int64_t end = eval(r, o->below[k]);
+      if (end > at) at = end;
+    }
+    set_symbol(r, o->symbol, at);
+  }
   int64_t total = eval(r, p->arena_bytes);
   char *arena = r->apart ? NULL : arena_alloc(&r->tmp, (size_t)total);
   if (arena) memory_poison(arena, (size_t)total);

@@ -151,6 +151,33 @@ static int64_t lowest_gap(const Item *items, int n, const Item *x) {
   return at;
 }
 
+static bool is_below(const Item *items, int k, int q) { return meet(&items[q], &items[k]) && items[q].at + items[q].size <= items[k].at; }
+
+/* Does k rest on q: below it, with nothing between that is above q and below k? (That one keeps them apart already.) */
+static bool rests_on(const Item *items, int k, int q) {
+  if (!is_below(items, k, q)) return false;
+  for (int r = q + 1; r < k; r++) if (is_below(items, k, r) && is_below(items, r, q)) return false;
+  return true;
+}
+
+/* The largest of some ends: a constant, the only one, or an offset of the plan with a symbol of its own. */
+static Dim highest(Program *p, Arena *a, const Dim *below, int n, int64_t bound) {
+  Dim *kept = NEW_N(a, Dim, n + 1);
+  int m = 0;
+  for (int k = 0; k < n; k++) {
+    bool more = true;
+    for (int q = 0; q < n && more; q++)
+      more = q == k || !dim_known_le(below[k], below[q]) || (q > k && dim_eq(below[k], below[q]));
+    if (more) kept[m++] = below[k];
+  }
+  if (m == 0) return DIM(0);
+  if (m == 1) return kept[0];
+  PlanOffset *o = vec_push(a, &p->plan);
+  Dim at = dim_fresh_symbol("at", 0, bound);
+  *o = (PlanOffset){dim_text(at), kept, m};
+  return at;
+}
+
 static void place_arena(Program *p, Arena *a, int steps) {
   Item *items = NEW_N(a, Item, p->buffers.len + 1);
   int n = 0;
@@ -166,16 +193,22 @@ static void place_arena(Program *p, Arena *a, int steps) {
   qsort(items, (size_t)n, sizeof *items, larger_first);
   for (int k = 0; k < n; k++) items[k].at = lowest_gap(items, k, &items[k]);
   qsort(items, (size_t)n, sizeof *items, lower_first);
-  p->arena_bytes = DIM(0);
+  Dim *below = NEW_N(a, Dim, n + 1);
   for (int k = 0; k < n; k++) {
-    Item *x = &items[k];
-    x->offset = DIM(0);
-    for (int q = 0; q < k; q++)
-      if (meet(&items[q], x) && items[q].at + items[q].size <= x->at)
-        x->offset = dim_max(x->offset, dim_add(items[q].offset, items[q].bytes));
-    p->buffers.at[x->buffer].offset = x->offset;
-    p->arena_bytes = dim_max(p->arena_bytes, dim_add(x->offset, x->bytes));
+    int m = 0;
+    for (int q = 0; q < k; q++) if (rests_on(items, k, q)) below[m++] = dim_add(items[q].offset, items[q].bytes);
+    items[k].offset = highest(p, a, below, m, items[k].at);
+    p->buffers.at[items[k].buffer].offset = items[k].offset;
   }
+  int m = 0;
+  int64_t top = 0;
+  for (int q = 0; q < n; q++) {
+    bool covered = false;                                       // something rests on it: its own end is not the top
+    for (int k = q + 1; k < n && !covered; k++) covered = rests_on(items, k, q);
+    if (!covered) below[m++] = dim_add(items[q].offset, items[q].bytes);
+    if (items[q].at + items[q].size > top) top = items[q].at + items[q].size;
+  }
+  p->arena_bytes = highest(p, a, below, m, top);
   p->arena_bound = dim_hi(p->arena_bytes);
   for (int b = 0; b < p->buffers.len; b++)
     if (p->buffers.at[b].shares >= 0) p->buffers.at[b].offset = p->buffers.at[home_of(p, b)].offset;
