@@ -26,7 +26,7 @@ const Target *options_target(const Options *o) {
   usage_error("unknown target '%s'; there are: %s", name, all.at);
 }
 
-/* ---- --dim and --bind ---- */
+/* ---- --dim, --bind and --list ---- */
 
 static void dims_of(const Options *o, ImportOptions *io, Arena *a) {
   io->dims = arena_alloc(a, sizeof *io->dims * (size_t)(o->dim.len + 1));
@@ -97,6 +97,19 @@ static bool binds_of(const Options *o, ImportOptions *io, Arena *a, Diags *d) {
   return true;
 }
 
+static void lists_of(const Options *o, ImportOptions *io, Arena *a) {
+  io->lists = arena_alloc(a, sizeof *io->lists * (size_t)(o->list.len + 1));
+  for (int i = 0; i < o->list.len; i++) {
+    const char *s = o->list.at[i], *eq = strrchr(s, '=');
+    char *end = NULL;
+    long n = eq ? strtol(eq + 1, &end, 10) : 0;
+    bool none = eq && !strcmp(eq + 1, "none");
+    if (!eq || (!none && (end == eq + 1 || *end || n < 0 || n > 4096))) usage_error("--list wants NAME=COUNT or NAME=none, not '%s'", s);
+    io->lists[io->nlists].name = arena_printf(a, "%.*s", (int)(eq - s), s);
+    io->lists[io->nlists++].n = none ? -1 : (int)n;
+  }
+}
+
 /* ---- the phases ---- */
 
 /* The command as the emitted files quote it: without directories, so that it does not depend on the machine. */
@@ -110,6 +123,7 @@ static const char *canonical_command(const Options *o, const char *path, Arena *
   if (o->weights) text_printf(&t, " --weights %s", o->weights);
   if (o->single_file) text_put(&t, " --single-file");
   for (int i = 0; i < o->dim.len; i++) text_printf(&t, " --dim %s", o->dim.at[i]);
+  for (int i = 0; i < o->list.len; i++) text_printf(&t, " --list %s", o->list.at[i]);
   for (int i = 0; i < o->bind.len; i++) {
     const char *eq = strchr(o->bind.at[i], '='), *slash = eq ? strrchr(eq, '/') : NULL;
     if (slash) text_printf(&t, " --bind %.*s=%s", (int)(eq - o->bind.at[i]), o->bind.at[i], slash + 1);
@@ -135,6 +149,7 @@ bool model_import(Compiled *c, const char *path, const Options *o) {
   c->command = canonical_command(o, path, &c->arena);
   ImportOptions io = {0};
   dims_of(o, &io, &c->arena);
+  lists_of(o, &io, &c->arena);
   if (!binds_of(o, &io, &c->arena, &c->diags)) return give_up(c);
   bug_context = "import";
   double since = seconds_now();

@@ -246,20 +246,6 @@ static bool import_initializers(Loader *l, Scope *s, const Onnx__Graph *p) {
   return ok;
 }
 
-static const Tensor *bound_value(const Loader *l, const char *name) {
-  for (int k = 0; k < l->o->nbinds; k++)
-    if (!strcmp(l->o->binds[k].name, name)) return l->o->binds[k].value;
-  return NULL;
-}
-
-static bool bind_fits(Loader *l, const char *name, const Type *t, const Tensor *value) {
-  bool fits = t->dtype == value->dtype && t->rank == value->rank;
-  for (int k = 0; fits && k < t->rank; k++)
-    fits = value->dims[k] >= (dim_is_const(t->dims[k]) ? t->dims[k].k : 0) && (!dim_is_const(t->dims[k]) || value->dims[k] == t->dims[k].k);
-  if (!fits) diag_error(l->d, "usage", NULL, "the value bound to input '%s' does not have its type %s", name, type_text(t));
-  return fits;
-}
-
 static bool import_main_inputs(Loader *l, Scope *s, const Onnx__Graph *p) {
   bool ok = true;
   for (size_t k = 0; k < p->n_input; k++) {
@@ -273,11 +259,10 @@ static bool import_main_inputs(Loader *l, Scope *s, const Onnx__Graph *p) {
       continue;
     }
     bool known = onnx_type(l, name, p->input[k]->type, true, &t);
-    const Tensor *value = bound_value(l, name);
-    if (known && value) known = bind_fits(l, name, &t, value);
+    const Tensor *value = NULL;
+    if (known) known = onnx_bound(l, name, &t, &value);
     int64_t v = !known ? FAILED_VALUE
-                : value ? (int64_t)graph_add_constant(l->m, name, arena_dup(&l->m->perm, value, sizeof *value))
-                        : (int64_t)graph_add_input(s->g, name, t);
+                : value ? (int64_t)graph_add_constant(l->m, name, value) : (int64_t)graph_add_input(s->g, name, t);
     ok &= define(l, s, name, v, "input") && known;
   }
   return ok;
@@ -398,6 +383,8 @@ static Module *import_model(Module *m, const Onnx__Model *p, const char *path, c
   static const ImportOptions none = {0};
   Loader l = {.m = m, .d = d, .model = p, .o = o ? o : &none, .source = {&m->perm, NULL, d}};
   l.dim_used = NEW_N(&l.tmp, bool, l.o->ndims + 1);
+  l.bind_used = NEW_N(&l.tmp, bool, l.o->nbinds + 1);
+  l.list_used = NEW_N(&l.tmp, bool, l.o->nlists + 1);
   if (path) {
     const char *slash = strrchr(path, '/');
     l.source.folder = !slash ? "." : slash == path ? "/" : arena_printf(&m->perm, "%.*s", (int)(slash - path), path);

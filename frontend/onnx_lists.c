@@ -36,9 +36,9 @@ void list_flatten(Loader *l, ValueId v, Leaves *out, Text *form) {
 }
 
 /* ---- inputs ---- */
-static bool option_find(const Loader *l, const char *name, int *k) {
+static bool option_find(Loader *l, const char *name, int *k) {
   for (*k = 0; *k < l->o->nlists; ++*k)
-    if (!strcmp(l->o->lists[*k].name, name)) return true;
+    if (!strcmp(l->o->lists[*k].name, name)) return l->list_used[*k] = true;
   return false;
 }
 

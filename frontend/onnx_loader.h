@@ -26,7 +26,7 @@ typedef struct Loader {
   Diags *d;
   const Onnx__Model *model;
   const ImportOptions *o;
-  bool *dim_used;                      /* per option dim: did it match something? */
+  bool *dim_used, *bind_used, *list_used;   /* per option: did it match something? */
   OnnxSource source;
   Arena tmp;                           /* scopes and orders; dropped after the import */
   Scope *scope;                        /* the one at work */
@@ -44,6 +44,8 @@ enum { FAILED_VALUE = -1 };            /* its producer reported an error: reader
 bool onnx_type(Loader *l, const char *name, const Onnx__Type *t, bool is_main, Type *out);
 /* Warns where a declared output type contradicts the inferred one. */
 void onnx_check_output(Loader *l, const char *name, const Onnx__Type *declared, const Type *inferred);
-/* After the inputs: complains about option dims that fit nothing. */
+/* The value the options bind to an input of type t, converted to it; NULL when there is none. False after a message. */
+bool onnx_bound(Loader *l, const char *name, const Type *t, const Tensor **value);
+/* After the inputs: complains about options that fit nothing. */
 void onnx_check_options(Loader *l);
 #endif

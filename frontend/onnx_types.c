@@ -1,4 +1,4 @@
-/* Types of a model's inputs and outputs, and the free dims in them.
+/* Types of a model's inputs and outputs, the free dims in them, and values bound to inputs.
  *
  * A dim without a number becomes a symbol: named by its dim_param, else after input and axis (`x_0`). The
  * options bind it, the most specific entry first: `INPUT.AXIS`, then the dim_param, then `*`. One value makes it
@@ -126,13 +126,58 @@ void onnx_check_output(Loader *l, const char *name, const Onnx__Type *declared, 
   text_free(&text);
 }
 
-void onnx_check_options(Loader *l) {
-  for (int k = 0; k < l->o->ndims; k++) {
-    if (l->dim_used[k] || !strcmp(l->o->dims[k].name, "*")) continue;
-    diag_error(l->d, "usage", NULL, "the model has no free dim '%s'", l->o->dims[k].name);
-    for (int i = 0; i < l->m->main->inputs.len; i++) {
-      const Value *v = value_of(l->m, l->m->main->inputs.at[i]);
-      diag_note(l->d, "input '%s': %s", v->name, type_text(&v->type));
+/* A bound value may be written shorter than it is: any numeric type, a number for a list of one. */
+bool onnx_bound(Loader *l, const char *name, const Type *t, const Tensor **value) {
+  const Tensor *v = NULL;
+  for (int k = 0; k < l->o->nbinds && !v; k++)
+    if (!strcmp(l->o->binds[k].name, name)) v = l->o->binds[k].value, l->bind_used[k] = true;
+  *value = v;
+  if (!v) return true;
+  int64_t count = tensor_count(v), dims[MAX_RANK] = {1};
+  bool one = count == 1 && t->rank <= 1, fits = v->rank == t->rank || one;
+  for (int k = 0; fits && k < t->rank; k++) {
+    if (!one || v->rank == t->rank) dims[k] = v->dims[k];
+    fits = dims[k] >= dim_lo(t->dims[k]) && dims[k] <= dim_hi(t->dims[k]);
+    if (dim_is(t->dims[k], 0)) fits = dims[k] == 0;
+  }
+  bool strings = v->dtype == DT_STRING || t->dtype == DT_STRING;
+  if (!fits || (strings && v->dtype != t->dtype)) {
+    Dim shape[MAX_RANK];
+    for (int k = 0; k < v->rank; k++) shape[k] = DIM(v->dims[k]);
+    Type have = type_of(v->dtype, v->rank, shape);
+    diag_error(l->d, "usage", NULL, "input '%s' is %s; the value bound to it is %s", name, type_text(t), type_text(&have));
+    return false;
+  }
+  Tensor *c = arena_dup(&l->m->perm, v, sizeof *v);
+  c->rank = t->rank;
+  memcpy(c->dims, dims, sizeof *dims * (size_t)t->rank);
+  if (v->dtype != t->dtype) {
+    c = tensor_new(&l->m->perm, t->dtype, t->rank, dims);
+    for (int64_t i = 0; i < count; i++) {
+      if (dtype_is_float(v->dtype)) tensor_set(c, i, tensor_get(v, i));
+      else tensor_set_int(c, i, tensor_get_int(v, i));
+      if (tensor_get(c, i) == tensor_get(v, i) || dtype_is_float(c->dtype)) continue;
+      diag_error(l->d, "usage", NULL, "the value bound to input '%s' does not fit its type %s", name, type_text(t));
+      return false;
     }
   }
+  *value = c;
+  return true;
+}
+
+static void unknown_option(Loader *l, const char *what, const char *name) {
+  diag_error(l->d, "usage", NULL, "the model has no %s '%s'", what, name);
+  for (int i = 0; i < l->m->main->inputs.len; i++) {
+    const Value *v = value_of(l->m, l->m->main->inputs.at[i]);
+    diag_note(l->d, "input '%s': %s", v->name, type_text(&v->type));
+  }
+}
+
+void onnx_check_options(Loader *l) {
+  for (int k = 0; k < l->o->ndims; k++)
+    if (!l->dim_used[k] && strcmp(l->o->dims[k].name, "*")) unknown_option(l, "free dim", l->o->dims[k].name);
+  for (int k = 0; k < l->o->nbinds; k++)
+    if (!l->bind_used[k]) unknown_option(l, "input", l->o->binds[k].name);
+  for (int k = 0; k < l->o->nlists; k++)
+    if (!l->list_used[k]) unknown_option(l, "sequence or optional", l->o->lists[k].name);
 }

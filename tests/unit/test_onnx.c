@@ -533,3 +533,64 @@ Test(onnx, damaged_bytes_never_crash) {
     free(q);
   }
 }
+
+/* ---- lists ---- */
+static Onnx__ValueInfo *sequence_port(Sketch *s, const char *name, const char *dims) {
+  Onnx__ValueInfo *v = port(s, name, 1, dims);
+  Onnx__Type *inner = v->type;
+  v->type = NEW(&s->a, Onnx__Type);
+  onnx__type__init(v->type);
+  v->type->sequence_type = NEW(&s->a, Onnx__ElementType);
+  onnx__element_type__init(v->type->sequence_type);
+  v->type->sequence_type->elem_type = inner;
+  return v;
+}
+
+Test(onnx, sequences_are_lists_of_known_length) {
+  Sketch s;
+  sketch_begin(&s, 13);
+  input(&s, "x", "2");
+  s.input[s.graph.n_input++] = sequence_port(&s, "q", "2");
+  ints(&s, "first", (int64_t[]){0}, 1)->n_dims = 0;
+  node(&s, "SequenceInsert", "q x first", "longer");
+  node(&s, "SequenceErase", "longer", "cut");
+  node(&s, "Identity", "cut", "y");
+  output(&s, "y");
+  REFUSED(s, "how many tensors it holds");
+  REFUSED(s, "--list q=COUNT");
+  ImportOptions o = {.nlists = 1};
+  o.lists = arena_alloc(&s.a, sizeof *o.lists);
+  o.lists[0].name = "q", o.lists[0].n = 2;
+  Diags d = {0};
+  Module *m = import_with(&s, &o, &d);
+  cr_assert(m, "%s", d.len ? d.at[0].text : "");
+  cr_assert_eq(m->main->inputs.len, 3);                         // x, q_0, q_1
+  cr_assert_str_eq(value_of(m, m->main->inputs.at[2])->name, "q_1");
+  cr_assert_eq(m->main->outputs.len, 2);                        // x, q_0
+  cr_assert_str_eq(value_of(m, m->main->outputs.at[1])->name, "y_1");
+  o.lists[0].name = "x";
+  cr_assert_null(import_with(&s, &o, &d));
+  cr_assert(says(&d, "no sequence or optional 'x'"));
+}
+
+Test(onnx, bound_values_are_converted) {
+  Sketch s;
+  sketch_begin(&s, 13);
+  input(&s, "x", "2 3");
+  s.input[s.graph.n_input++] = port(&s, "axis", 7, "1");
+  node(&s, "ReduceSum", "x axis", "y");
+  output(&s, "y");
+  ImportOptions o = {.nbinds = 1};
+  o.binds = arena_alloc(&s.a, sizeof *o.binds);
+  o.binds[0].name = "axis", o.binds[0].value = tensor_scalar(&s.a, DT_F32, -1);
+  Diags d = {0};
+  Module *m = import_with(&s, &o, &d);
+  cr_assert(m, "%s", d.len ? d.at[0].text : "");
+  cr_assert_str_eq(type_text(&value_of(m, m->main->outputs.at[0])->type), "f32[2,1]");
+  o.binds[0].value = tensor_scalar(&s.a, DT_F32, 0.5);
+  cr_assert_null(import_with(&s, &o, &d));
+  cr_assert(says(&d, "does not fit its type i64[1]"));
+  o.binds[0].value = tensor_new(&s.a, DT_I64, 1, (int64_t[]){2});
+  cr_assert_null(import_with(&s, &o, &d));
+  cr_assert(says(&d, "the value bound to it is i64[2]"));
+}
