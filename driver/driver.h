@@ -40,13 +40,16 @@ typedef struct Compiled {
   const Target *target;
   Program *p;
   const char *path, *prefix, *command;
+  int64_t rewrites;                    /* of the graph, by named rules */
+  const char *last_rule, *last_where;  /* the last of them; where is known with --rewrites */
 } Compiled;
 
 /* options_target: NULL target names give native. Exits with a usage error on an unknown one. */
 const Target *options_target(const Options *o);
-/* import; then passes. false: diags were printed. */
+/* import (ONNX, or graph IR text when the path ends in .ir); then passes. false: diags were printed. */
 bool model_import(Compiled *c, const char *path, const Options *o);
 bool model_compile(Compiled *c, const char *path, const Options *o);
+bool model_passes(Compiled *c, const Options *o);      /* c->p stays NULL when they stop before lower */
 void compiled_free(Compiled *c);
 double seconds_now(void);
 void phase_time(const Options *o, const char *phase, double since);

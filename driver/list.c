@@ -28,9 +28,10 @@ int verb_targets(Options *o) {
 
 int verb_opt(Options *o) {
   Compiled c;
-  if (!model_compile(&c, o->args.at[0], o)) return EXIT_FAILED;
+  if (!model_import(&c, o->args.at[0], o) || !model_passes(&c, o)) return EXIT_FAILED;
   Text t = {0};
-  program_print(&t, c.p);
+  if (c.p) program_print(&t, c.p);
+  else module_print(&t, c.m);
   fwrite(t.at, 1, t.len, stdout);
   text_free(&t);
   compiled_free(&c);

@@ -11,7 +11,7 @@ const Verb verbs[] = {
   {"verify",  "MODEL",                "emitted code against stored references and the evaluator", verb_verify, 1, 1},
   {"bench",   "MODEL",                "time per call, GFLOP/s, share of this core's peak", verb_bench, 1, 1},
   {"inspect", "MODEL",                "graph, shapes, FLOPs, memory plan", verb_inspect, 1, 1},
-  {"opt",     "MODEL",                "the program as text, after the passes", verb_opt, 1, 1},
+  {"opt",     "MODEL",                "the graph or program as text, after some or all passes", verb_opt, 1, 1},
   {"ops",     "",                     "operators of the graph IR", verb_ops, 0, 0},
   {"targets", "",                     "what C can be emitted for", verb_targets, 0, 0},
 };
@@ -103,7 +103,7 @@ int main(int argc, char **argv) {
     if (!strcmp(verbs[i].name, argv[1])) v = &verbs[i];
   if (!v) usage_error("there is no verb '%s'; `lathe --help` lists them", argv[1]);
   Arena a = {0};
-  Options o = {.rtol = 1e-4, .atol = 1e-5, .seed = 1, .seconds = 1};
+  Options o = {.rtol = 1e-4, .atol = 1e-5, .seed = 1, .rewrites = -1, .seconds = 1};
   bool only_args = false;
   for (int i = 2; i < argc; i++) {
     if (!only_args && (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))) { help_verb(v); return EXIT_DONE; }

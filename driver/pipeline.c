@@ -139,6 +139,26 @@ static bool give_up(Compiled *c) {
   return false;
 }
 
+/* Graph IR text; its large constants are in constants.bin beside it, as --dump-dir leaves them. */
+static Module *parse_ir(Compiled *c, const char *path) {
+  char why[300];
+  size_t n;
+  char *text = file_load(path, &n, why, sizeof why);
+  if (!text) { diag_error(&c->diags, "io", NULL, "%s", why); return NULL; }
+  const char *slash = strrchr(path, '/');
+  const char *weights = arena_printf(&c->arena, "%.*sconstants.bin", slash ? (int)(slash - path) + 1 : 0, path);
+  FILE *f = fopen(weights, "rb");
+  if (f) fclose(f);
+  Module *m = module_parse(text, f ? weights : NULL, &c->diags);
+  free(text);
+  return m;
+}
+
+static bool is_ir(const char *path) {
+  size_t n = strlen(path);
+  return n > 3 && !strcmp(path + n - 3, ".ir");
+}
+
 bool model_import(Compiled *c, const char *path, const Options *o) {
   *c = (Compiled){.path = path};
   const char *base = strrchr(path, '/');
@@ -153,36 +173,48 @@ bool model_import(Compiled *c, const char *path, const Options *o) {
   if (!binds_of(o, &io, &c->arena, &c->diags)) return give_up(c);
   bug_context = "import";
   double since = seconds_now();
-  c->m = onnx_import_file(path, &io, &c->diags);
+  c->m = is_ir(path) ? parse_ir(c, path) : onnx_import_file(path, &io, &c->diags);
   if (!c->m || c->diags.errors) return give_up(c);
   phase_time(o, "import", since);
   return true;
 }
 
-static void dump(const Options *o, const char *name, const Text *t, Diags *d) {
-  if (!o->dump_dir) return;
-  char path[1000], why[300];
-  make_dirs(o->dump_dir);
-  snprintf(path, sizeof path, "%s/%s", o->dump_dir, name);
-  if (!text_save(t, path, why, sizeof why)) diag_error(d, "io", NULL, "%s", why);
+static bool run_listed(PassContext *pc, const char *list) {
+  char name[60];
+  for (int n = 0; sscanf(list, "%50[^,]%n", name, &n) == 1; list += n + (list[n] == ',')) {
+    const PassInfo *p = pass_find(name);
+    if (!p) usage_error("there is no pass '%s'; `lathe opt --help` names the option, passes/passes.def the passes", name);
+    if (p->level > PREPARE) usage_error("-p takes passes over the graph; '%s' needs all that come before: use --stop-after", name);
+    if (!pass_run(pc, p)) return false;
+  }
+  return true;
+}
+
+bool model_passes(Compiled *c, const Options *o) {
+  double since = seconds_now();
+  bug_context = "passes";
+  if (o->stop_after && !pass_find(o->stop_after)) usage_error("there is no pass '%s' to stop after", o->stop_after);
+  if (o->dump_dir) make_dirs(o->dump_dir);
+  PassOptions po = {.naive = o->naive, .verify = o->check, .dump_dir = o->dump_dir, .stop_after = o->stop_after,
+                    .no_rule = o->no_rule.at, .nno_rule = o->no_rule.len, .limited = o->rewrites >= 0, .rewrites = (int64_t)o->rewrites};
+  PassContext pc;
+  pass_begin(&pc, c->m, c->target, &po, &c->arena);
+  bool ok = o->passes ? run_listed(&pc, o->passes) : passes_run(&pc);
+  c->p = pc.program;
+  c->rewrites = pc.rewrites;
+  c->last_rule = pc.last_rule;
+  c->last_where = pc.last_where;
+  if (o->time) pass_report(&pc, stderr);
+  pass_end(&pc);
+  if (!ok || c->diags.errors) return give_up(c);
+  phase_time(o, "passes", since);
+  return true;
 }
 
 bool model_compile(Compiled *c, const char *path, const Options *o) {
-  if (!model_import(c, path, o)) return false;
-  double since = seconds_now();
-  bug_context = "passes";
-  PipelineOptions po = {.naive = o->naive};
-  c->p = compile_module(c->m, c->target, &po, &c->arena);
-  if (!c->p || c->diags.errors) return give_up(c);
-  phase_time(o, "passes", since);
-  if (o->dump_dir) {
-    Text t = {0};
-    program_print(&t, c->p);
-    dump(o, "program.txt", &t, &c->diags);
-    text_free(&t);
-  }
+  if (!model_import(c, path, o) || !model_passes(c, o)) return false;
   bug_context = "emit";
-  return !c->diags.errors || give_up(c);
+  return true;
 }
 
 void compiled_free(Compiled *c) {

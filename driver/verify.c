@@ -3,8 +3,11 @@
  * differs depends on memory that nobody wrote. */
 #include "driver/cases.h"
 #include "ir/eval.h"
+#include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 typedef struct Diff { double abs, rel; int64_t ulp, at; int64_t bad; } Diff;
 
@@ -117,7 +120,50 @@ static bool verify_case(Compiled *c, Compiled *fresh, const Loaded *l, const Opt
   return ok;
 }
 
-int verb_verify(Options *o) {
+/* ---- --bisect ---- */
+
+static int verify(Options *o);
+
+/* Verification with only the first n rewrites, in a process of its own: a crash is a failure too. */
+static bool holds_with(Options *o, int64_t n) {
+  fflush(stdout);
+  pid_t child = fork();
+  if (child == 0) {
+    int null = open("/dev/null", O_WRONLY);
+    dup2(null, 1);
+    dup2(null, 2);
+    o->rewrites = (double)n;
+    _exit(verify(o));
+  }
+  int status = 0;
+  return child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == EXIT_DONE;
+}
+
+static int bisect(Options *o) {
+  Compiled c;
+  if (!model_compile(&c, o->args.at[0], o)) return EXIT_FAILED;
+  int64_t good = 0, bad = c.rewrites;
+  printf("%lld rewrites\n", (long long)bad);
+  if (holds_with(o, bad)) { printf("verification passes with all of them\n"); return EXIT_DONE; }
+  if (!holds_with(o, 0)) { printf("verification fails without any: the cause is elsewhere\n"); return EXIT_FAILED; }
+  while (bad - good > 1) {
+    int64_t n = good + (bad - good) / 2;
+    bool ok = holds_with(o, n);
+    printf("  first %lld: %s\n", (long long)n, ok ? "passes" : "fails");
+    if (ok) good = n;
+    else bad = n;
+  }
+  Options at = *o;
+  at.rewrites = (double)bad;
+  if (!model_compile(&c, o->args.at[0], &at)) return EXIT_FAILED;
+  printf("rewrite %lld breaks it: %s at %s\n  `lathe opt %s --rewrites %lld --stop-after dce` shows the graph; --no-rule %s leaves the rule out\n",
+         (long long)bad, c.last_rule, c.last_where ? c.last_where : "?", o->args.at[0], (long long)bad, c.last_rule);
+  return EXIT_FAILED;
+}
+
+int verb_verify(Options *o) { return o->bisect ? bisect(o) : verify(o); }
+
+static int verify(Options *o) {
   Compiled c, fresh;
   Loaded l = {0};
   if (!model_compile(&c, o->args.at[0], o)) return EXIT_FAILED;

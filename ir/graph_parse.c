@@ -19,6 +19,7 @@ typedef struct Parser {
   char *weights;                       /* the side file */
   size_t nweights;
   const char *weights_path;
+  VEC(struct { ValueId value; const char *at; }) later;   /* storage, see skip_storage */
   int depth;
   bool failed;
 } Parser;
@@ -279,23 +280,39 @@ static bool stated_value(Parser *p, Stated *v) {
   return type(p, &v->type);
 }
 
-/* Storage comes after all values of the line exist: a value may be its own base. */
-static bool storage(Parser *p, ValueId self) {
+/* A value may live in one that is defined later (the part of a concat): skipped here, read at the end. */
+static bool skip_storage(Parser *p, const char **at) {
+  *at = NULL;
   if (!eat(p, "at")) return true;
-  Storage s = {0};
+  *at = p->s;
   const Dim *d;
   int n;
-  skip(p);
-  const char *at = p->s;
-  if (!expect(p, "%")) return false;
-  const char *name = word(p);
-  if (!name) return false;
-  s.base = graph_find_value(p->m, name);
-  if (!s.base) { p->s = at; return fail(p, "%%%s is not defined before this use", name); }
-  if (!expect(p, "+") || !dim(p, &s.offset) || !expect(p, "strides") || !expect(p, "[") || !dim_list(p, &d, &n)) return false;
-  for (int i = 0; i < n && i < MAX_RANK; i++) s.stride[i] = d[i];
-  if (!expect(p, "size") || !dim(p, &s.size)) return false;
-  value_of(p->m, self)->at = s;
+  Dim x;
+  return expect(p, "%") && word(p) && expect(p, "+") && dim(p, &x) && expect(p, "strides") && expect(p, "[") &&
+         dim_list(p, &d, &n) && expect(p, "size") && dim(p, &x);
+}
+
+static void stored_later(Parser *p, ValueId v, const char *at) {
+  if (!at) return;
+  vec_push(&p->m->perm, &p->later);
+  p->later.at[p->later.len - 1].value = v;
+  p->later.at[p->later.len - 1].at = at;
+}
+
+static bool read_storage(Parser *p) {
+  const char *end = p->s;
+  for (int k = 0; k < p->later.len; k++) {
+    Storage s = {0};
+    const Dim *d;
+    int n;
+    p->s = p->later.at[k].at;
+    if (!(s.base = use(p)) || !expect(p, "+") || !dim(p, &s.offset) || !expect(p, "strides") || !expect(p, "[") || !dim_list(p, &d, &n)) return false;
+    if (n > MAX_RANK) return fail(p, "rank %d is more than %d", n, MAX_RANK);
+    for (int i = 0; i < n; i++) s.stride[i] = d[i];
+    if (!expect(p, "size") || !dim(p, &s.size)) return false;
+    value_of(p->m, p->later.at[k].value)->at = s;
+  }
+  p->s = end;
   return true;
 }
 
@@ -304,24 +321,20 @@ static ValueId new_input(Parser *p, Graph *g) {
   if (!stated_value(p, &v)) return 0;
   if (!v.typed) { fail(p, "an input needs a type"); return 0; }
   ValueId id = graph_add_input(g, v.name, v.type);
-  return storage(p, id) ? id : 0;
+  const char *at;
+  if (!skip_storage(p, &at)) return 0;
+  stored_later(p, id, at);
+  return id;
 }
 
 static bool weight(Parser *p) {
   Stated v;
   if (!stated_value(p, &v)) return false;
   if (!v.typed) return fail(p, "a weight needs a type");
-  const char *s = p->s;
   const Tensor *x;
-  bool placed = eat(p, "at");
-  if (placed)                                                    // storage is read once the value exists
-    while (*p->s && *p->s != '=' && *p->s != '\n') p->s++;
-  if (!expect(p, "=") || !tensor(p, &v.type, &x)) return false;
-  const char *end = p->s;
-  ValueId id = graph_add_constant(p->m, v.name, x);
-  p->s = s;
-  if (!storage(p, id)) return false;
-  p->s = end;
+  const char *at;
+  if (!skip_storage(p, &at) || !expect(p, "=") || !tensor(p, &v.type, &x)) return false;
+  stored_later(p, graph_add_constant(p->m, v.name, x), at);
   return true;
 }
 
@@ -445,12 +458,9 @@ static bool node(Parser *p, Graph *g) {
     Stated v;
     if (!stated_value(p, &v)) return false;
     *vec_push(perm, &out) = v;
-    skip(p);
-    *vec_push(perm, &at) = p->s;                                 // storage, read when the values exist
-    if (eat(p, "at")) {
-      int depth = 0;
-      for (; *p->s && *p->s != '=' && *p->s != '\n' && (depth || *p->s != ','); p->s++) depth += strchr("[(", *p->s) ? 1 : strchr(")]", *p->s) ? -1 : 0;
-    }
+    const char *place;
+    if (!skip_storage(p, &place)) return false;
+    *vec_push(perm, &at) = place;
   } while (eat(p, ","));
   if (!expect(p, "=")) return false;
   skip(p);
@@ -488,10 +498,7 @@ static bool node(Parser *p, Graph *g) {
     ValueId v = node_of(p->m, id)->out[i];
     if (graph_find_value(p->m, out.at[i].name)) return fail(p, "%%%s is defined twice", out.at[i].name);
     graph_rename_value(p->m, v, out.at[i].name);
-    const char *end = p->s;
-    p->s = at.at[i];
-    if (!storage(p, v)) return false;
-    p->s = end;
+    stored_later(p, v, at.at[i]);
   }
   return finish_node(p, id, &out, places.at);
 }
@@ -536,6 +543,7 @@ static bool module(Parser *p) {
     }
     if (!ok) return false;
   }
+  if (!read_storage(p)) return false;
   skip(p);
   graph_set_source(p->m, (Source){0});
   return !*p->s || fail(p, "expected the end");

@@ -109,7 +109,7 @@ static void apply_rules(Rules *r, NodeId id) {
     if (n->dead) return;
     if (rules[i].op && rules[i].op != n->op) continue;
     r->name = rules[i].name;
-    r->root = id;
+    r->root = r->c->at = id;
     if (!rules[i].apply(r, id)) continue;
     count_uses(r);
     i = -1;                                          // another rule may match what is there now

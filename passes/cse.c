@@ -88,6 +88,7 @@ static void walk(Cse *s, Graph *g) {
   for (int i = 0; i < g->nodes.len; i++) {
     NodeId id = g->nodes.at[i];
     if (node_of(s->m, id)->dead) continue;
+    s->c->at = id;
     for (int k = 0; k < node_of(s->m, id)->nin; k++) node_of(s->m, id)->in[k] = s->by[node_of(s->m, id)->in[k]];
     for (int r = 0; r < node_of(s->m, id)->nregion; r++) walk(s, node_of(s->m, id)->region[r]);
     visit(s, g, id);

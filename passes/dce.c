@@ -52,6 +52,7 @@ static void sweep(Live *l, Graph *g) {
     NodeId id = g->nodes.at[i];
     const Node *n = node_of(l->m, id);
     if (n->dead) continue;
+    l->c->at = id;
     bool needed = sets_symbol(l, n);
     for (int k = 0; k < n->nout && !needed; k++) needed = l->value[n->out[k]];
     if (!needed && rule_enabled(l->c, "unused")) {

@@ -121,6 +121,7 @@ static void fold_graph(PassContext *c, Eval *e, Graph *g) {
     NodeId id = g->nodes.at[i];
     const Node *n = node_of(c->module, id);
     if (n->dead) continue;
+    c->at = id;
     for (int r = 0; r < n->nregion; r++) fold_graph(c, e, node_of(c->module, id)->region[r]);
     if (fold_content(c, id)) continue;
     fold_by_value(c, e, id);

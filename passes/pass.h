@@ -32,7 +32,8 @@ typedef struct PassContext {
   const PassOptions *options;
   const char *pass;                    /* at work */
   int64_t rewrites;                    /* applied so far, over all passes */
-  const char *last_rule;               /* "canonicalise.identity": the culprit when a bisection ends */
+  NodeId at;                           /* the node that a pass looks at, for last_where */
+  const char *last_rule, *last_where;  /* "canonicalise.identity", "node 'x' (Add)": the culprit when a bisection ends */
   VEC(PassTime) times;
   bool stopped;                        /* stop_after was reached */
 } PassContext;

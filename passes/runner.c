@@ -29,6 +29,7 @@ bool rule_enabled(PassContext *c, const char *rule) {
   if (c->options->limited && c->rewrites >= c->options->rewrites) return false;
   c->rewrites++;
   c->last_rule = intern(full);
+  c->last_where = c->options->limited && c->at ? node_where(c->module, node_of(c->module, c->at)) : NULL;
   return true;
 }
 
@@ -40,7 +41,7 @@ void pass_begin(PassContext *c, Module *m, const Target *t, const PassOptions *o
 
 void pass_end(PassContext *c) { arena_free(&c->tmp); }
 
-/* ---- dumps: DIR/03-fold.txt; DIR/constants.bin holds the large constants of all of them ---- */
+/* ---- dumps: DIR/03-fold.ir, DIR/09-lower.txt; DIR/constants.bin holds the large constants of all of them ---- */
 
 static bool dump(PassContext *c, const char *name) {
   char path[1000], why[400];
@@ -51,9 +52,9 @@ static bool dump(PassContext *c, const char *name) {
   int number = 0;
   for (int i = 0; i < c->times.len; i++) number += c->times.at[i].runs;
   Text t = {0};
-  for (int k = 0; c->program && k < c->program->kernels.len; k++) kernel_print(&t, c->program->kernels.at[k]);
-  if (!c->program) module_print(&t, c->module);
-  snprintf(path, sizeof path, "%s/%02d-%s.txt", c->options->dump_dir, number, name);
+  if (c->program) program_print(&t, c->program);
+  else module_print(&t, c->module);
+  snprintf(path, sizeof path, "%s/%02d-%s.%s", c->options->dump_dir, number, name, c->program ? "txt" : "ir");
   bool ok = text_save(&t, path, why, sizeof why);
   text_free(&t);
   if (ok && !c->program) {
