@@ -205,7 +205,7 @@ void fusion_set_stored(Fusion *f, ValueId v, bool yes) {
   if ((int)v >= f->nstored) {
     int want = (int)v * 2 + 64;
     bool *more = NEW_N(f->arena, bool, want);
-    memcpy(more, f->stored, (size_t)f->nstored);
+    if (f->stored) memcpy(more, f->stored, (size_t)f->nstored);
     f->stored = more;
     f->nstored = want;
   }

@@ -136,3 +136,45 @@ Test(passes, before_and_after) {
   closedir(dir);
   cr_assert(files > 0 && failed == 0, "%d of %d files in tests/passes differ (ONLY=name runs one)", failed, files);
 }
+
+/* ---- the runner ---- */
+
+static int nodes_after(const PassOptions *o, PassContext *c) {
+  static const char *text = "module m { input %x : f32[2] %a = copy(%x) %s = sigmoid(%a) %b = mul(%a, %s) %y = neg(%b) output %y }";
+  static Diags d;
+  static Arena arena;
+  Module *m = module_parse(text, NULL, &d);
+  pass_begin(c, m, NULL, o, &arena);
+  cr_assert(passes_run(c));
+  pass_end(c);
+  return m->main->nodes.len;
+}
+
+Test(passes, rules_can_be_left_out) {
+  PassContext c;
+  cr_assert_eq(nodes_after(&(PassOptions){.stop_after = "dce"}, &c), 2);
+  cr_assert(c.stopped && !c.fusion);
+  cr_assert_eq(nodes_after(&(PassOptions){.stop_after = "dce", .no_rule = (const char *[]){"silu"}, .nno_rule = 1}, &c), 3);
+  cr_assert_eq(nodes_after(&(PassOptions){.stop_after = "dce", .no_rule = (const char *[]){"canonicalise.identity", "silu"}, .nno_rule = 2}, &c), 4);
+}
+
+Test(passes, rewrites_can_be_limited) {
+  PassContext c;
+  nodes_after(&(PassOptions){.stop_after = "dce"}, &c);
+  int64_t all = c.rewrites;
+  for (int64_t n = 0; n <= all; n++) {
+    nodes_after(&(PassOptions){.stop_after = "dce", .limited = true, .rewrites = n, .verify = true}, &c);
+    cr_assert_eq(c.rewrites, n);
+  }
+  nodes_after(&(PassOptions){.stop_after = "dce", .limited = true, .rewrites = 1}, &c);
+  cr_assert_str_eq(c.last_rule, "canonicalise.identity");
+  cr_assert_str_eq(c.last_where, "node 'a' (copy)");
+}
+
+Test(passes, every_pass_has_a_reason) {
+  for (int i = 0; i < pass_count; i++) {
+    cr_assert_gt(strlen(pass_info[i].reason), 10);
+    cr_assert_eq(pass_find(pass_info[i].name), &pass_info[i]);
+  }
+  cr_assert(!pass_find("nothing"));
+}
