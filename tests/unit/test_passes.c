@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static int64_t small(const char *symbol, void *ctx) {
   (void)ctx;
@@ -177,4 +178,17 @@ Test(passes, every_pass_has_a_reason) {
     cr_assert_eq(pass_find(pass_info[i].name), &pass_info[i]);
   }
   cr_assert(!pass_find("nothing"));
+}
+
+Test(passes, every_rule_has_a_file) {
+  static const char *const names[] = {
+#define RULE(function, name, op, text) name,
+#include "passes/rules.def"
+#undef RULE
+  };
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    char path[200];
+    snprintf(path, sizeof path, "tests/passes/%s.ir", names[i]);
+    cr_expect(!access(path, R_OK), "rule %s has no %s", names[i], path);
+  }
 }
