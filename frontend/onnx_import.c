@@ -17,7 +17,10 @@
 #include "frontend/onnx_loader.h"
 #include "frontend/onnx_order.h"
 
-enum { MAX_DEPTH = 60 };               // of nested calls and regions: functions that call themselves end here
+enum {
+  MAX_DEPTH = 60,                      // of nested calls and regions: functions that call themselves end here
+  MAX_NODES = 1 << 18                  // calls that double at every level end here
+};
 
 typedef struct ImportRow { const char *domain, *op; int since; ImportFn fn; } ImportRow;
 static const ImportRow rows[] = {
@@ -225,7 +228,12 @@ static bool import_node(Loader *l, Scope *s, const Onnx__Node *p) {
 static bool import_nodes(Loader *l, Scope *s, Onnx__Node *const *node, size_t n) {
   const int *order = onnx_order(&l->tmp, node, n, l->d);
   bool ok = order != NULL;
-  for (size_t k = 0; order && k < n; k++) ok &= import_node(l, s, node[order[k]]);
+  for (size_t k = 0; order && k < n; k++) {
+    if (l->nodes > MAX_NODES) return false;
+    if (l->nodes++ == MAX_NODES)
+      diag_error(l->d, "memory", NULL, "the model comes to more than %d nodes; do its functions or loops multiply?", MAX_NODES);
+    ok &= import_node(l, s, node[order[k]]);
+  }
   return ok;
 }
 

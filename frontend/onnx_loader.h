@@ -31,6 +31,7 @@ typedef struct Loader {
   Arena tmp;                           /* scopes and orders; dropped after the import */
   Scope *scope;                        /* the one at work */
   int depth;                           /* of calls and regions */
+  int nodes;                           /* ONNX nodes imported, calls and unrolled loops counted each time */
   VEC(Unsupported) unsupported;
   VEC(List) lists;
   VEC(struct { const Graph *g; const char *text; }) forms;      /* of regions' outputs, see imp_region_form */

@@ -422,6 +422,28 @@ Test(onnx, functions_are_inlined_with_their_attributes) {
   REFUSED(s, "does a function call itself?");
 }
 
+Test(onnx, calls_that_multiply_come_to_an_end) {
+  Sketch s;
+  sketch_begin(&s, 13);
+  for (int k = 0; k < 15; k++) {                                // f_k calls f_(k+1) eight times
+    Onnx__Function *f = NEW(&s.a, Onnx__Function);
+    onnx__function__init(f);
+    f->name = arena_printf(&s.a, "f%d", k), f->domain = copy(&s, "mine");
+    f->n_input = words(&s, "v", &f->input), f->n_output = words(&s, "o0", &f->output);
+    f->node = NEW_N(&s.a, Onnx__Node *, 8);
+    for (int i = 0; i < 8; i++) {
+      Onnx__Node *n = make_node(&s, k < 14 ? arena_printf(&s.a, "f%d", k + 1) : "Identity", "v", arena_printf(&s.a, "o%d", i));
+      if (k < 14) n->domain = copy(&s, "mine");
+      f->node[f->n_node++] = n;
+    }
+    s.function[s.model.n_functions++] = f;
+  }
+  input(&s, "x", "2");
+  node(&s, "f0", "x", "y")->domain = copy(&s, "mine");
+  output(&s, "y");
+  REFUSED(s, "more than 262144 nodes");
+}
+
 Test(onnx, initializers_win_over_inputs) {
   Sketch s;
   sketch_begin(&s, 13);
