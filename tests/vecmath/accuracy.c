@@ -4,9 +4,9 @@
  *   accuracy --sweep NAME... [--every N]   all 2^32 patterns (or every N-th) at 16 lanes: the record in
  *                                          docs/vecmath.md
  *
- * The first prints what fails, or a row for each function with --table. It takes bit patterns scrambled by an odd multiplier, so that one vector holds large and small,
- * usual and special values at once: a lane that disturbs its neighbour shows. All widths see the same
- * inputs. Exit code 1 if anything failed. */
+ * The first prints what fails, or a row for each function with --table. It takes bit patterns scrambled by
+ * an odd multiplier, so that one vector holds large and small, usual and special values at once: a lane that
+ * disturbs its neighbour shows. All widths see the same inputs. Exit code 1 if anything failed. */
 #include "vecmath_all.h"
 
 #include <stdio.h>
@@ -87,12 +87,12 @@ static double ref_mod(double x, double y) {
   X(log, log, 0.9)                                                                                    \
   X(log1p, log1p, 1.5)                                                                                \
   X(tanh, tanh, 1.7)                                                                                  \
-  X(sigmoid, ref_sigmoid, 2.3)                                                                        \
+  X(sigmoid, ref_sigmoid, 1.9)                                                                        \
   X(silu, ref_silu, 2.5)                                                                              \
   X(mish, ref_mish, 3.2)                                                                              \
-  X(softplus, ref_softplus, 1.6)                                                                      \
+  X(softplus, ref_softplus, 1.8)                                                                      \
   X(erf, erf, 1.6)                                                                                    \
-  X(gelu, ref_gelu, 3.4)                                                                              \
+  X(gelu, ref_gelu, 3.8)                                                                              \
   X(gelu_tanh, ref_gelu_tanh, 2.5)                                                                    \
   X(sinh, sinh, 2.1)                                                                                  \
   X(cosh, cosh, 1.5)                                                                                  \
