@@ -144,7 +144,9 @@ bool eval_bind_input(Eval *e, int k, const Tensor *t) {
     return eval_fail(e, NULL, "there is no input %d; the model has %d", k, e->m->main->inputs.len);
   ValueId v = e->m->main->inputs.at[k];
   const Value *input = value_of(e->m, v);
+  int known = e->bound.len;
   bind_type(e, &input->type, t, false);
+  for (int s = known; s < e->bound.len; s++) e->bound.at[s].given = true;
   if (!type_admits(e, &input->type, t)) {
     Text bound = {0};
     for (int i = 0; i < e->bound.len; i++)
@@ -157,7 +159,6 @@ bool eval_bind_input(Eval *e, int k, const Tensor *t) {
   for (int s = 0; s < e->bound.len; s++) {
     const Symbol *sym = symbol_find(e->bound.at[s].symbol);
     int64_t value = e->bound.at[s].value;
-    e->bound.at[s].given = true;
     if (sym && (value < sym->lo || value > sym->hi))
       return eval_fail(e, NULL, "input '%s' makes %s = %lld, but it was declared to be in %lld..%lld",
                        input->name, sym->name, (long long)value, (long long)sym->lo, (long long)sym->hi);

@@ -149,8 +149,9 @@ bool infer_cast(Infer *x) {
   *y = *x->in[0];
   y->dtype = (DType)node_int(x->n, "to", DT_NONE);
   DClass from = dtype_info[x->in[0]->dtype].cls, to = dtype_info[y->dtype].cls;
-  bool text = (from == CLASS_STRING) != (to == CLASS_STRING), complex = from == CLASS_COMPLEX || to == CLASS_COMPLEX;
-  if (text || (complex && x->in[0]->dtype != y->dtype)) {
+  bool to_bool = from == CLASS_STRING && to == CLASS_BOOL;      // numbers have texts, and texts may be numbers
+  bool complex = from == CLASS_COMPLEX || to == CLASS_COMPLEX;
+  if (to_bool || (complex && x->in[0]->dtype != y->dtype)) {
     return infer_fail_type(x, "no conversion from %s to %s", dtype_info[x->in[0]->dtype].text, dtype_info[y->dtype].text);
   }
   return true;
