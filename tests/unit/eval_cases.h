@@ -35,7 +35,7 @@
   {"gather_nd", "batch_dims=1", {"f32[2,3] 0 1 2 3 4 5", "i64[2,1] 1 2"}, {"f32[2] 1 5"}},
   {"iota", "dtype=i32 shape=2,2 axis=1", {}, {"i32[2,2] 0 1 0 1"}},
   {"dims", "dims=4,5 rank=1", {}, {"i64[2] 4 5"}},
-  {"cast", "to=i8", {"f32[4] 1.9 -1.9 300 nan"}, {"i8[4] 1 -1 127 0"}},  // outside i8: nearest bound; NaN 0
+  {"cast", "to=i8", {"f32[4] 1.9 -1.9 300 nan"}, {"i8[4] 1 -1 44 0"}},  // towards zero, then the low bits; NaN 0
   {"cast", "to=u8", {"i32[3] -1 256 7"}, {"u8[3] 255 0 7"}},  // integers wrap
   {"cast", "to=f32", {"i64[1] 4611686293305294849"}, {"f32[1] 4.611686018427388e+18"}},  // one rounding
   {"cast", "to=bool", {"f32[2] 0 -0.5"}, {"bool[2] 0 1"}},
