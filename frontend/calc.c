@@ -245,6 +245,15 @@ ValueId calc_saturate(Import *x, ValueId v, ValueId zp, DType to) {
   return calc_cast(x, calc_clip(x, r, lo, hi), to);
 }
 
+ValueId calc_dynamic_quantise(Import *x, ValueId v, ValueId *scale, ValueId *zp) {
+  ValueId hi = calc_op2c(x, OP_MAX, calc_reduce_all(x, OP_REDUCE_MAX, v), 0);
+  ValueId lo = calc_op2c(x, OP_MIN, calc_reduce_all(x, OP_REDUCE_MIN, v), 0);
+  ValueId s = calc_op2c(x, OP_DIV, calc_sub(x, hi, lo), 255);
+  *scale = calc_where(x, calc_op2c(x, OP_EQ, s, 0), imp_scalar(x, calc_dtype(x, v), 1), s);   /* all zeros */
+  *zp = calc_saturate(x, calc_div(x, calc_op1(x, OP_NEG, lo), *scale), 0, DT_U8);
+  return calc_saturate(x, calc_div(x, v, *scale), *zp, DT_U8);
+}
+
 /* ---- regions */
 
 /* graph_add_node comes before the regions: inference gives types once they are attached. */

@@ -73,6 +73,8 @@ bool    calc_const_floats(Import *x, int k, double *v, int most, int *n);
 
 /* round(v) + zp, clamped to the range of integer type `to`; v is a float. zp 0: none. Exact: half to even. */
 ValueId calc_saturate(Import *x, ValueId v, ValueId zp, DType to);
+/* ONNX DynamicQuantizeLinear: u8 by the range of v, which always includes 0. */
+ValueId calc_dynamic_quantise(Import *x, ValueId v, ValueId *scale, ValueId *zp);
 void    dtype_range(DType t, double *lo, double *hi);              /* of an integer type */
 
 /* A node of a CONTROL row with its regions, types inferred. False after an error. */

@@ -5,12 +5,15 @@
 
 /* ---- windows */
 
-static bool window_list(Import *x, const char *name, int n, int64_t dflt, Dim *to) {
+bool window_list(Import *x, const char *name, int n, int64_t dflt, Dim *to) {
   const int64_t *v;
   int have = imp_ints(x, name, &v);
   if (have && have != n)
     return imp_fail(x, "shape", "attribute '%s' has %d numbers, the input has %d spatial axes", name, have, n);
-  for (int i = 0; i < n; i++) to[i] = DIM(have ? v[i] : dflt);
+  for (int i = 0; i < n; i++) {
+    if (have && (v[i] > INT32_MAX || v[i] < -INT32_MAX)) return imp_fail(x, "shape", "attribute '%s' has %lld in it", name, (long long)v[i]);
+    to[i] = DIM(have ? v[i] : dflt);
+  }
   return true;
 }
 

@@ -184,12 +184,7 @@ bool import_ms_matmul_integer_to_float(Import *x) {
 /* A (f32, quantised here to u8 by its range), B, scale and zero point of B, bias */
 bool import_ms_dynamic_quantize_matmul(Import *x) {
   if (!NEEDS(x, 0, 1, 2)) return false;
-  ValueId v = x->in[0], zero = imp_scalar(x, DT_F32, 0), one = imp_scalar(x, DT_F32, 1);
-  ValueId hi = calc_op2(x, OP_MAX, calc_reduce_all(x, OP_REDUCE_MAX, v), zero), lo = calc_op2(x, OP_MIN, calc_reduce_all(x, OP_REDUCE_MIN, v), zero);
-  ValueId scale = calc_op2c(x, OP_DIV, calc_sub(x, hi, lo), 255);
-  scale = calc_where(x, calc_op2(x, OP_EQ, scale, zero), one, scale);
-  ValueId zp = calc_saturate(x, calc_div(x, calc_op1(x, OP_NEG, lo), scale), 0, DT_U8);
-  ValueId q = calc_saturate(x, calc_div(x, v, scale), zp, DT_U8);
+  ValueId scale, zp, q = calc_dynamic_quantise(x, x->in[0], &scale, &zp);
   ValueId a = calc_sub(x, calc_cast(x, q, DT_I32), calc_cast(x, zp, DT_I32));
   return scaled_product(x, a, centred_int(x, x->in[1], 3, false), calc_mul(x, scale, x->in[2]), 4);
 }

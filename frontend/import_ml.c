@@ -211,7 +211,14 @@ bool import_linear_regressor(Import *x) {
   return calc_set(x, 0, ml_post_transform(x, y, imp_str(x, "post_transform", "NONE")));
 }
 
-/* One row of coefficients for two classes: the second class' score, the first one's is its opposite. */
+/* s [N, 1] is the score of the second of two classes; the pair as ONNX Runtime gives it: probabilities, or s seen as
+ * one (`margin`: as a distance from 0). Only LOGISTIC transforms it. */
+ValueId ml_two_classes(Import *x, ValueId s, const char *how, bool margin) {
+  if (!strcmp(how, "LOGISTIC")) return calc_op1(x, OP_SIGMOID, calc_concat2(x, 1, calc_op1(x, OP_NEG, s), s));
+  return calc_concat2(x, 1, margin ? calc_op1(x, OP_NEG, s) : calc_c2op(x, OP_SUB, 1, s), s);
+}
+
+/* One row of coefficients for two classes: the second class' score, compared with 0. */
 bool import_linear_classifier(Import *x) {
   if (!calc_needs(x, 1)) return false;
   const double *unused;
@@ -220,7 +227,11 @@ bool import_linear_classifier(Import *x) {
   int rows = imp_floats(x, "intercepts", &unused);
   if (!rows) rows = labels ? (int)tensor_count(labels) : 1;
   ValueId s = linear_scores(x, rows);
-  if (rows == 1 && labels && tensor_count(labels) == 2) s = calc_concat2(x, 1, calc_op1(x, OP_NEG, s), s);
+  if (rows == 1 && labels && tensor_count(labels) == 2) {
+    calc_set(x, 1, ml_two_classes(x, s, how, false));
+    ValueId second = calc_squeeze(x, calc_cast(x, calc_op2c(x, OP_GT, s, 0), DT_I64), 1);
+    return calc_set(x, 0, calc_gather(x, calc_tensor(x, labels), 0, second));
+  }
   calc_set(x, 1, ml_post_transform(x, s, how));
   return calc_set(x, 0, ml_best_label(x, s, labels));
 }

@@ -94,16 +94,10 @@ bool import_dequantize_linear(Import *x) {
   return calc_set(x, 0, calc_cast(x, v, to));
 }
 
-/* To u8 with scale and zero point from the range of the data, which always includes 0. */
 bool import_dynamic_quantize_linear(Import *x) {
   if (!calc_needs(x, 1)) return false;
-  ValueId v = x->in[0];
-  ValueId hi = calc_op2c(x, OP_MAX, calc_reduce_all(x, OP_REDUCE_MAX, v), 0);
-  ValueId lo = calc_op2c(x, OP_MIN, calc_reduce_all(x, OP_REDUCE_MIN, v), 0);
-  ValueId scale = calc_op2c(x, OP_DIV, calc_sub(x, hi, lo), 255);
-  scale = calc_where(x, calc_op2c(x, OP_EQ, scale, 0), imp_scalar(x, calc_dtype(x, v), 1), scale);   /* all zeros */
-  ValueId zp = calc_saturate(x, calc_div(x, calc_op1(x, OP_NEG, lo), scale), 0, DT_U8);
+  ValueId scale, zp, q = calc_dynamic_quantise(x, x->in[0], &scale, &zp);
   calc_set(x, 1, scale);
   calc_set(x, 2, zp);
-  return calc_set(x, 0, calc_saturate(x, calc_div(x, v, scale), zp, DT_U8));
+  return calc_set(x, 0, q);
 }

@@ -243,18 +243,14 @@ bool import_tree_regressor(Import *x) {
   return calc_set(x, 0, calc_cast(x, ml_post_transform(x, s, imp_str(x, "post_transform", "NONE")), DT_F32));
 }
 
-/* Two classes and weights for only one of them: the score is that of the second class. Weights that are all
- * positive are probabilities (threshold 0.5, the other class has 1 - s), else margins (threshold 0, -s). */
-static bool binary_classifier(Import *x, ValueId s, bool positive, const Tensor *labels, const char *how) {
+/* Two classes and weights for only one of them, `id`. Weights that are all positive are probabilities (threshold 0.5),
+ * else margins (threshold 0). As in ONNX Runtime, weights of the second class leave the first one's score at 0. */
+static bool binary_classifier(Import *x, ValueId s, int64_t id, bool positive, const Tensor *labels, const char *how) {
   ValueId second = calc_op2c(x, OP_GT, s, positive ? 0.5 : 0), scores;
-  ValueId index = calc_cast(x, calc_squeeze(x, second, 1), DT_I64);
-  if (positive) scores = calc_concat2(x, 1, calc_c2op(x, OP_SUB, 1, s), s);
-  else {
-    scores = calc_concat2(x, 1, calc_op1(x, OP_NEG, s), s);
-    if (!strcmp(how, "LOGISTIC")) scores = calc_op1(x, OP_SIGMOID, scores);
-  }
+  if (id == 0) scores = ml_two_classes(x, s, how, !positive);
+  else scores = ml_post_transform(x, calc_concat2(x, 1, calc_mulc(x, s, 0), s), how);
   calc_set(x, 1, calc_cast(x, scores, DT_F32));
-  return calc_set(x, 0, calc_gather(x, calc_tensor(x, labels), 0, index));
+  return calc_set(x, 0, calc_gather(x, calc_tensor(x, labels), 0, calc_cast(x, calc_squeeze(x, second, 1), DT_I64)));
 }
 
 bool import_tree_classifier(Import *x) {
@@ -270,12 +266,13 @@ bool import_tree_classifier(Import *x) {
     one &= t.weight.at[k].target == t.weight.at[0].target;
     positive &= t.weight.at[k].value >= 0;
   }
+  int64_t id = t.weight.len ? t.weight.at[0].target : 0;
   if (one) {
     for (int k = 0; k < t.weight.len; k++) t.weight.at[k].target = 0;
     t.targets = 1;
   }
   ValueId s = add_base(x, tree_scores(x, &t));
-  if (one) return binary_classifier(x, s, positive, labels, how);
+  if (one) return binary_classifier(x, s, id, positive, labels, how);
   calc_set(x, 1, calc_cast(x, ml_post_transform(x, s, how), DT_F32));
   return calc_set(x, 0, ml_best_label(x, s, labels));
 }

@@ -117,14 +117,6 @@ bool import_deform_conv(Import *x) {
 
 /* ---- Col2Im */
 
-static bool optional_list(Import *x, const char *name, int n, int64_t dflt, int64_t *to) {
-  const int64_t *v;
-  int have = imp_ints(x, name, &v);
-  if (have && have != n) return imp_fail(x, "shape", "attribute '%s' has %d numbers, %d are needed", name, have, n);
-  for (int i = 0; i < n; i++) to[i] = have ? v[i] : dflt;
-  return true;
-}
-
 /* [N, C*K, L] -> [N, C, image…]: element (k, l) is added at a place that only depends on the sizes. The places are
  * a constant; those in the padding go to one extra element at the end, which is cut off. */
 bool import_col2im(Import *x) {
@@ -133,15 +125,18 @@ bool import_col2im(Import *x) {
   int n, nb;
   if (!imp_const_ints(x, 1, &image, &n) || !imp_const_ints(x, 2, &block, &nb)) return false;
   Type in = *imp_type(x, 0);
-  int64_t stride[MAX_RANK], dilation[MAX_RANK], pad[2 * MAX_RANK], count[MAX_RANK], taps = 1, places = 1, pixels = 1;
+  Dim stride[MAX_RANK], dilation[MAX_RANK], pad[2 * MAX_RANK];
+  int64_t count[MAX_RANK], taps = 1, places = 1, pixels = 1;
   if (n != nb || n < 1 || n > MAX_RANK - 2 || in.rank != 3) return imp_fail(x, "shape", "image_shape has %d numbers, block_shape %d, the input rank %d", n, nb, in.rank);
-  if (!optional_list(x, "strides", n, 1, stride) || !optional_list(x, "dilations", n, 1, dilation) ||
-      !optional_list(x, "pads", 2 * n, 0, pad)) return false;
+  if (!window_list(x, "strides", n, 1, stride) || !window_list(x, "dilations", n, 1, dilation) ||
+      !window_list(x, "pads", 2 * n, 0, pad)) return false;
   for (int i = 0; i < n; i++) {
-    int64_t room = image[i] + pad[i] + pad[n + i] - dilation[i] * (block[i] - 1) - 1;
-    if (block[i] < 1 || stride[i] < 1 || room < 0) return imp_fail(x, "shape", "the block does not fit the image on axis %d", i);
-    count[i] = room / stride[i] + 1;
+    if (image[i] < 1 || image[i] > INT32_MAX || block[i] < 1 || block[i] > INT32_MAX) return imp_fail(x, "shape", "image %lld, block %lld on axis %d", (long long)image[i], (long long)block[i], i);
+    int64_t room = image[i] + pad[i].k + pad[n + i].k - dilation[i].k * (block[i] - 1) - 1;
+    if (block[i] < 1 || stride[i].k < 1 || room < 0) return imp_fail(x, "shape", "the block does not fit the image on axis %d", i);
+    count[i] = room / stride[i].k + 1;
     taps *= block[i], places *= count[i], pixels *= image[i];
+    if ((double)taps * (double)places > INT32_MAX || pixels > INT32_MAX) return imp_fail(x, "shape", "the image or its blocks are too large");
   }
   Dim channels;
   if (!dim_divisible(in.dims[1], DIM(taps), &channels) || !dim_is(in.dims[2], places))
@@ -151,7 +146,7 @@ bool import_col2im(Import *x) {
     for (int64_t l = 0; l < places; l++) {
       int64_t at = 0, size = 1, kk = k, ll = l;
       for (int i = n - 1; i >= 0; i--) {
-        int64_t p = ll % count[i] * stride[i] + kk % block[i] * dilation[i] - pad[i];
+        int64_t p = ll % count[i] * stride[i].k + kk % block[i] * dilation[i].k - pad[i].k;
         at = at < 0 || p < 0 || p >= image[i] ? -1 : at + p * size;
         size *= image[i], kk /= block[i], ll /= count[i];
       }

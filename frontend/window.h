@@ -12,6 +12,7 @@ typedef struct Window {
 
 /* For input `input` [N, C, D1…Dn]. `kernel`: from the weight, or NULL: attribute kernel_shape. */
 bool window_read(Import *x, int input, const Dim *kernel, Window *w);
+bool window_list(Import *x, const char *name, int n, int64_t dflt, Dim *to);   /* an attribute of n numbers */
 Dim  window_extent(const Window *w, int i);                       /* (kernel - 1) * dilation + 1 */
 int  window_attrs(Import *x, const Window *w, Attr *a, bool kernel);   /* strides pads dilations [kernel]; count */
 
