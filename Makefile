@@ -64,6 +64,7 @@ $(BUILD)/%.o: %.c
 # One program for all unit tests; `make unit ARGS=--filter=dim/*` runs some.
 UNIT = $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/unit/*.c))
 
+$(UNIT): | $(PROTO).h
 $(BUILD)/tests/unit/%.o: tests/unit/%.c
 	@mkdir -p $(dir $@)
 	$(CC) $(ALL_CFLAGS) -Wno-missing-prototypes -Wno-pedantic -MMD -MP -c -o $@ $<
