@@ -65,6 +65,7 @@ void c_kernel(CPrinter *p, Text *to, const Kernel *k, const char *name, bool ali
   for (int i = 0; i < k->bufs.len; i++) {
     const Buf *b = k->bufs.at[i];
     if (b->role != BUF_LOCAL) { if (!c_buf_used(p, b)) c_line(p, "(void)%s;", c_buf(p, b)); continue; }
+    if (!c_buf_used(p, b)) continue;
     const char *align = p->plain ? "" : " __attribute__((aligned(64)))";
     c_line(p, "%s %s[%lld]%s;", c_storage(b->dtype), c_buf(p, b), (long long)b->size.k, align);
   }

@@ -8,7 +8,7 @@
 #include <xxhash.h>
 
 /* Safe for exact special values and for kernels.md's measurements; never -ffast-math. -fwrapv: integers wrap. */
-static const char common_flags[] = "-O2 -fno-math-errno -fno-trapping-math -ffp-contract=fast -fwrapv";
+static const char common_flags[] = "-O2 -fno-math-errno -fno-trapping-math -ffp-contract=fast -fwrapv -Wno-psabi";
 
 Toolchain toolchain_of(const Options *o, const Target *t, Arena *a) {
   const char *flags = t->lanes == 1 ? arena_printf(a, "-O2 -fwrapv %s", t->cflags) : arena_printf(a, "%s %s", common_flags, t->cflags);
