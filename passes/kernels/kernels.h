@@ -7,4 +7,5 @@
 bool kernel_generate(Lower *l, const Node *n);     /* false: nothing built; use the naive nest */
 bool gemm_generate(Lower *l, const Node *n);
 bool conv_generate(Lower *l, const Node *n);
+bool conv_transpose_generate(Lower *l, const Node *n);
 #endif

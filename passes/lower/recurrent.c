@@ -45,6 +45,7 @@ static Expr *rows_a(Tiling *t, Expr *row, Expr **k, Expr *col) {
   Builder *b = &t->l->b;
   (void)col;
   if (r->from) return ex_load(b, r->from, scratch_at(r->c, r->from, row, r->c->H, k[0]));
+  if (t->flat) return dim_is(r->c->B, 1) ? read3(r->c, 0, row, ex_int(b, 0), k[0]) : read3(r->c, 0, ex_int(b, 0), row, k[0]);
   return read3(r->c, 0, t->ctx[0], row, k[0]);
 }
 
@@ -70,18 +71,18 @@ static void rows_write(Tiling *t, Expr *row, Expr *col, Expr *acc) {
   Rows *r = (Rows *)t;
   Builder *b = &t->l->b;
   Expr *at = row;
-  if (!r->from) at = ex_add(b, ex_mul(b, t->ctx[0], ex_dim(b, r->c->B)), row);
+  if (!r->from && !t->flat) at = ex_add(b, ex_mul(b, t->ctx[0], ex_dim(b, r->c->B)), row);
   st_store(b, r->to, scratch_at(r->c, r->to, at, r->to_width, ex_add(b, col, ex_dim(b, r->first))), acc);
 }
 
 static void rows_outer(Tiling *t) {
   Rows *r = (Rows *)t;
-  if (!r->from) t->ctx[0] = loop_begin(&t->l->b, "t", ex_int(&t->l->b, 0), ex_dim(&t->l->b, r->c->T), 1, FOR_SEQ);
+  if (!r->from && !t->flat) t->ctx[0] = loop_begin(&t->l->b, "t", ex_int(&t->l->b, 0), ex_dim(&t->l->b, r->c->T), 1, FOR_SEQ);
 }
 
 static void rows_outer_end(Tiling *t) {
   Rows *r = (Rows *)t;
-  if (!r->from) loop_end(&t->l->b);
+  if (!r->from && !t->flat) loop_end(&t->l->b);
 }
 
 typedef struct Gate { const float *w; int64_t k, first; } Gate;
@@ -97,6 +98,10 @@ static void product(Cell *c, int weight, Buf *from, Buf *to, Dim first, Dim cols
   Rows r = {.c = c, .weight = weight, .first = first, .from = from, .to = to, .to_width = c->GH};
   r.t = (Tiling){.l = c->l, .n = c->n, .rows = c->B, .cols = cols, .kaxes = 1, .a = rows_a, .b = rows_b, .write = rows_write,
                  .start = rows_start, .outer_begin = rows_outer, .outer_end = rows_outer_end};
+  if (!from && (dim_is(c->B, 1) || axes_collapse(c->l, input(c, 0), 0, 1))) {   // all steps at once: rows of one matrix
+    r.t.flat = true;
+    r.t.rows = dim_mul(c->T, c->B);
+  }
   r.t.ksize[0] = ksize;
   r.t.kname[0] = "k";
   if (w->constant && w->type.dtype == DT_F32) {

@@ -1,0 +1,151 @@
+/* Transposed convolution by phases: outputs whose index has the same remainder r by the stride use the same taps,
+ *   o = i*stride + k*dilation - pad   =>   for o = q*stride + r:  i = q + (r + pad - k*dilation) / stride,
+ * so each phase is a small convolution from input pixels to every stride-th output pixel, with register tiles:
+ * rows are q along the last axis, columns output channels. Taps of a phase are an arithmetic progression.
+ * split_pads.c has padded the input so that every i is inside. Weights [C, M, taps…]; one group. */
+#include "passes/kernels/tile.h"
+#include "passes/lower/functions.h"
+
+typedef struct Phase { int64_t r, k0, kstep, taps, shift, shift_step, count; } Phase;   /* of one axis */
+
+typedef struct Phases { Tiling t; Phase axis[MAX_RANK]; int spatial; int64_t kernel[MAX_RANK], out_channels; const float *w; } Phases;  /* t first */
+
+static Expr *phase_a(Tiling *t, Expr *row, Expr **k, Expr *col) {
+  Phases *p = (Phases *)t;
+  Builder *b = &t->l->b;
+  Expr *j[MAX_RANK];
+  (void)col;
+  j[0] = t->ctx[0];
+  j[1] = k[p->spatial];
+  for (int s = 0; s < p->spatial; s++) {
+    Expr *q = s == p->spatial - 1 ? row : t->ctx[1 + s];
+    j[2 + s] = ex_sub(b, ex_add(b, q, ex_int(b, p->axis[s].shift)), ex_mul(b, k[s], ex_int(b, p->axis[s].shift_step)));
+  }
+  return lower_read(t->l, t->n->in[0], j);
+}
+
+static Expr *phase_start(Tiling *t, Expr *col) {
+  if (t->n->nin < 3 || !t->n->in[2]) return NULL;
+  return lower_read(t->l, t->n->in[2], &col);
+}
+
+static void phase_write(Tiling *t, Expr *row, Expr *col, Expr *acc) {
+  Phases *p = (Phases *)t;
+  Builder *b = &t->l->b;
+  Expr **i = NEW_N(b->arena, Expr *, MAX_RANK);
+  i[0] = t->ctx[0];
+  i[1] = col;
+  for (int s = 0; s < p->spatial; s++) {
+    Expr *q = s == p->spatial - 1 ? row : t->ctx[1 + s];
+    i[2 + s] = ex_add(b, ex_mul(b, q, ex_dim(b, t->strides->dims[s])), ex_int(b, p->axis[s].r));
+  }
+  lower_write(t->l, i, acc);
+}
+
+static void phase_loops(Tiling *t) {
+  Phases *p = (Phases *)t;
+  Builder *b = &t->l->b;
+  t->ctx[0] = loop_begin(b, "n", ex_int(b, 0), ex_dim(b, t->ty->dims[0]), 1, FOR_SEQ);
+  for (int s = 0; s < p->spatial - 1; s++)
+    t->ctx[1 + s] = loop_begin(b, "y", ex_int(b, 0), ex_int(b, p->axis[s].count), 1, FOR_SEQ);
+}
+
+static void phase_loops_end(Tiling *t) {
+  for (int s = 0; s < ((Phases *)t)->spatial; s++) loop_end(&t->l->b);
+}
+
+/* k runs over the phase's taps, then input channels */
+static float phase_at(const void *ctx, int64_t k, int64_t col) {
+  const Phases *p = ctx;
+  int64_t channels = p->t.ksize[p->spatial].k, c = k % channels, at = 0, rest = k / channels, all = 1;
+  int64_t tap[MAX_RANK];
+  for (int s = p->spatial - 1; s >= 0; s--) {
+    tap[s] = p->axis[s].k0 + rest % p->axis[s].taps * p->axis[s].kstep;
+    rest /= p->axis[s].taps;
+  }
+  for (int s = 0; s < p->spatial; s++) { at = at * p->kernel[s] + tap[s]; all *= p->kernel[s]; }
+  return p->w[(c * p->out_channels + col) * all + at];
+}
+
+static void phase_of(Phases *p, int s, int64_t r, int64_t pad) {
+  int64_t stride = p->t.strides->dims[s].k, dil = p->t.dilations->dims[s].k;
+  Phase *a = &p->axis[s];
+  *a = (Phase){.r = r, .k0 = -1, .kstep = 1};
+  for (int64_t k = 0; k < p->kernel[s]; k++) {
+    if ((r + pad - k * dil) % stride) continue;
+    if (a->k0 < 0) a->k0 = k;
+    else if (a->taps == 1) a->kstep = k - a->k0;
+    a->taps++;
+  }
+  if (a->taps) a->shift = (r + pad - a->k0 * dil) / stride;
+  a->shift_step = a->kstep * dil / stride;
+  a->count = (p->t.ty->dims[2 + s].k - r + stride - 1) / stride;
+}
+
+/* Taps that no output of a phase has: the value is the bias. */
+static void bias_only(Phases *p) {
+  Tiling *t = &p->t;
+  Builder *b = &t->l->b;
+  phase_loops(t);
+  Expr *row = loop_begin(b, "x", ex_int(b, 0), ex_int(b, p->axis[p->spatial - 1].count), 1, FOR_SEQ);
+  Expr *c = loop_begin(b, "c", ex_int(b, 0), ex_int(b, p->out_channels), 1, FOR_VECTOR);
+  Expr *v = phase_start(t, c);
+  phase_write(t, row, c, v ? v : ex_const(b, DT_F32, 0));
+  loop_end(b);
+  loop_end(b);
+  phase_loops_end(t);
+}
+
+/* Are all inputs of all phases inside x? */
+static bool inside(const Phases *p, int s, int64_t size) {
+  const Phase *a = &p->axis[s];
+  int64_t lowest = a->shift - (a->taps - 1) * a->shift_step, highest = a->count - 1 + a->shift;
+  return a->taps == 0 || a->count <= 0 || (lowest >= 0 && highest < size);
+}
+
+bool conv_transpose_generate(Lower *l, const Node *n) {
+  const Type *tx = &value_of(l->m, n->in[0])->type, *tw = &value_of(l->m, n->in[1])->type, *ty = &value_of(l->m, n->out[0])->type;
+  const Tensor *w = value_of(l->m, n->in[1])->constant;
+  int spatial = tx->rank - 2;
+  if (l->target->lanes == 1 || ty->dtype != DT_F32 || !w || spatial < 1 || spatial > 3 || node_int(n, "group", 1) != 1) return false;
+  Phases p = {.spatial = spatial, .out_channels = tw->dims[1].k, .w = w->data};
+  p.t = (Tiling){.l = l, .n = n, .cols = tw->dims[1], .a = phase_a, .start = phase_start, .write = phase_write,
+                 .outer_begin = phase_loops, .outer_end = phase_loops_end, .ta = tx, .tb = tw, .ty = ty,
+                 .strides = node_dims(n, "strides"), .dilations = node_dims(n, "dilations")};
+  const Attr *pads = node_dims(n, "pads");
+  static const char *const names[] = {"ky", "kx", "kz"};
+  int64_t phases = 1;
+  for (int s = 0; s < spatial; s++) {
+    if (!dim_is_const(tx->dims[2 + s]) || !dim_is_const(ty->dims[2 + s]) || !dim_is_const(pads->dims[s])) return false;
+    p.kernel[s] = tw->dims[2 + s].k;
+    p.t.kname[s] = names[s];
+    phases *= p.t.strides->dims[s].k;
+    for (int64_t r = 0; r < p.t.strides->dims[s].k; r++) {
+      phase_of(&p, s, r, pads->dims[s].k);
+      if (!inside(&p, s, tx->dims[2 + s].k)) return false;
+    }
+  }
+  if (phases > 64) return false;                                // code would outgrow its use
+  p.t.kaxes = spatial + 1;
+  p.t.ksize[spatial] = tx->dims[1];
+  p.t.kname[spatial] = "c";
+  for (int64_t f = 0; f < phases; f++) {
+    int64_t rest = f, k = tx->dims[1].k;
+    bool none = false, empty = false;
+    for (int s = spatial - 1; s >= 0; s--) {
+      int64_t stride = p.t.strides->dims[s].k;
+      phase_of(&p, s, rest % stride, pads->dims[s].k);
+      rest /= stride;
+      p.t.ksize[s] = DIM(p.axis[s].taps);
+      k *= p.axis[s].taps;
+      none |= p.axis[s].taps == 0;
+      empty |= p.axis[s].count <= 0;
+    }
+    if (empty) continue;
+    if (none) { bias_only(&p); continue; }
+    p.t.rows = DIM(p.axis[spatial - 1].count);
+    p.t.pack = lower_weight(l, "weight", tile_pack(&p.t, k, phase_at, &p));
+    tile_build(&p.t);
+  }
+  return true;
+}
