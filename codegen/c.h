@@ -86,6 +86,7 @@ CScope *c_scope(CPrinter *p, const Kernel *k);
 const char *c_var(CPrinter *p, const Var *v);
 const char *c_buf(CPrinter *p, const Buf *b);
 int c_reads(CPrinter *p, const Var *v);
+const Expr *c_in_place(CPrinter *p, const Var *v);           /* the let's value, printed where it is read; or NULL */
 bool c_buf_used(CPrinter *p, const Buf *b);
 const char *c_identifier(Arena *a, const char *name);        /* any text -> a C identifier */
 void c_line(CPrinter *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -117,6 +117,15 @@ static C load(CPrinter *p, const Expr *e) {
 
 /* ---- conversions ---- */
 
+/* Float to an integer below 32 bits goes by way of i32, so that -1 to u8 is 255: a direct conversion is
+ * undefined for what does not fit, and compilers differ. Returns the expression with that first step taken. */
+static const Expr *by_way_of_i32(CPrinter *p, DType to, const Expr *x) {
+  if (!dtype_is_float(x->elem) || !dtype_is_int(to) || c_bits(to) >= 32) return x;
+  Expr *e = NEW(p->arena, Expr);
+  *e = (Expr){.kind = EX_CAST, .elem = DT_I32, .lanes = x->lanes, .i = DT_I32, .arg = {(Expr *)x}};
+  return e;
+}
+
 /* Sub-byte integers: keep the low bits, then extend the sign. */
 static C sub_byte(CPrinter *p, DType to, const Expr *x) {
   int bits = dtype_info[to].bits, lanes = x->lanes;
@@ -156,6 +165,8 @@ static C cast(CPrinter *p, const Expr *e) {
     const char *v = from == DT_F32 ? c_expr(p, x).s : cast(p, &wide).s;
     return (C){arena_printf(p->arena, "%s(%s(%s))", c_widen(p, to, e->lanes), c_narrow(p, to, e->lanes), v), P_POSTFIX};
   }
+  x = by_way_of_i32(p, to, x);
+  from = x->elem;
   if (dtype_is_int(to) && dtype_info[to].bits < 8) return sub_byte(p, to, x);
   if (to == from) return c_expr(p, x);
   if (to == DT_BOOL && e->lanes == 1)
@@ -204,7 +215,7 @@ C c_expr(CPrinter *p, const Expr *e) {
   }
   switch (e->kind) {
   case EX_CONST:  return e->lanes > 1 ? splat(p, e, e->elem, e->lanes) : number(p, e);
-  case EX_VAR:    return (C){c_var(p, e->var), P_POSTFIX};
+  case EX_VAR:    return c_in_place(p, e->var) ? c_expr(p, c_in_place(p, e->var)) : (C){c_var(p, e->var), P_POSTFIX};
   case EX_LOAD:   return load(p, e);
   case EX_SCALAR: return c_scalar(p, e);
   case EX_FMA:    return fma_expr(p, e);

@@ -7,7 +7,13 @@
 #include "base/intern.h"
 #include <ctype.h>
 
-typedef struct Slot { const void *key; const char *name; int reads; } Slot;
+typedef struct Slot {
+  const void *key;
+  const char *name;
+  int reads;
+  const Expr *value;           /* a let that is printed where it is read, not as a line of its own */
+  int size;                    /* of that value in nodes, values within it included */
+} Slot;
 struct CScope { Arena *arena; Slot *slot; int cap, len; VEC(const char *) names; };
 
 static const char *const reserved[] = {
@@ -82,6 +88,48 @@ static void see_block(CScope *s, const Block *b) {
   }
 }
 
+/* ---- lets printed in place ----
+ *
+ * A let that is read once, soon, and is small reads better in place: store(out, relu(acc)) instead of three
+ * lines. "Soon": only other lets stand between, so that nothing it reads can have changed. */
+
+enum { SMALL = 12, SOON = 8 };
+
+static int size_of(CScope *s, const Expr *e) {
+  if (!e) return 0;
+  if (e->kind == EX_VAR) { const Slot *x = slot_of(s, e->var); return x->value ? x->size : 1; }
+  return 1 + size_of(s, e->arg[0]) + size_of(s, e->arg[1]) + size_of(s, e->arg[2]);
+}
+
+static bool uses(const Expr *e, const Var *v) { return e && expr_uses(e, v); }
+
+static bool read_soon(const Block *b, int i) {
+  const Var *v = b->stmts.at[i]->var;
+  for (int k = i + 1; k < b->stmts.len && k <= i + SOON; k++) {
+    const Stmt *t = b->stmts.at[k];
+    if (t->kind != ST_LET && t->kind != ST_SET && t->kind != ST_STORE && t->kind != ST_IF) return false;
+    if (uses(t->value, v) || uses(t->index, v) || uses(t->cond, v)) return true;
+    if (t->kind != ST_LET) return false;
+  }
+  return false;
+}
+
+static void choose_in_place(CScope *s, const Block *b) {
+  for (int i = 0; b && i < b->stmts.len; i++) {
+    const Stmt *t = b->stmts.at[i];
+    choose_in_place(s, t->body);
+    choose_in_place(s, t->other);
+    if (t->kind != ST_LET || t->var->mutable || (t->var->elem == DT_BOOL && t->var->lanes > 1)) continue;
+    int size = size_of(s, t->value);
+    Slot *x = slot_of(s, t->var);
+    if (x->reads != 1 || size > SMALL || !read_soon(b, i)) continue;
+    x->value = t->value;
+    x->size = size;
+  }
+}
+
+const Expr *c_in_place(CPrinter *p, const Var *v) { return slot_of(p->scope, v)->value; }
+
 static bool taken(CScope *s, const char *name) {
   for (int i = 0; i < s->names.len; i++)
     if (s->names.at[i] == name) return true;
@@ -110,6 +158,7 @@ CScope *c_scope(CPrinter *p, const Kernel *k) {
   CScope *s = NEW(p->arena, CScope);
   s->arena = p->arena;
   see_block(s, k->body);
+  choose_in_place(s, k->body);
   for (int i = 0; i < k->dims.len; i++) *vec_push(s->arena, &s->names) = c_identifier(s->arena, k->dims.at[i]);
   name_bufs(s, k);
   return s;

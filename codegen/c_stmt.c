@@ -54,7 +54,7 @@ static const char *init_text(CPrinter *p, const Stmt *s) {
   return arena_printf(p->arena, "%s = %s", c_var(p, s->var), c_expr(p, s->value).s);
 }
 
-static bool printed(CPrinter *p, const Stmt *s) { return s->kind == ST_LET && c_reads(p, s->var) > 0; }
+static bool printed(CPrinter *p, const Stmt *s) { return s->kind == ST_LET && c_reads(p, s->var) > 0 && !c_in_place(p, s->var); }
 
 /* A weight that several multiply-adds share must be loaded once: without the barrier gcc folds the load into
  * each of them as a memory operand, and clang spills. */
@@ -63,24 +63,25 @@ static bool wants_keep(CPrinter *p, const Stmt *s) {
          s->var->name[0] == 'w' && c_reads(p, s->var) > 1;
 }
 
+static bool is_plain(const Expr *e) { return e->kind == EX_CONST || e->kind == EX_VAR || c_unsplat(e); }
+
 /* Registers of one type that start alike share a line: f32x16 a0 = {0}, a1 = {0}; */
 static int let_run(CPrinter *p, const Block *b, int i) {
   const Stmt *s = b->stmts.at[i];
   Text t = {0};
   text_printf(&t, "%s %s", c_type(p, s->var->elem, s->var->lanes), init_text(p, s));
   int next = i + 1;
-  const Expr *zero = s->value->kind == EX_CONST || c_unsplat(s->value) ? s->value : NULL;
-  for (; s->var->mutable && zero && next < b->stmts.len; next++) {
+  for (; s->var->mutable && is_plain(s->value) && next < b->stmts.len; next++) {
     const Stmt *n = b->stmts.at[next];
     if (n->kind != ST_LET || !n->var->mutable || n->var->elem != s->var->elem || n->var->lanes != s->var->lanes) break;
-    if (!(n->value->kind == EX_CONST || c_unsplat(n->value))) break;
+    if (!is_plain(n->value)) break;
     if (!printed(p, n)) continue;
     text_printf(&t, ", %s", init_text(p, n));
   }
   text_put(&t, ";");
+  if (wants_keep(p, s)) { p->keep = true; text_printf(&t, " LT_KEEP(%s);", c_var(p, s->var)); }
   c_line(p, "%s", t.at);
   text_free(&t);
-  if (wants_keep(p, s)) { p->keep = true; c_line(p, "LT_KEEP(%s);", c_var(p, s->var)); }
   return next;
 }
 
@@ -142,10 +143,11 @@ static void store(CPrinter *p, const Stmt *s) {
 
 static bool is_empty(CPrinter *p, const Block *b);
 
-/* Prints nothing: lets and sets that nobody reads, and what holds only those. */
+/* Prints nothing: lets and sets that nobody reads, lets printed in place, and what holds only those. */
 static bool is_nothing(CPrinter *p, const Stmt *s) {
   switch (s->kind) {
-  case ST_LET: case ST_SET: return c_reads(p, s->var) == 0;
+  case ST_LET: return !printed(p, s);
+  case ST_SET: return c_reads(p, s->var) == 0;
   case ST_FOR: case ST_BLOCK: return is_empty(p, s->body);
   case ST_IF: return is_empty(p, s->body) && is_empty(p, s->other);
   case ST_STORE: case ST_CALL: case ST_NOTE: case STMT_COUNT: break;
