@@ -71,10 +71,21 @@ static bool check_input(ProgramRun *r, int k, const Tensor *t) {
 
 static int64_t bytes_of(ProgramRun *r, const Buffer *b) { return eval(r, b->elems) * dtype_bytes(b->dtype); }
 
+/* Symbols that only the run fixes count at their bound: that may be more memory than anyone has. */
+static bool affordable(ProgramRun *r, int64_t bytes, const char *what) {
+  if (bytes >= 0 && bytes <= (int64_t)1 << 32) return true;
+  return fail(r, "memory", arena_printf(&r->tmp, "%s takes %lld bytes at the bounds of its dims; the interpreter stops at 4 GiB", what, (long long)bytes));
+}
+
 static Tensor *output_tensor(ProgramRun *r, int k) {
   const Type *y = &value_of(r->p->m, r->p->m->main->outputs.at[k])->type;
   int64_t dims[MAX_RANK];
-  for (int i = 0; i < y->rank; i++) dims[i] = eval(r, y->dims[i]);
+  int64_t bytes = dtype_bytes(y->dtype);
+  for (int i = 0; i < y->rank; i++) {
+    dims[i] = eval(r, y->dims[i]);
+    if (__builtin_mul_overflow(bytes, dims[i], &bytes)) bytes = -1;
+  }
+  if (!affordable(r, bytes, "an output")) return NULL;
   Tensor *t = tensor_new(r->arena, y->dtype, y->rank, dims);
   memory_poison(t->data, tensor_bytes(t));
   return t;
@@ -92,6 +103,7 @@ static bool place_buffers(ProgramRun *r, const Tensor *const *in, Tensor **out) 
     set_symbol(r, o->symbol, at);
   }
   int64_t total = eval(r, p->arena_bytes);
+  if (!affordable(r, total, "the arena")) return false;
   char *arena = r->apart ? NULL : arena_alloc(&r->tmp, (size_t)total);
   if (arena) memory_poison(arena, (size_t)total);
   for (int b = 0; b < p->buffers.len; b++) {
@@ -229,7 +241,7 @@ static bool run(const Program *p, bool apart, const Tensor *const *in, Tensor **
   bool ok = true;
   for (int k = 0; ok && k < g->inputs.len; k++) ok = bind_input(&r, k, in[k]);
   for (int k = 0; ok && k < g->inputs.len; k++) ok = check_input(&r, k, in[k]);
-  for (int k = 0; ok && k < g->outputs.len; k++) out[k] = output_tensor(&r, k);
+  for (int k = 0; ok && k < g->outputs.len; k++) ok = (out[k] = output_tensor(&r, k)) != NULL;
   ok = ok && place_buffers(&r, in, out) && run_steps(&r, &p->steps);
   for (int k = 0; ok && k < g->outputs.len; k++) {               // sizes that the run has found
     const Type *y = &value_of(p->m, g->outputs.at[k])->type;

@@ -9,9 +9,12 @@
  * A loop of constant length n ends with halved vectors, each at most once, then one scalar; a long body or a
  * symbolic length with a scalar loop.
  *
+ * Guards. A select whose condition depends on the index may keep a load from leaving its buffer (padding). Such
+ * conditions hold on an interval of indices; that interval becomes a loop of its own, in which they fold away,
+ * between two scalar loops for the borders.
+ *
  * Refused, the loop then runs one by one: an if, an inner loop's bounds or a call that depends on the index;
- * a store that is not to consecutive elements; a load that the original would skip (in the arm of a select
- * whose condition depends on the index) and that could be out of bounds; integer division that stays a
+ * a store that is not to consecutive elements; a guard that cannot be split off; integer division that stays a
  * division of vectors; loads that are all gathers. */
 #include "base/intern.h"
 #include "passes/loops.h"
@@ -30,7 +33,8 @@ typedef struct Vectorise {
   VEC(const Var *) varying;           /* depend on the index */
   VEC(Partial) partials;
   VEC(Mapped) map;
-  VEC(Buf *) stored;
+  VEC(Expr *) guards;                 /* conditions that keep loads in bounds and depend on the index */
+  bool stores;
   int weight;                         /* nodes in the body, for the choice of accumulators and tails */
   bool has_loops;
   bool at_once;                       /* partials are combined into their scalar right away */
@@ -137,12 +141,21 @@ static bool speculative(Vectorise *v, const Expr *cond, const Expr *e) {
   return true;
 }
 
+static void add_guards(Vectorise *v, Expr *cond) {               /* a and b and …, those that depend on the index */
+  if (cond->kind == EX_SCALAR && cond->op == S_AND) {
+    add_guards(v, cond->arg[0]);
+    add_guards(v, cond->arg[1]);
+  } else if (is_varying(v, cond)) {
+    *vec_push(v->b.arena, &v->guards) = cond;
+  }
+}
+
 static bool expr_legal(Vectorise *v, const Expr *e) {
   v->weight++;
   if (e->lanes > 1) return false;                               // already vector code
   if (e->kind == EX_SCALAR && e->op == S_WHERE && is_varying(v, e->arg[0]) &&
       !(speculative(v, e->arg[0], e->arg[1]) && speculative(v, e->arg[0], e->arg[2])))
-    return false;
+    add_guards(v, e->arg[0]);
   for (int i = 0; i < 3 && e->arg[i]; i++)
     if (!expr_legal(v, e->arg[i])) return false;
   return true;
@@ -174,7 +187,7 @@ static bool block_legal(Vectorise *v, const Block *s) {
     case ST_SET: if (!expr_legal(v, t->value) || !set_legal(v, t)) return false; break;
     case ST_STORE:
       if (!expr_legal(v, t->value) || !expr_legal(v, t->index) || !is_varying(v, t->index)) return false;
-      *vec_push(v->b.arena, &v->stored) = t->buf;
+      v->stores = true;
       break;
     case STMT_COUNT: return false;
     }
@@ -437,6 +450,60 @@ static void tail_part(Vectorise *v, Expr *at, Expr *hi) {
   loop_over(v, at, hi, 1, 1, NULL);
 }
 
+/* ---- guards ---- */
+
+static bool guards_hold(Vectorise *v, int64_t at) {
+  Expr *i = ex_int(&v->b, at);
+  for (int g = 0; g < v->guards.len; g++) {
+    int64_t yes;
+    if (!ex_is_int(expr_subst(&v->b, v->guards.at[g], v->loop->var, i), &yes) || !yes) return false;
+  }
+  return true;
+}
+
+/* The largest interval [from, to) around the middle where all guards hold: they are linear in the index, so the
+ * set is an interval. (A guard that is not makes the part in between be refused later.) */
+static bool guarded_interval(Vectorise *v, int64_t lo, int64_t hi, int64_t *from, int64_t *to) {
+  int64_t mid = lo + (hi - lo) / 2, a = lo, b = mid;
+  if (!guards_hold(v, mid)) return false;
+  while (a < b) {                                               // the first that holds is in [a, b]
+    int64_t m = a + (b - a) / 2;
+    if (guards_hold(v, m)) b = m;
+    else a = m + 1;
+  }
+  *from = a;
+  a = mid;
+  b = hi - 1;
+  while (a < b) {                                               // the last that holds is in [a, b]
+    int64_t m = b - (b - a) / 2;
+    if (guards_hold(v, m)) a = m;
+    else b = m - 1;
+  }
+  *to = a + 1;
+  return true;
+}
+
+static bool vectorise_loop(Arena *a, Kernel *k, Stmt *s, int lanes, Block *to);
+
+static bool split_guards(Vectorise *v, Kernel *k, int lanes) {
+  Builder *b = &v->b;
+  Block *result = b->at, inner = {0};
+  int64_t lo, hi, from, to;
+  if (!ex_is_int(v->loop->lo, &lo) || !ex_is_int(v->loop->hi, &hi) || hi - lo < 4) return false;
+  if (!guarded_interval(v, lo, hi, &from, &to) || to - from < 4) return false;
+  b->at = &inner;
+  remember(v, v->loop->var, loop_begin(b, v->loop->var->name, ex_int(b, from), ex_int(b, to), 1, FOR_VECTOR));
+  build_block(v, v->loop->body);
+  loop_end(b);
+  v->map.len = 0;
+  if (inner.stmts.len != 1) return false;
+  b->at = result;
+  loop_over(v, v->loop->lo, ex_int(b, from), 1, 1, NULL);
+  if (!vectorise_loop(b->arena, k, inner.stmts.at[0], lanes, result)) return false;
+  loop_over(v, ex_int(b, to), v->loop->hi, 1, 1, NULL);
+  return true;
+}
+
 /* ---- one loop, then all ---- */
 
 static bool vectorise_loop(Arena *a, Kernel *k, Stmt *s, int lanes, Block *to) {
@@ -445,7 +512,9 @@ static bool vectorise_loop(Arena *a, Kernel *k, Stmt *s, int lanes, Block *to) {
   if (s->step != 1) return false;
   while (find_varying(&v, s->body)) continue;
   if (!block_legal(&v, s->body) || !partials_private(&v)) return false;
-  if (!v.partials.len && !v.stored.len) return false;
+  if (!v.partials.len && !v.stores) return false;
+  v.width = 1;
+  if (v.guards.len) return split_guards(&v, k, lanes);
   widest_in(&v, s->body, &bytes);
   Expr *span = ex_sub(&v.b, s->hi, s->lo);
   v.lanes = bytes > 4 ? lanes / 2 : lanes;
