@@ -461,11 +461,21 @@ static bool guards_hold(Vectorise *v, int64_t at) {
   return true;
 }
 
-/* The largest interval [from, to) around the middle where all guards hold: they are linear in the index, so the
- * set is an interval. (A guard that is not makes the part in between be refused later.) */
+/* Some index where all guards hold, or -1: the middle, then halves between. */
+static int64_t guarded_index(Vectorise *v, int64_t lo, int64_t hi) {
+  for (int64_t parts = 2; parts <= 16; parts *= 2)
+    for (int64_t p = 1; p < parts; p += 2) {
+      int64_t at = lo + (hi - lo) * p / parts;
+      if (guards_hold(v, at)) return at;
+    }
+  return -1;
+}
+
+/* The largest interval [from, to) where all guards hold: they are linear in the index, so the set is an interval.
+ * (A guard that is not makes the part in between be refused later.) */
 static bool guarded_interval(Vectorise *v, int64_t lo, int64_t hi, int64_t *from, int64_t *to) {
-  int64_t mid = lo + (hi - lo) / 2, a = lo, b = mid;
-  if (!guards_hold(v, mid)) return false;
+  int64_t mid = guarded_index(v, lo, hi), a = lo, b = mid;
+  if (mid < lo) return false;
   while (a < b) {                                               // the first that holds is in [a, b]
     int64_t m = a + (b - a) / 2;
     if (guards_hold(v, m)) b = m;
