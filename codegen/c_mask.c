@@ -46,8 +46,8 @@ static const char *at_width(CPrinter *p, const Expr *e, int bits, int prec) {
     if (x->elem == DT_BOOL) return c_mask(p, x, bits, prec);
     return paren(p, arena_printf(p->arena, "%s != 0", c_at(p, x, P_REL)), P_EQ, prec);
   case EX_SCALAR:
-    if (e->op == S_AND) return logic(p, e, "&", P_AND, bits, prec);
-    if (e->op == S_OR) return logic(p, e, "|", P_OR, bits, prec);
+    if (e->op == S_AND || e->op == S_MIN || e->op == S_MUL) return logic(p, e, "&", P_AND, bits, prec);
+    if (e->op == S_OR || e->op == S_MAX) return logic(p, e, "|", P_OR, bits, prec);
     if (e->op == S_XOR) return logic(p, e, "^", P_XOR, bits, prec);
     if (e->op == S_NOT) return paren(p, arena_printf(p->arena, "~%s", c_mask(p, x, bits, P_UNARY)), P_UNARY, prec);
     if (e->op == S_WHERE)
@@ -76,7 +76,8 @@ static bool any_width(const Expr *e) {
   if (e->kind == EX_CAST) return e->arg[0]->elem == DT_BOOL;
   if (e->kind != EX_SCALAR) return false;
   if (is_compare(e->op)) return e->arg[0]->elem == DT_BOOL;
-  return e->op == S_AND || e->op == S_OR || e->op == S_XOR || e->op == S_NOT || e->op == S_WHERE;
+  return e->op == S_AND || e->op == S_MIN || e->op == S_MUL || e->op == S_OR || e->op == S_MAX || e->op == S_XOR || e->op == S_NOT ||
+         e->op == S_WHERE;
 }
 
 const char *c_mask(CPrinter *p, const Expr *e, int bits, int prec) {

@@ -1,6 +1,5 @@
 /* Test inputs (stored or random) and guarded calls. See cases.h. */
 #include "driver/cases.h"
-#include "frontend/import.h"
 #include <dirent.h>
 #include <math.h>
 #include <stdlib.h>
@@ -15,20 +14,26 @@ static bool exists(const char *path) {
   return stat(path, &s) == 0;
 }
 
-static bool load_case(Compiled *c, const char *dir, const char *name, Case *x) {
-  int nin = c->m->main->inputs.len, nout = c->m->main->outputs.len;
-  *x = (Case){name, NEW_N(&c->arena, const Tensor *, nin + 1), NEW_N(&c->arena, const Tensor *, nout + 1)};
-  for (int i = 0; i < nin; i++) {
-    const char *path = arena_printf(&c->arena, "%s/input_%d.pb", dir, i);
-    if (!exists(path)) {
-      diag_error(&c->diags, "io", NULL, "%s is missing; input %d is '%s'", path, i, value_of(c->m, c->m->main->inputs.at[i])->name);
-      return false;
-    }
-    if (!(x->in[i] = onnx_load_tensor(&c->arena, path, &c->diags))) return false;
+static const char *base_name(const char *path) {
+  const char *s = strrchr(path, '/');
+  return s ? s + 1 : path;
+}
+
+bool case_of_data(Compiled *c, const Ports *p, const char *dir, Case *x) {
+  const Graph *g = c->m->main;
+  *x = (Case){base_name(dir), NEW_N(&c->arena, const Tensor *, g->inputs.len + 1), NEW_N(&c->arena, const Tensor *, g->outputs.len + 1)};
+  for (int i = 0; i < g->inputs.len; i++) {
+    const char *name = value_of(c->m, g->inputs.at[i])->name;
+    x->in[i] = ports_input(p, &c->arena, name);
+    if (x->in[i]) continue;
+    diag_error(&c->diags, "io", NULL, "%s holds no value for input '%s'", dir, name);
+    return false;
   }
-  for (int i = 0; i < nout; i++) {
-    const char *path = arena_printf(&c->arena, "%s/output_%d.pb", dir, i);
-    if (exists(path) && !(x->want[i] = onnx_load_tensor(&c->arena, path, &c->diags))) return false;
+  int at = 0;
+  for (int k = 0; k < p->nout; k++) {
+    const Port *o = &p->out[k];
+    int n = o->kind == KIND_TENSOR || !o->list ? 1 : o->n;
+    for (int i = 0; i < n && at < g->outputs.len; i++) x->want[at++] = o->kind == KIND_TENSOR ? o->value : o->list ? o->list[i] : NULL;
   }
   return true;
 }
@@ -39,21 +44,22 @@ static int by_name(const void *x, const void *y) {
   return la != lb ? (la < lb ? -1 : 1) : strcmp(a, b);         // set_2 before set_10
 }
 
-bool cases_of_data(Compiled *c, const char *dir, Cases *out) {
-  if (exists(arena_printf(&c->arena, "%s/input_0.pb", dir)) || exists(arena_printf(&c->arena, "%s/output_0.pb", dir)))
-    return load_case(c, dir, dir, vec_push(&c->arena, out));
+bool data_sets(Arena *a, const char *dir, Strings *out, Diags *diags) {
+  if (exists(arena_printf(a, "%s/input_0.pb", dir)) || exists(arena_printf(a, "%s/output_0.pb", dir))) {
+    *vec_push(a, out) = dir;
+    return true;
+  }
   Strings sets = {0};
   DIR *d = opendir(dir);
   for (struct dirent *e; d && (e = readdir(d));)
-    if (!strncmp(e->d_name, "set_", 4) || !strncmp(e->d_name, "test_data_set_", 14)) *vec_push(&c->arena, &sets) = arena_strdup(&c->arena, e->d_name);
+    if (!strncmp(e->d_name, "set_", 4) || !strncmp(e->d_name, "test_data_set_", 14)) *vec_push(a, &sets) = arena_strdup(a, e->d_name);
   if (d) closedir(d);
   if (!sets.len) {
-    diag_error(&c->diags, "io", NULL, "%s holds neither input_0.pb nor set_K or test_data_set_K folders", dir);
+    diag_error(diags, "io", NULL, "%s holds neither input_0.pb nor set_K or test_data_set_K folders", dir);
     return false;
   }
   qsort(sets.at, (size_t)sets.len, sizeof *sets.at, by_name);
-  for (int i = 0; i < sets.len; i++)
-    if (!load_case(c, arena_printf(&c->arena, "%s/%s", dir, sets.at[i]), sets.at[i], vec_push(&c->arena, out))) return false;
+  for (int i = 0; i < sets.len; i++) *vec_push(a, out) = arena_printf(a, "%s/%s", dir, sets.at[i]);
   return true;
 }
 

@@ -2,6 +2,7 @@
 #ifndef DRIVER_CASES_H
 #define DRIVER_CASES_H
 #include "driver/driver.h"
+#include "driver/ports.h"
 #include "runtime/lt_model.h"
 
 typedef struct Case {
@@ -11,7 +12,10 @@ typedef struct Case {
 } Case;
 typedef VEC(Case) Cases;
 
-bool cases_of_data(Compiled *c, const char *dir, Cases *out);
+/* The folders of a --data argument that hold input_J.pb and output_J.pb: itself, or its set_K, test_data_set_K. */
+bool data_sets(Arena *a, const char *dir, Strings *out, Diags *d);
+/* Inputs and references of one of them for the compiled module. */
+bool case_of_data(Compiled *c, const Ports *p, const char *dir, Case *x);
 /* Random inputs; symbols at their upper bound (bounded to 64 MiB of inputs), or lower when `small`. */
 Case case_random(Compiled *c, uint64_t seed, bool small);
 

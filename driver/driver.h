@@ -20,6 +20,8 @@ typedef struct Options {
 #undef LIST
 #undef NUMBER
   Strings args;                        /* everything that is not an option */
+  const struct Ports *ports;           /* verify: what the data says of the inputs; NULL: nothing */
+  bool quiet;                          /* do not print the errors of a failed import */
   Strings given;                       /* options of the first half of the line as typed, for the banner */
 } Options;
 

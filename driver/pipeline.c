@@ -2,7 +2,7 @@
 #include "passes/pipeline.h"
 #include "codegen/c.h"
 #include "driver/driver.h"
-#include "frontend/import.h"
+#include "driver/ports.h"
 #include "runtime/lt_file.h"
 #include <stdlib.h>
 #include <time.h>
@@ -171,9 +171,11 @@ bool model_import(Compiled *c, const char *path, const Options *o) {
   dims_of(o, &io, &c->arena);
   lists_of(o, &io, &c->arena);
   if (!binds_of(o, &io, &c->arena, &c->diags)) return give_up(c);
+  if (o->ports) ports_options(o->ports, &c->arena, &io);
   bug_context = "import";
   double since = seconds_now();
   c->m = is_ir(path) ? parse_ir(c, path) : onnx_import_file(path, &io, &c->diags);
+  if (o->quiet && (!c->m || c->diags.errors)) return false;
   if (!c->m || c->diags.errors) return give_up(c);
   phase_time(o, "import", since);
   return true;
@@ -206,6 +208,7 @@ bool model_passes(Compiled *c, const Options *o) {
   c->last_where = pc.last_where;
   if (o->time) pass_report(&pc, stderr);
   pass_end(&pc);
+  if (o->quiet && (!ok || c->diags.errors)) return false;
   if (!ok || c->diags.errors) return give_up(c);
   phase_time(o, "passes", since);
   return true;

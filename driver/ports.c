@@ -1,0 +1,130 @@
+/* Inputs and outputs of an ONNX file, and what to fix so that a data set can be run. See ports.h. */
+#include "driver/ports.h"
+#include "frontend/onnx_model.h"
+#include <unistd.h>
+
+static Port port_of(Arena *a, const Onnx__ValueInfo *v) {
+  ValueKind kind = !v->type ? KIND_TENSOR : v->type->sequence_type ? KIND_SEQUENCE : v->type->optional_type ? KIND_OPTIONAL : KIND_TENSOR;
+  return (Port){.name = arena_strdup(a, v->name ? v->name : ""), .kind = kind};
+}
+
+static bool has_initializer(const Onnx__Graph *g, const char *name) {
+  for (size_t i = 0; i < g->n_initializer; i++)
+    if (g->initializer[i]->name && !strcmp(g->initializer[i]->name, name)) return true;
+  return false;
+}
+
+bool ports_find(Ports *p, Arena *a, const char *path, Diags *d) {
+  OnnxBytes b;
+  if (!onnx_bytes_open(&b, path, d)) return false;
+  Arena tmp = {0};
+  const Onnx__Model *m = onnx_decode_model(&tmp, b.at, b.len, d);
+  onnx_bytes_close(&b);
+  bool ok = m && m->graph;
+  if (ok) {
+    p->in = NEW_N(a, Port, m->graph->n_input + 1);
+    p->out = NEW_N(a, Port, m->graph->n_output + 1);
+    for (size_t k = 0; k < m->graph->n_input; k++) {
+      Port x = port_of(a, m->graph->input[k]);
+      if (!has_initializer(m->graph, x.name)) p->in[p->nin++] = x;
+    }
+    for (size_t k = 0; k < m->graph->n_output; k++) p->out[p->nout++] = port_of(a, m->graph->output[k]);
+  }
+  arena_free(&tmp);
+  return ok;
+}
+
+static bool load(Port *p, Arena *a, const char *dir, const char *which, int k, Diags *d) {
+  const char *path = arena_printf(a, "%s/%s_%d.pb", dir, which, k);
+  p->value = NULL;
+  p->list = NULL;
+  if (access(path, R_OK)) return true;
+  if (p->kind != KIND_TENSOR) return onnx_load_list(a, path, p->kind, &p->list, &p->n, d);
+  return (p->value = onnx_load_tensor(a, path, d)) != NULL;
+}
+
+bool ports_load(Ports *p, Arena *a, const char *dir, Diags *d) {
+  for (int k = 0; k < p->nin; k++)
+    if (!load(&p->in[k], a, dir, "input", k, d)) return false;
+  for (int k = 0; k < p->nout; k++)
+    if (!load(&p->out[k], a, dir, "output", k, d)) return false;
+  return true;
+}
+
+static Type type_of_tensor(const Tensor *t) {
+  Dim dims[MAX_RANK] = {{0}};
+  for (int k = 0; k < t->rank; k++) dims[k] = DIM(t->dims[k]);
+  return type_of(t->dtype, t->rank, dims);
+}
+
+/* The arrays of `io` were sized for the command line's options: they move to larger ones. */
+#define GROW(field, n, more) (io->field = memcpy(arena_alloc(a, sizeof *io->field * (size_t)((n) + (more) + 1)), \
+                                                 io->field ? (const void *)io->field : "", sizeof *io->field * (size_t)(n)))
+
+void ports_options(const Ports *p, Arena *a, ImportOptions *io) {
+  GROW(binds, io->nbinds, p->nin);
+  GROW(dims, io->ndims, p->nin * MAX_RANK);
+  GROW(lists, io->nlists, p->nin);
+  for (int k = 0; k < p->nin; k++) {
+    const Port *x = &p->in[k];
+    if (x->bound && x->value) {
+      io->binds[io->nbinds].name = x->name;
+      io->binds[io->nbinds++].value = x->value;
+    }
+    for (int i = 0; p->fixed_dims && x->value && i < x->value->rank; i++, io->ndims++) {
+      io->dims[io->ndims].name = arena_printf(a, "%s.%d", x->name, i);
+      io->dims[io->ndims].lo = io->dims[io->ndims].hi = x->value->dims[i];
+    }
+    if (x->kind == KIND_TENSOR || (!x->list && x->n >= 0)) continue;
+    Type *elem = NEW_N(a, Type, x->n + 2);
+    for (int i = 0; i < x->n; i++) elem[i] = type_of_tensor(x->list[i]);
+    io->lists[io->nlists].name = x->name;
+    io->lists[io->nlists].n = x->n;
+    io->lists[io->nlists++].elem = elem;
+  }
+}
+
+const Tensor *ports_input(const Ports *p, Arena *a, const char *name) {
+  for (int k = 0; k < p->nin; k++) {
+    const Port *x = &p->in[k];
+    if (x->kind == KIND_TENSOR && !strcmp(x->name, name)) return x->value;
+    for (int i = 0; x->list && i < x->n; i++)
+      if (!strcmp(arena_printf(a, "%s_%d", x->name, i), name)) return x->list[i];
+  }
+  return NULL;
+}
+
+/* ---- what a failed import asks for ---- */
+
+static bool says(const Diags *d, const char *text) {
+  for (int i = 0; i < d->len; i++)
+    if (strstr(d->at[i].text, text)) return true;
+  return false;
+}
+
+static bool bind_asked(Ports *p, const Diags *d) {
+  bool more = false;
+  for (int i = 0; i < d->len; i++)
+    for (const char *s = d->at[i].text; (s = strstr(s, "--bind ")) != NULL;) {
+      s += 7;
+      for (int k = 0; k < p->nin; k++) {
+        size_t n = strlen(p->in[k].name);
+        if (!strncmp(s, p->in[k].name, n) && s[n] == '=' && !p->in[k].bound && p->in[k].value) p->in[k].bound = more = true;
+      }
+    }
+  return more;
+}
+
+static bool bind_small(Ports *p, int rank) {
+  bool more = false;
+  for (int k = 0; k < p->nin; k++)
+    if (p->in[k].value && p->in[k].value->rank <= rank && !p->in[k].bound) p->in[k].bound = more = true;
+  return more;
+}
+
+bool ports_adapt(Ports *p, const Diags *d) {
+  if (says(d, "operator ")) return false;                      // an operator is missing: nothing helps
+  if (says(d, "exists only at run time")) return bind_asked(p, d) || bind_small(p, 1);
+  if (!p->fixed_dims) return p->fixed_dims = true;
+  return bind_small(p, 0);                                     // a scalar that chooses between branches
+}
