@@ -1,5 +1,5 @@
 # lathe: one Makefile, a map of the project. Sources are listed by folder; each folder may include only
-# those named in tools/layers.txt (checked by `make lint`).
+# those named in tools/layers.txt (checked by `make lint`). `make` builds lathe, `make demo` shows it, `make test` proves it.
 CC      ?= cc
 BUILD   ?= build
 WARN     = -std=c11 -Wall -Wextra -Wpedantic -Wshadow -Wmissing-prototypes -Wstrict-prototypes
@@ -77,16 +77,43 @@ $(BUILD)/unit: $(UNIT) $(LIBRARY) $(EXTRA_OBJECTS)
 unit: $(BUILD)/unit
 	$(BUILD)/unit $(ARGS)
 
-# conform DIR…: ONNX test cases against the naive evaluator, one line each.
-$(BUILD)/conform: $(BUILD)/tests/tools/conform.o $(LIBRARY)
+# conform DIR…: ONNX test cases against the evaluator or the emitted code. mutate: damaged files.
+$(BUILD)/conform: $(BUILD)/tests/tools/conform.o $(BUILD)/tests/tools/conform_emitted.o $(BUILD)/driver/cases.o $(LIBRARY)
 	$(CC) $(ALL_CFLAGS) -o $@ $^ $(LDLIBS)
-$(BUILD)/tests/tools/conform.o: | $(PROTO).h
+$(BUILD)/mutate: $(BUILD)/tests/tools/mutate.o $(LIBRARY)
+	$(CC) $(ALL_CFLAGS) -o $@ $^ $(LDLIBS)
+$(BUILD)/tests/tools/conform.o $(BUILD)/tests/tools/mutate.o: | $(PROTO).h
+-include $(wildcard $(BUILD)/tests/tools/*.d)
 
 check: unit vecmath
+
+# The whole proof: every suite of tests/run, and one line that counts. SAN=1: under AddressSanitizer and UBSan.
+# `make test SUITES="errors lint"` runs some; `make bless` takes what comes out as what is expected.
+TEST_TOOLS = $(BUILD)/lathe $(BUILD)/unit $(BUILD)/conform $(BUILD)/mutate $(VECMATH_DIR)/accuracy
+test:
+	tools/install test
+	+MAKE="$(MAKE)" BUILD=$(BUILD) SAN=$(SAN) tests/run $(SUITES)
+
+test-tools: $(TEST_TOOLS)
+
+bless: $(TEST_TOOLS)
+	BLESS=1 $(BUILD)/unit --filter='passes/*' >/dev/null 2>&1; true
+	BLESS=1 BUILD=$(BUILD) tests/run errors emit ledger
+
+lint: | $(PROTO).h
+	BUILD=$(BUILD) tools/lint
+
+# From a clean clone to a digit.
+demo:
+	tools/install build
+	$(MAKE) $(BUILD)/lathe
+	$(BUILD)/lathe build examples/digits/digits.onnx -o $(BUILD)/digits
+	$(BUILD)/digits examples/digits/seven.png | tee $(BUILD)/demo.txt
+	@sed -n "2s/^ *\([0-9]*\):.*/The digit is a \1./p" $(BUILD)/demo.txt
 
 include tests/vecmath/vecmath.mk
 
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all unit check clean
+.PHONY: all unit check test test-tools bless lint demo clean

@@ -87,9 +87,9 @@ bool onnx_type(Loader *l, const char *name, const Onnx__Type *t, bool is_main, T
   }
   for (size_t k = 0; k < tensor->shape->n_dim; k++) {
     const Onnx__Dimension *d = tensor->shape->dim[k];
-    bool fixed = d->has_dim_value && d->dim_value >= 0;       // -1 and the like: old exporters' way to say free
+    bool fixed = d->has_dim_value && d->dim_value != -1;      // -1: old exporters' way to say free
     if (!fixed && !is_main) return true;                      // a region's input: all of the shape or none
-    if (fixed && d->dim_value > INT32_MAX * (int64_t)64) {
+    if (fixed && (d->dim_value < 0 || d->dim_value > INT32_MAX * (int64_t)64)) {
       diag_error(l->d, "shape", NULL, "axis %zu of input '%s' is %lld long", k, name, (long long)d->dim_value);
       return false;
     }

@@ -1,5 +1,6 @@
-/* conform DIR…: imports ONNX test cases, evaluates them naively and compares with the stored outputs: the first
- * half of the conformance ledger (the meaning of every operator; emitted code is compared with that elsewhere).
+/* conform DIR…: runs ONNX test cases and compares with the stored outputs: with the naive evaluator, which says whether
+ * lathe knows the meaning of every operator, or with --emitted=TARGET through emitted and compiled C, which
+ * says whether it keeps that meaning (conform_emitted.c).
  *
  * A case is a folder with a .onnx file and test_data_set_N/ (or STEM.data/set_N/) of input_K.pb and output_K.pb.
  * A folder without a .onnx file is searched for cases one level down. One line per case:
@@ -9,8 +10,9 @@
  *     fail  NAME  why
  *     unsupported  NAME  why
  * Each case runs in a process of its own, with a time limit, so that a crash is one line as well.
- * Options: --import (no evaluation), --verbose (all diagnostics), --seconds N, --passes (fold, canonicalise, cse
- * and dce first, verified after each; and the module must read back from its text as it was). Exit code 1 when a case failed. */
+ * Options: --import (no evaluation), --verbose (all diagnostics), --seconds N, --only TEXT (cases with TEXT in their
+ * names), --work DIR (where --emitted works), --ledger FILE (lines for tests/onnx/ledger.txt). Exit code 1 when
+ * a case failed. */
 #include <dirent.h>
 #include <math.h>
 #include <stdarg.h>
@@ -20,16 +22,18 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include "base/text.h"
+#include "base/vec.h"
 #include "frontend/import.h"
 #include "frontend/onnx_model.h"
 #include "ir/eval.h"
-#include "passes/pass.h"
+#include "tests/tools/conform.h"
 
-enum { PASS, FAIL, UNSUPPORTED, STATUS_COUNT };
 static const char *const status_text[] = {"pass", "fail", "unsupported"};
-static bool only_import, verbose, with_passes;
+static bool only_import, verbose;
 static int seconds = 20, counts[STATUS_COUNT];
+static const char *only;
+static Arena names;
+static VEC(TestCase) cases;
 
 /* How far floats may be from the reference: |a - b| <= abs + rel * |b|. References are f32 arithmetic in another
  * order (or a lower precision throughout); integers, bools and strings are exact. */
@@ -40,10 +44,7 @@ static void tolerance(DType t, double *rel, double *abs_) {
   if (t == DT_BF16) *rel = 2e-2, *abs_ = 1e-2;
 }
 
-typedef struct Outcome { int status; char text[600]; } Outcome;
-
-static Outcome outcome(int status, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-static Outcome outcome(int status, const char *fmt, ...) {
+Outcome outcome(int status, const char *fmt, ...) {
   Outcome o = {.status = status};
   va_list ap;
   va_start(ap, fmt);
@@ -103,22 +104,18 @@ static const char *compare(const Tensor *got, const Tensor *want, bool is_random
 }
 
 /* ---- one case ---- */
-typedef struct Case { const char *model, *data; int sets; char set[16][1024]; } Case;
-enum { MAX_PORTS = 64 };
-
-static const char *first_error(const Diags *d) {
+const char *first_error(const Diags *d) {
   for (int k = 0; k < d->len; k++)
     if (!d->at[k].warning) return arena_printf((Arena *)(uintptr_t)&d->arena, "%s%s%s", d->at[k].where ? d->at[k].where : "", d->at[k].where ? ": " : "", d->at[k].text);
   return "no message";
 }
 
-/* An input or output of the model, as a test gives it: a tensor, or the tensors of a sequence or optional. */
-typedef struct Port { const char *name; ValueKind kind; bool bound; const Tensor *value; const Tensor **list; int n; } Port;
-typedef struct Ports { bool fixed_dims; int n, nout; Port at[MAX_PORTS], out[MAX_PORTS]; } Ports;
-
 static Port port_of(const Onnx__ValueInfo *v) {
   ValueKind kind = !v->type ? KIND_TENSOR : v->type->sequence_type ? KIND_SEQUENCE : v->type->optional_type ? KIND_OPTIONAL : KIND_TENSOR;
-  return (Port){.name = v->name ? v->name : "", .kind = kind};
+  Port p = {.name = v->name ? v->name : "", .kind = kind};
+  const Onnx__Shape *shape = v->type && v->type->tensor_type ? v->type->tensor_type->shape : NULL;
+  for (size_t k = 0; shape && k < shape->n_dim && k < MAX_RANK; k++) p.dims[p.rank++] = shape->dim[k]->has_dim_value ? shape->dim[k]->dim_value : 1;
+  return p;
 }
 
 /* The inputs that a caller feeds, those without an initializer, and the outputs. */
@@ -136,10 +133,20 @@ static void find_ports(const char *path, Arena *a, Ports *p, Diags *d) {
   for (size_t k = 0; m && k < m->graph->n_output && k < MAX_PORTS; k++) p->out[p->nout++] = port_of(m->graph->output[k]);
 }
 
+/* The inputs of onnx's "light" models are not stored: element i of n is i/n (onnx/backend/test/runner). */
+static const Tensor *ramp(Arena *a, const Port *p) {
+  Tensor *t = tensor_new(a, DT_F32, p->rank, p->dims);
+  int64_t n = tensor_count(t);
+  for (int64_t i = 0; i < n; i++) tensor_set(t, i, (double)i / (double)n);
+  return t;
+}
+
 /* Loads a file into a port; false when it is missing or damaged. */
 static bool load_port(Arena *a, Port *p, const char *set, const char *which, int k, Diags *d) {
   char path[1200];
-  snprintf(path, sizeof path, "%s/%s_%d.pb", set, which, k);
+  bool light = strstr(set, "/light_") != NULL;
+  if (light && !strcmp(which, "input")) { p->value = ramp(a, p); return true; }
+  snprintf(path, sizeof path, "%s%s%s_%d.pb", set, light ? "_" : "/", which, k);
   if (access(path, R_OK)) return false;
   if (p->kind != KIND_TENSOR) return onnx_load_list(a, path, p->kind, &p->list, &p->n, d);
   p->value = onnx_load_tensor(a, path, d);
@@ -170,8 +177,19 @@ static void import_options(const Ports *p, ImportOptions *o, Arena *a) {
   }
 }
 
-/* The tensor for module input `name`: a port's, or element I of the list NAME in NAME_I. */
-static const Tensor *input_value(const Ports *p, const char *name) {
+void ports_load(Ports *p, const TestCase *c, const char *set, Arena *a) {
+  Diags d = {0}, quiet = {0};
+  find_ports(c->model, a, p, &d);
+  for (int k = 0; set && k < p->n; k++) load_port(a, &p->at[k], set, "input", k, &quiet);
+}
+
+Module *ports_import(Ports *p, const TestCase *c, Diags *d) {
+  ImportOptions o = {0};
+  import_options(p, &o, &d->arena);
+  return onnx_import_file(c->model, &o, d);
+}
+
+const Tensor *ports_input(const Ports *p, const char *name) {
   for (int k = 0; k < p->n; k++) {
     if (!strcmp(p->at[k].name, name) && p->at[k].kind == KIND_TENSOR) return p->at[k].value;
     for (int i = 0; p->at[k].list && i < p->at[k].n; i++) {
@@ -184,26 +202,46 @@ static const Tensor *input_value(const Ports *p, const char *name) {
 }
 
 /* Compares output k of the model; *at: the next output of the module. NULL when they agree. */
-static const char *check_output(Eval *e, Port *p, int *at, bool is_random, double *worst) {
+static const char *check_output(const Port *p, const Tensor *const *got, int nout, int *at, bool is_random, double *worst) {
   static char why[700];
-  const ValueList *outputs = &e->m->main->outputs;
   int n = p->kind == KIND_TENSOR ? 1 : p->n;
   for (int i = 0; i < n; i++, ++*at) {
-    if (*at >= outputs->len) return "the list is too short";
-    const Tensor *got = eval_value(e, outputs->at[*at]);
-    const char *differs = !got ? "was not computed" : compare(got, p->kind == KIND_TENSOR ? p->value : p->list[i], is_random, worst);
+    if (*at >= nout) return "the list is too short";
+    const char *differs = !got[*at] ? "was not computed" : compare(got[*at], p->kind == KIND_TENSOR ? p->value : p->list[i], is_random, worst);
     if (!differs) continue;
-    snprintf(why, sizeof why, "'%s': %s", value_of(e->m, outputs->at[*at])->name, differs);
+    snprintf(why, sizeof why, "'%s': %s", p->name, differs);
     return why;
   }
   return NULL;
 }
 
-/* Imports with the inputs marked `bound` as constants, then evaluates and compares. */
-static Outcome attempt(const Case *c, const char *set, Ports *p, Diags *d) {
-  ImportOptions o = {0};
-  import_options(p, &o, &d->arena);
-  Module *m = onnx_import_file(c->model, &o, d);
+bool module_is_random(const Module *m) {
+  bool is_random = false;
+  for (int k = 1; k < m->nodes.len; k++) is_random |= !m->nodes.at[k].dead && m->nodes.at[k].op == OP_RANDOM;
+  return is_random;
+}
+
+Outcome compare_outputs(Ports *p, const char *set, Arena *a, const Tensor *const *got, int n, bool is_random) {
+  double worst = 0;
+  int compared = 0, at = 0;
+  Diags d = {0};
+  for (int k = 0; k < p->nout; k++) {
+    if (!load_port(a, &p->out[k], set, "output", k, &d)) {
+      if (d.errors) return outcome(UNSUPPORTED, "%s", first_error(&d));
+      at++;                                                    // no file: not compared
+      continue;
+    }
+    const char *why = check_output(&p->out[k], got, n, &at, is_random, &worst);
+    if (why) return outcome(FAIL, "output %s", why);
+    compared++;
+  }
+  if (!compared) return outcome(FAIL, "nothing to compare with");
+  if (at != n) return outcome(FAIL, "has %d outputs, should have %d", n, at);
+  return is_random ? outcome(PASS, "types only: random") : outcome(PASS, "%.3g", worst);
+}
+
+static Outcome evaluate(const TestCase *c, const char *set, Ports *p, Diags *d) {
+  Module *m = ports_import(p, c, d);
   if (!m) return outcome(UNSUPPORTED, "%s", first_error(d));
   if (only_import || !set) return outcome(PASS, "imported, %d nodes", m->main->nodes.len);
   if (!module_verify(m, d)) return outcome(FAIL, "the imported module is not valid: %s", first_error(d));
@@ -211,28 +249,15 @@ static Outcome attempt(const Case *c, const char *set, Ports *p, Diags *d) {
   eval_begin(&e, m);
   for (int i = 0; i < m->main->inputs.len; i++) {
     const char *name = value_of(m, m->main->inputs.at[i])->name;
-    const Tensor *t = input_value(p, name);
+    const Tensor *t = ports_input(p, name);
     if (!t) return outcome(UNSUPPORTED, "there is no value for input '%s'", name);
     if (!eval_bind_input(&e, i, t)) return outcome(FAIL, "%s", first_error(d));
   }
   if (!eval_graph(&e, m->main)) return outcome(FAIL, "evaluation: %s", first_error(d));
-  double worst = 0;
-  int compared = 0, at = 0;
-  bool is_random = false;
-  for (int k = 1; k < m->nodes.len; k++) is_random |= !m->nodes.at[k].dead && m->nodes.at[k].op == OP_RANDOM;
-  for (int k = 0; k < p->nout; k++) {
-    if (!load_port(&m->perm, &p->out[k], set, "output", k, d)) {
-      if (d->errors) return outcome(UNSUPPORTED, "%s", first_error(d));
-      at++;                                                    // no file: not compared
-      continue;
-    }
-    const char *why = check_output(&e, &p->out[k], &at, is_random, &worst);
-    if (why) return outcome(FAIL, "output %s", why);
-    compared++;
-  }
-  if (!compared) return outcome(FAIL, "nothing to compare with");
-  if (at != m->main->outputs.len) return outcome(FAIL, "has %d outputs, should have %d", m->main->outputs.len, at);
-  return is_random ? outcome(PASS, "types only: random") : outcome(PASS, "%.3g", worst);
+  int n = m->main->outputs.len;
+  const Tensor **got = NEW_N(&m->perm, const Tensor *, n + 1);
+  for (int i = 0; i < n; i++) got[i] = eval_value(&e, m->main->outputs.at[i]);
+  return compare_outputs(p, set, &m->perm, got, n, module_is_random(m));
 }
 
 /* Marks what the messages ask for ("--bind NAME=VALUES"); false when they ask for nothing new. */
@@ -268,39 +293,35 @@ static bool bind_small(Ports *p, int rank) {
   return more;
 }
 
-/* As it is; then with what is asked for bound; or if that is not the reason
- * with free dims fixed and then scalars bound (a sample rate that chooses between branches). */
-static Outcome run_set(const Case *c, const char *set) {
-  Arena a = {0};
-  Diags d = {0};
-  Ports p = {0};
-  find_ports(c->model, &a, &p, &d);
-  Diags quiet = {0};
-  for (int k = 0; set && k < p.n; k++) load_port(&a, &p.at[k], set, "input", k, &quiet);
-  Outcome o;
+Outcome attempt_rounds(const TestCase *c, const char *set, Ports *p, Arena *a, Attempt attempt) {
+  *p = (Ports){0};
+  ports_load(p, c, set, a);
   for (int round = 0;; round++) {
     Diags fresh = {.file = c->model};
-    o = attempt(c, set, &p, &fresh);
+    Outcome o = attempt(c, set, p, &fresh);
     if (verbose) diags_print(&fresh, stdout);
-    if (o.status != UNSUPPORTED || round > 8 || missing_operator(&fresh)) break;
-    if (run_time_only(&fresh) && (bind_asked(&p, &fresh) || bind_small(&p, 1))) continue;
-    if (!p.fixed_dims) p.fixed_dims = true;
-    else if (!bind_small(&p, 0)) break;
+    if (o.status != UNSUPPORTED || round > 8 || missing_operator(&fresh)) return o;
+    if (run_time_only(&fresh) && (bind_asked(p, &fresh) || bind_small(p, 1))) continue;
+    if (!p->fixed_dims) p->fixed_dims = true;
+    else if (!bind_small(p, 0)) return o;
   }
-  if (p.fixed_dims && o.status == PASS) snprintf(o.text + strlen(o.text), 50, " (fixed dims)");
-  size_t n = strlen(o.text);
-  const char *sep = " (bound: ";
-  for (int k = 0; k < p.n && n < sizeof o.text - 100; k++)
-    if (p.at[k].bound) n += (size_t)snprintf(o.text + n, sizeof o.text - n, "%s%.60s", sep, p.at[k].name), sep = ", ";
-  if (*sep == ',') snprintf(o.text + n, sizeof o.text - n, ")");
-  return o;
 }
 
-static Outcome run_case(const Case *c) {
-  Outcome o = run_set(c, c->sets ? c->set[0] : NULL);
-  for (int k = 1; k < c->sets && o.status == PASS; k++) {
-    Outcome next = run_set(c, c->set[k]);
-    if (next.status != PASS) o = next;
+const char *ports_note(const Ports *p, Arena *a) {
+  const char *note = p->fixed_dims ? " (fixed dims" : "", *sep = p->fixed_dims ? "; bound: " : " (bound: ";
+  for (int k = 0; k < p->n; k++)
+    if (p->at[k].bound) note = arena_printf(a, "%s%s%.60s", note, sep, p->at[k].name), sep = ", ";
+  return *note ? arena_printf(a, "%s)", note) : note;
+}
+
+static Outcome run_case(const TestCase *c) {
+  Outcome o = {0};
+  for (int k = 0; k < (c->sets ? c->sets : 1) && o.status == PASS; k++) {
+    Arena a = {0};
+    Ports p;
+    o = attempt_rounds(c, c->sets ? c->set[k] : NULL, &p, &a, evaluate);
+    size_t n = strlen(o.text);
+    if (o.status == PASS) snprintf(o.text + n, sizeof o.text - n, "%s", ports_note(&p, &a));
   }
   return o;
 }
@@ -312,7 +333,7 @@ static void report(const char *name, Outcome o) {
 }
 
 /* In a process of its own: symbols are per process, and a crash or an endless loop is a result, too. */
-static void run_apart(const char *name, const Case *c) {
+static void run_apart(const TestCase *c) {
   int fd[2];
   if (pipe(fd)) { perror("pipe"); exit(2); }
   fflush(stdout);
@@ -336,7 +357,7 @@ static void run_apart(const char *name, const Case *c) {
     else if (WIFSIGNALED(how)) o = outcome(FAIL, "crashed (signal %d)", WTERMSIG(how));
     else o = outcome(FAIL, "ended with code %d", WEXITSTATUS(how));
   }
-  report(name, o);
+  report(c->title, o);
 }
 
 /* ---- finding cases ---- */
@@ -345,57 +366,69 @@ static bool ends_with(const char *s, const char *end) {
   return n > m && !strcmp(s + n - m, end);
 }
 
-static void find_sets(Case *c, const char *dir, const char *prefix) {
-  for (int k = 0; k < 16 && c->sets < 16; k++) {
+static void find_sets(TestCase *c, const char *dir, const char *prefix) {
+  for (int k = 0; k < MAX_SETS && c->sets < MAX_SETS; k++) {
     struct stat st;
-    snprintf(c->set[c->sets], sizeof c->set[0], "%s/%s%d", dir, prefix, k);
-    if (!stat(c->set[c->sets], &st) && S_ISDIR(st.st_mode)) c->sets++;
+    const char *path = arena_printf(&names, "%s/%s%d", dir, prefix, k);
+    if (!stat(path, &st) && S_ISDIR(st.st_mode)) c->set[c->sets++] = path;
   }
 }
 
-static int run_folder(const char *dir, int depth) {
+static void add_case(const char *dir, const char *title, const char *file, bool alone) {
+  TestCase c = {.model = arena_printf(&names, "%s/%s", dir, file)};
+  const char *stem = arena_printf(&names, "%.*s", (int)strlen(c.model) - 5, c.model);
+  if (alone) find_sets(&c, dir, "test_data_set_");
+  if (!c.sets) find_sets(&c, arena_printf(&names, "%s.data", stem), "set_");
+  if (!c.sets && !access(arena_printf(&names, "%s_output_0.pb", stem), R_OK)) c.set[c.sets++] = stem;
+  c.title = alone && !strcmp(file, "model.onnx") ? arena_strdup(&names, title) : arena_printf(&names, "%s/%s", title, file);
+  if (!only || strstr(c.title, only)) *vec_push(&names, &cases) = c;
+}
+
+/* title: the path from the folder that was given on the command line, that included */
+static bool find_cases(const char *dir, const char *title, int depth) {
   struct dirent **entry;
   int n = scandir(dir, &entry, NULL, alphasort), models = 0;
   for (int i = 0; i < n; i++) models += ends_with(entry[i]->d_name, ".onnx");
-  const char *base = strrchr(dir, '/') ? strrchr(dir, '/') + 1 : dir;
   for (int i = 0; i < n; i++) {
-    const char *name = entry[i]->d_name;
-    char path[1024], title[600], data[1100];
-    snprintf(path, sizeof path, "%s/%s", dir, name);
-    if (ends_with(name, ".onnx")) {
-      Case c = {.model = path};
-      if (models == 1) find_sets(&c, dir, "test_data_set_");
-      snprintf(data, sizeof data, "%.*s.data", (int)strlen(path) - 5, path);
-      if (!c.sets) find_sets(&c, data, "set_");
-      snprintf(title, sizeof title, models > 1 || strcmp(name, "model.onnx") ? "%s/%s" : "%s", base, name);
-      run_apart(title, &c);
-    } else if (!models && depth < 2 && *name != '.') {
-      struct stat st;
-      if (!stat(path, &st) && S_ISDIR(st.st_mode)) run_folder(path, depth + 1);
-    }
+    const char *name = entry[i]->d_name, *path = arena_printf(&names, "%s/%s", dir, name);
+    struct stat st;
+    if (ends_with(name, ".onnx")) add_case(dir, title, name, models == 1);
+    else if (!models && depth < 2 && *name != '.' && !stat(path, &st) && S_ISDIR(st.st_mode)) find_cases(path, arena_printf(&names, "%s/%s", title, name), depth + 1);
     free(entry[i]);
   }
   if (n >= 0) free(entry);
-  return n < 0;
+  return n >= 0;
 }
 
 int main(int argc, char **argv) {
-  int bad = 0, given = 0;
+  const char *target = NULL, *work = "build/conform.d", *ledger = NULL;
+  bool ok = true;
+  int given = 0;
   for (int k = 1; k < argc; k++) {
     if (!strcmp(argv[k], "--import")) only_import = true;
     else if (!strcmp(argv[k], "--verbose")) verbose = true;
-    else if (!strcmp(argv[k], "--passes")) with_passes = true;
+    else if (!strncmp(argv[k], "--emitted=", 10)) target = argv[k] + 10;
     else if (!strcmp(argv[k], "--seconds") && k + 1 < argc) seconds = atoi(argv[++k]);
+    else if (!strcmp(argv[k], "--only") && k + 1 < argc) only = argv[++k];
+    else if (!strcmp(argv[k], "--work") && k + 1 < argc) work = argv[++k];
+    else if (!strcmp(argv[k], "--ledger") && k + 1 < argc) ledger = argv[++k];
     else {
       size_t n = strlen(argv[k]);
       while (n > 1 && argv[k][n - 1] == '/') argv[k][--n] = 0;
-      bad |= run_folder(argv[k], 0), given++;
+      const char *slash = strrchr(argv[k], '/');
+      ok &= find_cases(argv[k], slash ? slash + 1 : argv[k], 0), given++;
     }
   }
   if (!given) {
-    fprintf(stderr, "usage: conform [--import] [--verbose] [--seconds N] DIR...\n");
+    fprintf(stderr, "usage: conform [--import] [--verbose] [--seconds N] [--only TEXT] [--emitted=TARGET [--work DIR] [--ledger FILE]] DIR...\n");
     return 2;
   }
+  if (target) {
+    FILE *to = ledger ? fopen(ledger, "w") : NULL;
+    if (ledger && !to) { perror(ledger); return 2; }
+    ok &= run_emitted(cases.at, cases.len, target, work, seconds, verbose, to, counts);
+    if (to) ok &= fclose(to) == 0;
+  } else for (int i = 0; i < cases.len; i++) run_apart(&cases.at[i]);
   printf("%d pass, %d fail, %d unsupported\n", counts[PASS], counts[FAIL], counts[UNSUPPORTED]);
-  return bad || counts[FAIL] ? 1 : 0;
+  return ok && !counts[FAIL] ? 0 : 1;
 }
