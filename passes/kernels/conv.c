@@ -64,8 +64,17 @@ static void image_loops(Tiling *t) {
   t->ctx[0] = loop_begin(b, "n", ex_int(b, 0), ex_dim(b, t->ty->dims[0]), 1, FOR_SEQ);
   if (t->flat) return;
   static const char *const names[] = {"y", "z", "q", "r"};
-  for (int s = 0; s < spatial - 1; s++)
-    t->ctx[1 + s] = loop_begin(b, names[s & 3], ex_int(b, 0), ex_dim(b, t->ty->dims[2 + s]), 1, FOR_SEQ);
+  for (int s = 0; s < spatial - 1; s++) {
+    Expr *lo = ex_int(b, 0), *hi = ex_dim(b, t->ty->dims[2 + s]);
+    int64_t step = 1;
+    if (t->fold > 1 && s == spatial - 2) {                       // tiles of several output rows, then the rest one by one
+      int64_t size = t->fold_size.k, whole = size / t->fold * t->fold;
+      step = t->fold_now;
+      if (t->fold_now > 1) hi = ex_int(b, whole);
+      else lo = ex_int(b, whole);
+    }
+    t->ctx[1 + s] = loop_begin(b, names[s & 3], lo, hi, step, FOR_SEQ);
+  }
 }
 
 static void image_loops_end(Tiling *t) {
@@ -93,6 +102,20 @@ static void try_flat(Tiling *t) {
   while (t->flat_from > 0 && dim_is(t->ty->dims[2 + t->flat_from], 1)) t->flat_from--;
   t->rows = DIM(1);
   for (int k = 2; k <= last; k++) t->rows = dim_mul(t->rows, t->ty->dims[k]);
+}
+
+/* What the tile's shape depends on: the distance of rows, and whether several output rows may share a tile. */
+static void set_strides(Tiling *t) {
+  int last = t->ty->rank - 1;
+  const Value *x = value_of(t->l->m, t->n->in[0]);
+  int axis = t->flat ? 2 + t->flat_from : last;
+  Dim stride = x->at.base ? dim_mul(x->at.stride[axis], t->strides->dims[axis - 2]) : DIM(0);
+  if (dim_is_const(stride)) t->row_stride = stride.k * 4;
+  Dim above = last >= 3 ? t->ty->dims[last - 1] : DIM(1);
+  if (t->flat || last < 3 || !dim_is_const(t->rows) || !dim_is_const(above)) return;
+  t->fold = 1;
+  t->fold_axis = last - 2;
+  t->fold_size = above;
 }
 
 bool conv_generate(Lower *l, const Node *n) {
@@ -124,8 +147,9 @@ bool conv_generate(Lower *l, const Node *n) {
   }
   Builder *b = &l->b;
   Filter f = {.w = w->data, .in = in, .taps = taps, .depthwise = depthwise};
+  if (depthwise || group == 1) try_flat(&t);
+  set_strides(&t);
   if (depthwise || group == 1) {
-    try_flat(&t);
     t.pack = lower_weight(l, "weight", tile_pack(&t, taps * in, filter_at, &f));
     tile_build(&t);
     return true;

@@ -91,6 +91,9 @@ bool gemm_generate(Lower *l, const Node *n) {
     for (int k = 0; k < r - 2; k++, loops++)
       t.ctx[k] = loop_begin(b, "batch", ex_int(b, 0), ex_dim(b, ty->dims[k]), 1, FOR_SEQ);
   }
+  const Value *va = value_of(l->m, n->in[0]);
+  int axis = t.flat && t.flat_from < r - 2 ? t.flat_from + ta->rank - r : ta->rank - 2;
+  if (va->at.base && axis >= 0 && dim_is_const(va->at.stride[axis])) t.row_stride = va->at.stride[axis].k * 4;
   if (constant) {
     Matrix m = {vb->constant->data, cols.k};
     t.pack = lower_weight(l, "weight", tile_pack(&t, t.ksize[0].k, matrix_at, &m));

@@ -1,30 +1,62 @@
 /* The register tile; see tile.h. */
 #include "passes/kernels/tile.h"
 
-/* Rows that fit beside `columns` accumulators per row: r * c + c + 1 registers. At most 8 where row strides may
- * be multiples of 4096 bytes, as more streams than ways of the L1 would evict each other. */
-static int rows_for(const Target *t, int columns) {
-  int fit = (t->registers - columns - 1) / columns, cap = columns == 1 ? 12 : 8;
+/* Most rows beside `columns` accumulators per row: r * c + c + 1 registers. At most 8 when rows lie a multiple of
+ * 4096 bytes apart: more streams than the L1 has ways would evict each other. */
+static int most_rows(const Tiling *t, int columns) {
+  int fit = (t->l->target->registers - columns - 1) / columns;
+  if (t->vector_a) fit = (t->l->target->registers - columns - 2) / columns;
+  int cap = t->row_stride && t->row_stride % 4096 ? 14 : 8;
   if (fit < 1) fit = 1;
   return fit < cap ? fit : cap;
 }
 
-static int panel_columns(const Tiling *t, int64_t vectors) {
+static int64_t known(Dim d, int64_t otherwise) { return dim_is_const(d) ? d.k : otherwise; }
+
+/* Rows per tile when n rows are split evenly into tiles of at most `most`. */
+static double even_rows(int64_t n, int most) {
+  int64_t tiles = (n + most - 1) / most;
+  return tiles ? (double)n / (double)tiles : 1;
+}
+
+/* Cycles per multiply-add of one vector. */
+static double tile_cost(const Tiling *t, int columns, double rows, double bytes_of_k) {
   const Target *g = t->l->target;
-  bool few_rows = dim_is_const(t->rows) && t->rows.k <= 2;
-  int most = t->vector_a ? 2 : few_rows ? 8 : g->registers >= 32 ? 4 : 2;
-  if (g->registers < 32 && few_rows) most = 4;
-  if (vectors <= most) return (int)vectors;
-  int best = most;                                             // the width that leaves the least over
-  for (int c = most; c >= (most + 1) / 2; c--)
-    if ((vectors + c - 1) / c * c - vectors < (vectors + best - 1) / best * best - vectors) best = c;
+  double tile = rows * columns, panel = bytes_of_k * columns;
+  double ports = 0.5, latency = 4.0 / tile, loads = 0.5 * (t->vector_a ? 1 + 1 / rows : 1 / rows + 1.0 / columns);
+  double from = panel <= g->l1 * 512.0 ? 0 : panel <= g->l2 * 700.0 ? 1.0 / 28 : 1.0 / 12;      // cycles per byte
+  double stream = g->lanes * 4 * from / rows;
+  double cost = ports > latency ? ports : latency;
+  if (loads > cost) cost = loads;
+  if (stream > cost) cost = stream;
+  return cost + 0.1 * (loads + stream) + 4 / (tile * (bytes_of_k / (g->lanes * 4.0) + 8));      // start and end of a tile
+}
+
+TileShape tile_shape(const Tiling *t) {
+  const Target *g = t->l->target;
+  int64_t vectors = t->cols.k / g->lanes, n = known(t->rows, 256), k = 1;
+  for (int q = 0; q < t->kaxes; q++) k *= known(t->ksize[q], 256);
+  TileShape best = {1, 1, 1};
+  double lowest = 1e30;
+  int widest = n <= 2 ? (g->registers >= 32 ? 8 : 4) : t->vector_a ? 4 : 6;
+  for (int c = 1; c <= widest; c++) {
+    if (c > 1 && c > vectors) break;
+    for (int fold = 1; fold <= (t->fold && n <= 14 ? 4 : 1); fold++) {
+      if (fold > 1 && (n * fold > most_rows(t, c) || known(t->fold_size, 1) < fold)) break;
+      double rows = even_rows(n * fold, most_rows(t, c));
+      double cost = tile_cost(t, c, rows, (double)k * g->lanes * 4);
+      int64_t full = vectors / c * c, rest = vectors - full;      // a last panel of fewer columns costs as it does
+      if (rest) cost = (cost * (double)full + tile_cost(t, (int)rest, even_rows(n * fold, most_rows(t, (int)rest)), (double)k * g->lanes * 4) * (double)rest) / (double)vectors;
+      if (cost < lowest - 1e-9) { lowest = cost; best = (TileShape){c, most_rows(t, c), fold}; }
+    }
+  }
   return best;
 }
 
 int tile_panels(const Tiling *t, Panel *p, int max) {
   int lanes = t->l->target->lanes;
   int64_t full = t->cols.k / lanes, tail = t->cols.k % lanes, start = 0;
-  int n = 0, per = panel_columns(t, full ? full : 1);
+  int n = 0, per = tile_shape(t).columns;
   while (full > 0 && n < max) {
     Panel q = {.start = start, .columns = full < per ? (int)full : per, .repeat = 1};
     q.repeat = full / q.columns;
@@ -82,7 +114,9 @@ static void tile_body(Tiling *t, const Panel *p, Expr *panel, Expr *first, Expr 
   Var *acc[16][16];
   Expr *k[MAX_RANK], *col[16], *r[16];
   for (int c = 0; c < p->columns; c++) col[c] = column(t, p, first, c);
-  for (int i = 0; i < rows; i++) r[i] = ex_add(b, row, ex_int(b, i));
+  int wide = t->fold_now > 1 ? rows / t->fold_now : rows;        // a folded tile: fold_now runs of `wide` rows
+  for (int i = 0; i < rows; i++) r[i] = ex_add(b, row, ex_int(b, i % wide));
+  Expr *folded = t->fold_now > 1 ? t->ctx[t->fold_axis] : NULL;
   for (int c = 0; c < p->columns; c++) {
     Expr *start = t->start ? t->start(t, col[c]) : NULL;
     if (start && rows > 1) start = let(b, "start", start);
@@ -95,6 +129,7 @@ static void tile_body(Tiling *t, const Panel *p, Expr *panel, Expr *first, Expr 
   Expr *w[16];
   for (int c = 0; c < p->columns; c++) w[c] = let(b, "w", load_b(t, p, panel, first, k, c));
   for (int i = 0; i < rows; i++) {
+    if (folded) t->ctx[t->fold_axis] = ex_add(b, folded, ex_int(b, i / wide));
     Expr *a = t->vector_a ? NULL : let(b, "a", t->a(t, r[i], k, NULL));
     for (int c = 0; c < p->columns; c++) {
       Expr *x = a ? a : t->a(t, r[i], k, col[c]);
@@ -102,15 +137,22 @@ static void tile_body(Tiling *t, const Panel *p, Expr *panel, Expr *first, Expr 
     }
   }
   for (int q = 0; q < t->kaxes; q++) loop_end(b);
-  for (int i = 0; i < rows; i++)
+  for (int i = 0; i < rows; i++) {
+    if (folded) t->ctx[t->fold_axis] = ex_add(b, folded, ex_int(b, i / wide));
     for (int c = 0; c < p->columns; c++) t->write(t, r[i], col[c], ex_var(b, acc[i][c]));
+  }
+  if (folded) t->ctx[t->fold_axis] = folded;
 }
 
 /* Rows in tiles of `most`: a constant count is split evenly into runs of two sizes; a symbolic one takes full
  * tiles, then single rows. */
 static void row_loops(Tiling *t, const Panel *p, Expr *panel, Expr *first) {
   Builder *b = &t->l->b;
-  int most = rows_for(t->l->target, p->columns);
+  int most = most_rows(t, p->columns);
+  if (t->fold_now > 1) {                                        // a whole row of the axis, several times over
+    tile_body(t, p, panel, first, ex_int(b, 0), (int)t->rows.k * t->fold_now);
+    return;
+  }
   if (dim_is_const(t->rows)) {
     int64_t n = t->rows.k, tiles = (n + most - 1) / most;
     if (!tiles) return;
@@ -140,7 +182,8 @@ static void row_loops(Tiling *t, const Panel *p, Expr *panel, Expr *first) {
 void tile_build(Tiling *t) {
   Builder *b = &t->l->b;
   Panel p[8];
-  int n = tile_panels(t, p, 8);
+  int n = tile_panels(t, p, 8), can_fold = t->fold;
+  TileShape shape = tile_shape(t);
   Dim k = DIM(1);
   for (int q = 0; q < t->kaxes; q++) k = dim_mul(k, t->ksize[q]);
   for (int q = 0; q < n; q++) {
@@ -152,9 +195,15 @@ void tile_build(Tiling *t) {
       if (t->pack_base) panel = ex_add(b, t->pack_base, panel);
       panel = let(b, "from", panel);
     }
-    if (t->outer_begin) t->outer_begin(t);
-    row_loops(t, &p[q], panel, first);
-    if (t->outer_end) t->outer_end(t);
+    int fold = t->fold && p[q].columns <= shape.columns ? shape.fold : 1;
+    for (t->fold_now = fold; t->fold_now >= 1; t->fold_now = t->fold_now > 1 ? 1 : 0) {      // then what folding leaves over
+      if (t->fold_now == 1 && fold > 1 && t->fold_size.k % fold == 0) break;
+      t->fold = fold;
+      if (t->outer_begin) t->outer_begin(t);
+      row_loops(t, &p[q], panel, first);
+      if (t->outer_end) t->outer_end(t);
+    }
+    t->fold = can_fold;
     loop_end(b);
   }
 }

@@ -31,7 +31,11 @@ struct Tiling {
   void (*outer_end)(Tiling *t);
   Buf *pack;                         /* panels [cols/width][k…][width]; NULL: b() loads */
   Expr *pack_base;                   /* element where the first panel starts (groups); NULL: 0 */
-  bool vector_a;                     /* a is a vector: fewer columns per panel */
+  bool vector_a;                     /* a is a vector: a load per accumulator */
+  int64_t row_stride;                /* bytes between rows of A; 0: unknown */
+  int fold;                          /* rows of a tile may go on in the next index of ctx[fold_axis]; 0: they may not */
+  Dim fold_size;                     /* that axis' size */
+  int fold_axis, fold_now;           /* how many of its indices one tile takes at the moment */
   Expr *ctx[MAX_RANK];               /* the generator's own indices */
   const Type *ta, *tb, *ty;
   const Attr *strides, *dilations;
@@ -42,6 +46,10 @@ struct Tiling {
 };
 
 void tile_build(Tiling *t);
+/* The shape of the tile by a cost model: cycles per multiply-add from FMA ports, loads, latency, and the cache that
+ * the panel of B streams from. Depends on rows, cols, ksize and the target only. */
+typedef struct TileShape { int columns, rows, fold; } TileShape;
+TileShape tile_shape(const Tiling *t);
 
 /* The columns of panel p: how many vectors, where it starts. Fixed by (cols, target), so packing agrees. */
 typedef struct Panel { int64_t start; int columns; int lanes[16]; int64_t width; int64_t repeat; } Panel;
