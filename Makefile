@@ -44,7 +44,7 @@ $(LIBRARY): $(PARTS)
 	ar qcs $@ $(PARTS)
 
 # The ONNX file format: its decoder is generated from frontend/onnx.proto, before anything that includes it.
-$(FRONTEND:%.c=$(BUILD)/%.o): | $(PROTO).h
+$(FRONTEND:%.c=$(BUILD)/%.o) $(DRIVER:%.c=$(BUILD)/%.o): | $(PROTO).h
 $(PROTO).c: $(PROTO).h ;
 $(PROTO).h: frontend/onnx.proto
 	@mkdir -p $(dir $@)
@@ -78,7 +78,7 @@ unit: $(BUILD)/unit
 	$(BUILD)/unit $(ARGS)
 
 # conform DIR…: ONNX test cases against the evaluator or the emitted code. mutate: damaged files.
-$(BUILD)/conform: $(BUILD)/tests/tools/conform.o $(BUILD)/tests/tools/conform_emitted.o $(BUILD)/driver/cases.o $(LIBRARY)
+$(BUILD)/conform: $(BUILD)/tests/tools/conform.o $(BUILD)/tests/tools/conform_emitted.o $(BUILD)/driver/cases.o $(BUILD)/driver/ports.o $(LIBRARY)
 	$(CC) $(ALL_CFLAGS) -o $@ $^ $(LDLIBS)
 $(BUILD)/mutate: $(BUILD)/tests/tools/mutate.o $(LIBRARY)
 	$(CC) $(ALL_CFLAGS) -o $@ $^ $(LDLIBS)

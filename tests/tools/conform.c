@@ -110,16 +110,16 @@ const char *first_error(const Diags *d) {
   return "no message";
 }
 
-static Port port_of(const Onnx__ValueInfo *v) {
+static TestPort port_of(const Onnx__ValueInfo *v) {
   ValueKind kind = !v->type ? KIND_TENSOR : v->type->sequence_type ? KIND_SEQUENCE : v->type->optional_type ? KIND_OPTIONAL : KIND_TENSOR;
-  Port p = {.name = v->name ? v->name : "", .kind = kind};
+  TestPort p = {.name = v->name ? v->name : "", .kind = kind};
   const Onnx__Shape *shape = v->type && v->type->tensor_type ? v->type->tensor_type->shape : NULL;
   for (size_t k = 0; shape && k < shape->n_dim && k < MAX_RANK; k++) p.dims[p.rank++] = shape->dim[k]->has_dim_value ? shape->dim[k]->dim_value : 1;
   return p;
 }
 
 /* The inputs that a caller feeds, those without an initializer, and the outputs. */
-static void find_ports(const char *path, Arena *a, Ports *p, Diags *d) {
+static void find_ports(const char *path, Arena *a, TestPorts *p, Diags *d) {
   OnnxBytes b;
   if (!onnx_bytes_open(&b, path, d)) return;
   const Onnx__Model *m = onnx_decode_model(a, b.at, b.len, d);
@@ -134,7 +134,7 @@ static void find_ports(const char *path, Arena *a, Ports *p, Diags *d) {
 }
 
 /* The inputs of onnx's "light" models are not stored: element i of n is i/n (onnx/backend/test/runner). */
-static const Tensor *ramp(Arena *a, const Port *p) {
+static const Tensor *ramp(Arena *a, const TestPort *p) {
   Tensor *t = tensor_new(a, DT_F32, p->rank, p->dims);
   int64_t n = tensor_count(t);
   for (int64_t i = 0; i < n; i++) tensor_set(t, i, (double)i / (double)n);
@@ -142,7 +142,7 @@ static const Tensor *ramp(Arena *a, const Port *p) {
 }
 
 /* Loads a file into a port; false when it is missing or damaged. */
-static bool load_port(Arena *a, Port *p, const char *set, const char *which, int k, Diags *d) {
+static bool load_port(Arena *a, TestPort *p, const char *set, const char *which, int k, Diags *d) {
   char path[1200];
   bool light = strstr(set, "/light_") != NULL;
   if (light && !strcmp(which, "input")) { p->value = ramp(a, p); return true; }
@@ -159,12 +159,12 @@ static Type type_of_tensor(const Tensor *t) {
   return type_of(t->dtype, t->rank, dims);
 }
 
-static void import_options(const Ports *p, ImportOptions *o, Arena *a) {
+static void import_options(const TestPorts *p, ImportOptions *o, Arena *a) {
   o->binds = arena_alloc(a, sizeof *o->binds * MAX_PORTS);
   o->dims = arena_alloc(a, sizeof *o->dims * MAX_PORTS * MAX_RANK);
   o->lists = arena_alloc(a, sizeof *o->lists * MAX_PORTS);
   for (int k = 0; k < p->n; k++) {
-    const Port *in = &p->at[k];
+    const TestPort *in = &p->at[k];
     if (in->bound && in->value) o->binds[o->nbinds].name = in->name, o->binds[o->nbinds++].value = in->value;
     for (int i = 0; p->fixed_dims && in->value && i < in->value->rank; i++, o->ndims++) {
       o->dims[o->ndims].name = arena_printf(a, "%s.%d", in->name, i);
@@ -177,19 +177,19 @@ static void import_options(const Ports *p, ImportOptions *o, Arena *a) {
   }
 }
 
-void ports_load(Ports *p, const TestCase *c, const char *set, Arena *a) {
+void test_load(TestPorts *p, const TestCase *c, const char *set, Arena *a) {
   Diags d = {0}, quiet = {0};
   find_ports(c->model, a, p, &d);
   for (int k = 0; set && k < p->n; k++) load_port(a, &p->at[k], set, "input", k, &quiet);
 }
 
-Module *ports_import(Ports *p, const TestCase *c, Diags *d) {
+Module *test_import(TestPorts *p, const TestCase *c, Diags *d) {
   ImportOptions o = {0};
   import_options(p, &o, &d->arena);
   return onnx_import_file(c->model, &o, d);
 }
 
-const Tensor *ports_input(const Ports *p, const char *name) {
+const Tensor *test_input(const TestPorts *p, const char *name) {
   for (int k = 0; k < p->n; k++) {
     if (!strcmp(p->at[k].name, name) && p->at[k].kind == KIND_TENSOR) return p->at[k].value;
     for (int i = 0; p->at[k].list && i < p->at[k].n; i++) {
@@ -202,7 +202,7 @@ const Tensor *ports_input(const Ports *p, const char *name) {
 }
 
 /* Compares output k of the model; *at: the next output of the module. NULL when they agree. */
-static const char *check_output(const Port *p, const Tensor *const *got, int nout, int *at, bool is_random, double *worst) {
+static const char *check_output(const TestPort *p, const Tensor *const *got, int nout, int *at, bool is_random, double *worst) {
   static char why[700];
   int n = p->kind == KIND_TENSOR ? 1 : p->n;
   for (int i = 0; i < n; i++, ++*at) {
@@ -221,7 +221,7 @@ bool module_is_random(const Module *m) {
   return is_random;
 }
 
-Outcome compare_outputs(Ports *p, const char *set, Arena *a, const Tensor *const *got, int n, bool is_random) {
+Outcome compare_outputs(TestPorts *p, const char *set, Arena *a, const Tensor *const *got, int n, bool is_random) {
   double worst = 0;
   int compared = 0, at = 0;
   Diags d = {0};
@@ -240,8 +240,8 @@ Outcome compare_outputs(Ports *p, const char *set, Arena *a, const Tensor *const
   return is_random ? outcome(PASS, "types only: random") : outcome(PASS, "%.3g", worst);
 }
 
-static Outcome evaluate(const TestCase *c, const char *set, Ports *p, Diags *d) {
-  Module *m = ports_import(p, c, d);
+static Outcome evaluate(const TestCase *c, const char *set, TestPorts *p, Diags *d) {
+  Module *m = test_import(p, c, d);
   if (!m) return outcome(UNSUPPORTED, "%s", first_error(d));
   if (only_import || !set) return outcome(PASS, "imported, %d nodes", m->main->nodes.len);
   if (!module_verify(m, d)) return outcome(FAIL, "the imported module is not valid: %s", first_error(d));
@@ -249,7 +249,7 @@ static Outcome evaluate(const TestCase *c, const char *set, Ports *p, Diags *d) 
   eval_begin(&e, m);
   for (int i = 0; i < m->main->inputs.len; i++) {
     const char *name = value_of(m, m->main->inputs.at[i])->name;
-    const Tensor *t = ports_input(p, name);
+    const Tensor *t = test_input(p, name);
     if (!t) return outcome(UNSUPPORTED, "there is no value for input '%s'", name);
     if (!eval_bind_input(&e, i, t)) return outcome(FAIL, "%s", first_error(d));
   }
@@ -261,7 +261,7 @@ static Outcome evaluate(const TestCase *c, const char *set, Ports *p, Diags *d) 
 }
 
 /* Marks what the messages ask for ("--bind NAME=VALUES"); false when they ask for nothing new. */
-static bool bind_asked(Ports *p, const Diags *d) {
+static bool bind_asked(TestPorts *p, const Diags *d) {
   bool more = false;
   for (int i = 0; i < d->len; i++)
     for (const char *s = d->at[i].text; (s = strstr(s, "--bind ")) != NULL;) {
@@ -286,16 +286,16 @@ static bool missing_operator(const Diags *d) {
   return false;
 }
 
-static bool bind_small(Ports *p, int rank) {
+static bool bind_small(TestPorts *p, int rank) {
   bool more = false;
   for (int k = 0; k < p->n; k++)
     if (p->at[k].value && p->at[k].value->rank <= rank && !p->at[k].bound) p->at[k].bound = more = true;
   return more;
 }
 
-Outcome attempt_rounds(const TestCase *c, const char *set, Ports *p, Arena *a, Attempt attempt) {
-  *p = (Ports){0};
-  ports_load(p, c, set, a);
+Outcome attempt_rounds(const TestCase *c, const char *set, TestPorts *p, Arena *a, Attempt attempt) {
+  *p = (TestPorts){0};
+  test_load(p, c, set, a);
   for (int round = 0;; round++) {
     Diags fresh = {.file = c->model};
     Outcome o = attempt(c, set, p, &fresh);
@@ -307,7 +307,7 @@ Outcome attempt_rounds(const TestCase *c, const char *set, Ports *p, Arena *a, A
   }
 }
 
-const char *ports_note(const Ports *p, Arena *a) {
+const char *test_note(const TestPorts *p, Arena *a) {
   const char *note = p->fixed_dims ? " (fixed dims" : "", *sep = p->fixed_dims ? "; bound: " : " (bound: ";
   for (int k = 0; k < p->n; k++)
     if (p->at[k].bound) note = arena_printf(a, "%s%s%.60s", note, sep, p->at[k].name), sep = ", ";
@@ -318,10 +318,10 @@ static Outcome run_case(const TestCase *c) {
   Outcome o = {0};
   for (int k = 0; k < (c->sets ? c->sets : 1) && o.status == PASS; k++) {
     Arena a = {0};
-    Ports p;
+    TestPorts p;
     o = attempt_rounds(c, c->sets ? c->set[k] : NULL, &p, &a, evaluate);
     size_t n = strlen(o.text);
-    if (o.status == PASS) snprintf(o.text + n, sizeof o.text - n, "%s", ports_note(&p, &a));
+    if (o.status == PASS) snprintf(o.text + n, sizeof o.text - n, "%s", test_note(&p, &a));
   }
   return o;
 }

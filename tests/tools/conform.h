@@ -14,7 +14,7 @@ Outcome outcome(int status, const char *fmt, ...) __attribute__((format(printf, 
 typedef struct TestCase { const char *title, *model; int sets; const char *set[MAX_SETS]; } TestCase;
 
 /* An input or output of the model, as a test gives it: a tensor, or the tensors of a sequence or optional. */
-typedef struct Port {
+typedef struct TestPort {
   const char *name;
   ValueKind kind;
   bool bound;                          /* fixed when compiling */
@@ -23,26 +23,26 @@ typedef struct Port {
   int n;
   int rank;                            /* as declared, free dims as 1 */
   int64_t dims[MAX_RANK];
-} Port;
-typedef struct Ports { bool fixed_dims; int n, nout; Port at[MAX_PORTS], out[MAX_PORTS]; } Ports;
+} TestPort;
+typedef struct TestPorts { bool fixed_dims; int n, nout; TestPort at[MAX_PORTS], out[MAX_PORTS]; } TestPorts;
 
 /* Finds and loads the inputs of a set (NULL: none). */
-void ports_load(Ports *p, const TestCase *c, const char *set, Arena *a);
+void test_load(TestPorts *p, const TestCase *c, const char *set, Arena *a);
 /* The tensor for module input `name`: a port's, or element I of the list NAME in NAME_I. */
-const Tensor *ports_input(const Ports *p, const char *name);
+const Tensor *test_input(const TestPorts *p, const char *name);
 /* Imports with the inputs marked `bound` as constants. */
-Module *ports_import(Ports *p, const TestCase *c, Diags *d);
+Module *test_import(TestPorts *p, const TestCase *c, Diags *d);
 const char *first_error(const Diags *d);
 
 /* `attempt` with the case as it is; while it is unsupported again, with what the messages ask for bound, then with
  * free dims fixed, then with scalars bound. How it came to pass is in p. */
-typedef Outcome (*Attempt)(const TestCase *c, const char *set, Ports *p, Diags *d);
-Outcome attempt_rounds(const TestCase *c, const char *set, Ports *p, Arena *a, Attempt attempt);
+typedef Outcome (*Attempt)(const TestCase *c, const char *set, TestPorts *p, Diags *d);
+Outcome attempt_rounds(const TestCase *c, const char *set, TestPorts *p, Arena *a, Attempt attempt);
 /* " (bound: x, y)", " (fixed dims)" or "" */
-const char *ports_note(const Ports *p, Arena *a);
+const char *test_note(const TestPorts *p, Arena *a);
 
 /* The outputs that came out, in the module's order, against those stored with the set. */
-Outcome compare_outputs(Ports *p, const char *set, Arena *a, const Tensor *const *got, int n, bool is_random);
+Outcome compare_outputs(TestPorts *p, const char *set, Arena *a, const Tensor *const *got, int n, bool is_random);
 bool module_is_random(const Module *m);
 
 /* conform_emitted.c: emits, compiles in batches, runs; `to`: the ledger lines. The number of cases in count by status. */

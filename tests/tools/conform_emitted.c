@@ -50,9 +50,9 @@ static bool write_file(const char *name, const char *data, size_t size) {
 
 /* ---- 1. emit ---- */
 
-static Outcome emit_attempt(const TestCase *c, const char *set, Ports *p, Diags *d) {
+static Outcome emit_attempt(const TestCase *c, const char *set, TestPorts *p, Diags *d) {
   (void)set;
-  Module *m = ports_import(p, c, d);
+  Module *m = test_import(p, c, d);
   if (!m) return outcome(UNSUPPORTED, "%s", first_error(d));
   if (!module_verify(m, d)) return outcome(FAIL, "the imported module is not valid: %s", first_error(d));
   emitted_random = module_is_random(m);
@@ -82,11 +82,11 @@ static void emit_case(const TestCase *c, int at, Emitted *e) {
   for (int k = 0; k < c->sets; k++) {
     if (k && shared) { e->set_program[k] = 0; continue; }
     Arena a = {0};
-    Ports p;
+    TestPorts p;
     program_number = e->programs;
     e->o = attempt_rounds(c, c->set[k], &p, &a, emit_attempt);
     if (e->o.status != PASS) return;
-    const char *note = ports_note(&p, &a);
+    const char *note = test_note(&p, &a);
     if (!k) snprintf(e->note, sizeof e->note, "%s", note);
     shared = !*note;
     for (int i = 0; i < p.n; i++) shared &= p.at[i].kind == KIND_TENSOR;       // a list's length is compiled in
@@ -180,11 +180,11 @@ static Outcome run_program(const TestCase *c, const char *set, const lt_model *m
   size_t bytes = 0;
   Compiled k = {.diags = {.file = c->model}};
   Arena *a = &k.arena;
-  Ports p = {0};
-  ports_load(&p, c, set, a);
+  TestPorts p = {0};
+  test_load(&p, c, set, a);
   Case x = {.name = set, .in = NEW_N(a, const Tensor *, model->inputs + 1)};
   for (int i = 0; i < model->inputs; i++)
-    if (!(x.in[i] = ports_input(&p, model->in[i].name))) return outcome(UNSUPPORTED, "there is no value for input '%s'", model->in[i].name);
+    if (!(x.in[i] = test_input(&p, model->in[i].name))) return outcome(UNSUPPORTED, "there is no value for input '%s'", model->in[i].name);
   char *file = file_load(arena_printf(a, "%s/%s.bin", work_dir, prefix), &bytes, why, sizeof why);
   void *aligned = NULL;
   if (file && posix_memalign(&aligned, 64, bytes + 64)) return outcome(FAIL, "no memory for the weights");
