@@ -224,6 +224,10 @@ C c_expr(CPrinter *p, const Expr *e) {
   case EX_SPLAT:  return splat(p, e->arg[0], e->elem, e->lanes);
   case EX_RAMP:   return ramp(p, e);
   case EX_REDUCE:
+    if (e->arg[0]->elem == DT_BOOL) {                          // of masks, 0 or -1: any is -least, all is -greatest
+      ScalarOp op = e->op == S_MAX || e->op == S_ADD ? S_MIN : S_MAX;
+      return (C){arena_printf(p->arena, "-%s(%s)", c_reduce(p, op, DT_I32, e->arg[0]->lanes), c_mask(p, e->arg[0], 32, 0)), P_UNARY};
+    }
     return (C){arena_printf(p->arena, "%s(%s)", c_reduce(p, e->op, e->arg[0]->elem, e->arg[0]->lanes), c_expr(p, e->arg[0]).s), P_POSTFIX};
   case EXPR_COUNT: break;
   }
