@@ -7,10 +7,9 @@
 #include "passes/lower/functions.h"
 #include <string.h>
 
-/* Index along spatial axis s: rows run along the last one; collapsed rows along the last that is not 1. */
+/* Index along spatial axis s: rows run along `flat_from`, the last axis that is not 1; collapsed ones stand at 0. */
 static Expr *output_index(Tiling *t, Expr *row, int s) {
-  int axis = t->flat ? t->flat_from : t->ty->rank - 3;
-  return s == axis ? row : t->flat ? ex_int(&t->l->b, 0) : t->ctx[1 + s];
+  return s == t->flat_from ? row : t->flat ? ex_int(&t->l->b, 0) : t->ctx[1 + s];
 }
 
 /* k: taps…, input channel. ctx: image n, output spatial indices but the last. */
@@ -64,10 +63,11 @@ static void image_loops(Tiling *t) {
   t->ctx[0] = loop_begin(b, "n", ex_int(b, 0), ex_dim(b, t->ty->dims[0]), 1, FOR_SEQ);
   if (t->flat) return;
   static const char *const names[] = {"y", "z", "q", "r"};
-  for (int s = 0; s < spatial - 1; s++) {
+  for (int s = 0; s < spatial; s++) {
+    if (s == t->flat_from) continue;
     Expr *lo = ex_int(b, 0), *hi = ex_dim(b, t->ty->dims[2 + s]);
     int64_t step = 1;
-    if (t->fold > 1 && s == spatial - 2) {                       // tiles of several output rows, then the rest one by one
+    if (t->fold > 1 && 1 + s == t->fold_axis) {                       // tiles of several output rows, then the rest one by one
       int64_t size = t->fold_size.k, whole = size / t->fold * t->fold;
       step = t->fold_now;
       if (t->fold_now > 1) hi = ex_int(b, whole);
@@ -98,8 +98,6 @@ static void try_flat(Tiling *t) {
     if (!dim_is(t->ksize[s], 1) || !dim_is(t->strides->dims[s], 1)) return;
   if (last < 3 || !axes_collapse(t->l, t->n->in[0], 2, last) || !epilogue_collapses(t->l, 2, last)) return;
   t->flat = true;
-  t->flat_from = last - 2;
-  while (t->flat_from > 0 && dim_is(t->ty->dims[2 + t->flat_from], 1)) t->flat_from--;
   t->rows = DIM(1);
   for (int k = 2; k <= last; k++) t->rows = dim_mul(t->rows, t->ty->dims[k]);
 }
@@ -108,11 +106,11 @@ static void try_flat(Tiling *t) {
 static void set_strides(Tiling *t) {
   int last = t->ty->rank - 1;
   const Value *x = value_of(t->l->m, t->n->in[0]);
-  int axis = t->flat ? 2 + t->flat_from : last;
+  int axis = 2 + t->flat_from;
   Dim stride = x->at.base ? dim_mul(x->at.stride[axis], t->strides->dims[axis - 2]) : DIM(0);
   if (dim_is_const(stride)) t->row_stride = stride.k * 4;
   Dim above = last >= 3 ? t->ty->dims[last - 1] : DIM(1);
-  if (t->flat || last < 3 || !dim_is_const(t->rows) || !dim_is_const(above)) return;
+  if (t->flat || last < 3 || axis != last || !dim_is_const(t->rows) || !dim_is_const(above)) return;
   t->fold = 1;
   t->fold_axis = last - 2;
   t->fold_size = above;
@@ -130,11 +128,14 @@ bool conv_generate(Lower *l, const Node *n) {
   bool depthwise = group > 1 && in == 1 && out == group;
   if (group > 1 && !depthwise && out / group < 4) return false;
   if (depthwise && !lower_contiguous(l, n->in[0], 1)) return false;
-  Tiling t = {.l = l, .n = n, .rows = ty->dims[ty->rank - 1], .cols = DIM(depthwise ? out : out / group),
+  Tiling t = {.l = l, .n = n, .cols = DIM(depthwise ? out : out / group),
               .a = depthwise ? depthwise_a : conv_a, .start = conv_start, .write = conv_write, .outer_begin = image_loops,
               .outer_end = image_loops_end, .ta = tx, .tb = tw, .ty = ty, .strides = node_dims(n, "strides"),
               .dilations = node_dims(n, "dilations"), .vector_a = depthwise, .group = group, .group_in = in,
               .group_out = out / group};
+  t.flat_from = spatial - 1;
+  while (t.flat_from > 0 && dim_is(ty->dims[2 + t.flat_from], 1)) t.flat_from--;
+  t.rows = ty->dims[2 + t.flat_from];
   static const char *const names[] = {"ky", "kx", "kz", "kq"};
   for (int s = 0; s < spatial; s++) {
     t.ksize[t.kaxes] = tw->dims[2 + s];
