@@ -87,6 +87,8 @@ $(BUILD)/tests/tools/conform.o $(BUILD)/tests/tools/mutate.o: | $(PROTO).h
 
 check: unit vecmath
 
+include tests/vecmath/vecmath.mk                            # before its names appear among prerequisites
+
 # The whole proof: every suite of tests/run, and one line that counts. SAN=1: under AddressSanitizer and UBSan.
 # `make test SUITES="errors lint"` runs some; `make bless` takes what comes out as what is expected.
 TEST_TOOLS = $(BUILD)/lathe $(BUILD)/unit $(BUILD)/conform $(BUILD)/mutate $(VECMATH_DIR)/accuracy
@@ -110,8 +112,6 @@ demo:
 	$(BUILD)/lathe build examples/digits/digits.onnx -o $(BUILD)/digits
 	$(BUILD)/digits examples/digits/seven.png | tee $(BUILD)/demo.txt
 	@sed -n "2s/^ *\([0-9]*\):.*/The digit is a \1./p" $(BUILD)/demo.txt
-
-include tests/vecmath/vecmath.mk
 
 clean:
 	rm -rf $(BUILD)

@@ -22,10 +22,8 @@ INLINE float relu_f32(float a) { return a < 0 ? 0 : a; }
 KERNEL void k0_copy(const float *restrict in, float *restrict out) {
   for (int64_t j = 0; j < 3; j++)
     for (int64_t k = 0; k < 9; k++)
-      for (int64_t l = 0; l < 9; l++) {
-        float y = in[j * 81 + k * 9 + l];
-        out[j * 121 + k * 11 + l + 12] = y;
-      }
+      for (int64_t l = 0; l < 9; l++)
+        out[j * 121 + k * 11 + l + 12] = in[j * 81 + k * 9 + l];
 }
 
 /* pad
@@ -58,9 +56,7 @@ KERNEL void k2_conv_relu(const float *restrict wt, const float *restrict in, con
           for (int64_t kh = 0; kh < 3; kh++)
             for (int64_t kh2 = 0; kh2 < 3; kh2++)
               sum += in[c * 121 + (k * 2 + kh) * 11 + (l * 2 + kh2)] * wt1[j * 27 + c * 9 + kh * 3 + kh2];
-        float y2 = sum;
-        float z = relu_f32(y2);
-        out[j * 25 + k * 5 + l] = z;
+        out[j * 25 + k * 5 + l] = relu_f32(sum);
       }
 }
 

@@ -38,25 +38,15 @@ KERNEL void k0_matmul_add(const float *restrict weight, const float *restrict in
     float *restrict out, int64_t N) {
   for (int64_t row = 0; row < N; row++) {
     f32x8 acc = {0};
-    for (int64_t k = 0; k < 20; k++) {
-      f32x8 w = load_f32x8(weight + k * 8);
-      float a = in[row * 20 + k];
-      acc += a * w;
-    }
-    f32x8 y2 = acc;
-    f32x8 z = y2 + load_f32x8(wt);
-    store_f32x8(out + row * 12, z);
+    for (int64_t k = 0; k < 20; k++)
+      acc += in[row * 20 + k] * load_f32x8(weight + k * 8);
+    store_f32x8(out + row * 12, acc + load_f32x8(wt));
   }
   for (int64_t row = 0; row < N; row++) {
     f32x4 acc = {0};
-    for (int64_t k = 0; k < 20; k++) {
-      f32x4 w = load_f32x4(weight + k * 4 + 160);
-      float a = in[row * 20 + k];
-      acc += a * w;
-    }
-    f32x4 y2 = acc;
-    f32x4 z = y2 + load_f32x4(wt + 8);
-    store_f32x4(out + row * 12 + 8, z);
+    for (int64_t k = 0; k < 20; k++)
+      acc += in[row * 20 + k] * load_f32x4(weight + k * 4 + 160);
+    store_f32x4(out + row * 12 + 8, acc + load_f32x4(wt + 8));
   }
 }
 

@@ -22,11 +22,8 @@ INLINE float sigmoid_f32(float a) { return 1 / (1 + expf(-a)); }
  * 10*N FLOP */
 KERNEL void k0_mul_sigmoid(const float *restrict in, const float *restrict wt, float *restrict out, int64_t N) {
   for (int64_t i = 0; i < N; i++)
-    for (int64_t j = 0; j < 10; j++) {
-      float y2 = in[i * 10 + j] * wt[j];
-      float z = sigmoid_f32(y2);
-      out[i * 10 + j] = z;
-    }
+    for (int64_t j = 0; j < 10; j++)
+      out[i * 10 + j] = sigmoid_f32(in[i * 10 + j] * wt[j]);
 }
 
 #define WEIGHT(T, at) ((const T *)((const char *)weights + (at)))
