@@ -36,12 +36,15 @@ typedef struct Stmt Stmt;
 
 typedef struct Var {
   const char *name;            /* after kernel_finish no two variables with one name are visible at once */
+  const char *wish;            /* the name asked for; copies of a variable ask for the same */
   DType elem;
   int lanes;
   bool mutable;
   const Stmt *loop;            /* the For it belongs to, or NULL */
   int64_t lo, hi;              /* known bounds of an index (inclusive); INT64_MIN/MAX when unknown */
 } Var;
+
+static inline const char *var_wish(const Var *v) { return v->wish ? v->wish : v->name; }
 
 typedef enum { BUF_IN, BUF_OUT, BUF_INOUT, BUF_SCRATCH, BUF_LOCAL } BufRole;
 

@@ -72,7 +72,7 @@ Expr *ex_var(Builder *b, Var *v) {
 static Var *var_new(Builder *b, const char *name, DType elem, int lanes) {
   Var *v = NEW(b->arena, Var);
   Range r = type_range(elem);
-  *v = (Var){.name = intern(name), .elem = elem, .lanes = lanes, .lo = r.lo, .hi = r.hi};
+  *v = (Var){.name = intern(name), .wish = intern(name), .elem = elem, .lanes = lanes, .lo = r.lo, .hi = r.hi};
   return v;
 }
 
@@ -336,7 +336,8 @@ Buf *kernel_buf(Builder *b, const char *name, DType t, BufRole role, Dim size, V
 
 /* ---- names ---- */
 
-typedef struct Names { Arena arena; VEC(const char *) used; } Names;
+typedef struct Stem { const char *name; int next; } Stem;        /* a name wished for more than once */
+typedef struct Names { Arena arena; VEC(const char *) used; VEC(Stem) stems; } Names;
 
 static const char *const c_keywords[] = {
   "auto", "break", "case", "char", "const", "continue", "default", "do", "double", "else", "enum", "extern", "float",
@@ -361,35 +362,48 @@ static bool taken(const Names *n, const char *name) {
   return false;
 }
 
+static Stem *stem_of(Names *n, const char *name) {
+  for (int i = 0; i < n->stems.len; i++)
+    if (n->stems.at[i].name == name) return &n->stems.at[i];
+  Stem *s = vec_push(&n->arena, &n->stems);
+  *s = (Stem){name, 2};
+  return s;
+}
+
+/* acc, acc2, acc3 …; a name that ends in a digit goes on as x1_2 */
 static const char *claim(Names *n, const char *wish) {
   const char *name = identifier(wish);
   if (taken(n, name)) {
-    size_t len = strlen(name);
-    while (len > 1 && isdigit((unsigned char)name[len - 1])) len--;
-    const char *join = len > 1 && name[len - 1] == '_' ? "" : "_";
-    for (int i = 2;; i++) {
-      char text[80];
-      snprintf(text, sizeof text, "%.*s%s%d", (int)len, name, len > 1 && len < strlen(name) ? "" : len > 2 ? join : "", i);
-      if (!taken(n, intern(text))) { name = intern(text); break; }
-    }
+    Stem *s = stem_of(n, name);
+    bool digit = isdigit((unsigned char)name[strlen(name) - 1]);
+    char text[80];
+    do snprintf(text, sizeof text, "%s%s%d", s->name, digit ? "_" : "", s->next++);
+    while (taken(n, intern(text)));
+    name = intern(text);
   }
   *vec_push(&n->arena, &n->used) = name;
   return name;
 }
 
+static const char *wish_of(Var *v) { return v->wish = var_wish(v); }   // acc2 was once acc: numbers are given anew
+
 static void name_block(Names *n, Block *s) {
   if (!s) return;
-  int visible = n->used.len;
+  int visible = n->used.len, stems = n->stems.len;
+  int *next = NEW_N(&n->arena, int, stems + 1);
+  for (int i = 0; i < stems; i++) next[i] = n->stems.at[i].next;
   for (int i = 0; i < s->stmts.len; i++) {
     Stmt *t = s->stmts.at[i];
-    if (t->kind == ST_LET) t->var->name = claim(n, t->var->name);
+    if (t->kind == ST_LET) t->var->name = claim(n, wish_of(t->var));
     int inner = n->used.len;
-    if (t->kind == ST_FOR) t->var->name = claim(n, t->var->name);
+    if (t->kind == ST_FOR) t->var->name = claim(n, wish_of(t->var));
     name_block(n, t->body);
     name_block(n, t->other);
     n->used.len = inner;
   }
   n->used.len = visible;
+  n->stems.len = stems;
+  for (int i = 0; i < stems; i++) n->stems.at[i].next = next[i];
 }
 
 void kernel_finish(Kernel *k) {

@@ -261,6 +261,8 @@ Expr *index_add(Builder *b, Expr *x, Expr *y, int64_t sign) {
   if (x->kind == EX_CONST && x->i == 0 && sign > 0) return y;
   Expr *z;
   int64_t c;
+  if (sign > 0 && y->kind == EX_SCALAR && (y->op == S_ADD || y->op == S_SUB))   // x + (p + q) -> (x + p) + q
+    return ex_scalar(b, y->op, ex_add(b, x, y->arg[0]), y->arg[1], NULL);
   if (y->kind != EX_CONST && x->kind != EX_CONST) {              // constants go last: x + (z + c) -> (x + z) + c
     if (ends_in_const(y, &z, &c))
       return ex_add(b, sign > 0 ? ex_add(b, x, z) : ex_sub(b, x, z), ex_int(b, sign > 0 ? c : -c));
@@ -287,6 +289,10 @@ Expr *index_mul(Builder *b, Expr *x, Expr *y) {
   if (x->kind == EX_SCALAR && x->op == S_MUL && x->arg[1]->kind == EX_CONST &&
       !__builtin_mul_overflow(x->arg[1]->i, y->i, &m))
     return index_mul(b, x->arg[0], expr_int(b, DT_I64, m));
+  Expr *z;
+  int64_t c;
+  if (ends_in_const(x, &z, &c) && !__builtin_mul_overflow(c, y->i, &m))         // (z + c) * d -> z * d + c * d
+    return ex_add(b, index_mul(b, z, y), expr_int(b, DT_I64, m));
   return expr_scalar(b, S_MUL, DT_I64, 1, x, y, NULL);
 }
 

@@ -78,7 +78,7 @@ static void map_stmt(Rebuild *r, const Stmt *s) {
   switch (s->kind) {
   case ST_BLOCK: map_stmts(r, s->body); return;
   case ST_FOR:
-    remember(r, s->var, loop_begin(b, s->var->name, map(r, s->lo), map(r, s->hi), s->step, s->mode));
+    remember(r, s->var, loop_begin(b, var_wish(s->var), map(r, s->lo), map(r, s->hi), s->step, s->mode));
     map_stmts(r, s->body);
     loop_end(b);
     return;
@@ -90,7 +90,7 @@ static void map_stmt(Rebuild *r, const Stmt *s) {
     return;
   case ST_LET: {
     Expr *v = map(r, s->value);
-    remember(r, s->var, s->var->mutable ? ex_var(b, reg(b, s->var->name, v)) : let(b, s->var->name, v));
+    remember(r, s->var, s->var->mutable ? ex_var(b, reg(b, var_wish(s->var), v)) : let(b, var_wish(s->var), v));
     return;
   }
   case ST_SET: st_set(b, target_of(r, s->var), map(r, s->value)); return;

@@ -7,4 +7,8 @@
 
 /* FOR_VECTOR loops -> vector code of the target, or FOR_SEQ where that is not legal or gains nothing. */
 void kernel_vectorise(Arena *a, Kernel *k, const Target *t);
+/* FOR_UNROLL loops -> copies of their body, or FOR_SEQ. */
+void kernel_unroll(Arena *a, Kernel *k);
+/* Dead code goes, repeated index arithmetic gets a name. Last: other passes would not see through the names. */
+void kernel_simplify(Arena *a, Kernel *k);
 #endif

@@ -38,4 +38,14 @@ bool pass_vectorise(PassContext *c) {
   return true;
 }
 
+bool pass_unroll(PassContext *c) {
+  for (int k = 0; k < c->program->kernels.len; k++) kernel_unroll(c->arena, c->program->kernels.at[k]);
+  return true;
+}
+
+bool pass_simplify_loops(PassContext *c) {
+  for (int k = 0; k < c->program->kernels.len; k++) kernel_simplify(c->arena, c->program->kernels.at[k]);
+  return true;
+}
+
 bool pass_place(PassContext *c) { return place_program(c->program, c->arena); }

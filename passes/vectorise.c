@@ -294,7 +294,7 @@ static void build_stmt(Vectorise *v, const Stmt *s) {
   case ST_BLOCK: build_block(v, s->body); return;
   case ST_NOTE: if (v->width == v->lanes) st_note(b, "%s", s->text); return;
   case ST_FOR:
-    remember(v, s->var, loop_begin(b, s->var->name, build(v, s->lo), build(v, s->hi), s->step,
+    remember(v, s->var, loop_begin(b, var_wish(s->var), build(v, s->lo), build(v, s->hi), s->step,
                                    s->mode == FOR_VECTOR ? FOR_SEQ : s->mode));
     build_block(v, s->body);
     loop_end(b);
@@ -307,9 +307,9 @@ static void build_stmt(Vectorise *v, const Stmt *s) {
     return;
   case ST_LET: {
     Expr *x = build(v, s->value);
-    if (!s->var->mutable) { remember(v, s->var, let(b, s->var->name, x)); return; }
+    if (!s->var->mutable) { remember(v, s->var, let(b, var_wish(s->var), x)); return; }
     if (is_varying_var(v, s->var)) x = ex_splat(b, x, v->width);
-    remember(v, s->var, ex_var(b, reg(b, s->var->name, x)));
+    remember(v, s->var, ex_var(b, reg(b, var_wish(s->var), x)));
     return;
   }
   case ST_SET: {
@@ -363,18 +363,18 @@ static void body_at(Vectorise *v, Expr *i, int width, Var **acc) {
 enum { MAX_SETS = 4 };
 
 static void loop_over(Vectorise *v, Expr *lo, Expr *hi, int width, int sets, Var ***acc) {
-  Expr *i = loop_begin(&v->b, v->loop->var->name, lo, hi, (int64_t)width * sets, FOR_SEQ);
+  Expr *i = loop_begin(&v->b, var_wish(v->loop->var), lo, hi, (int64_t)width * sets, FOR_SEQ);
   for (int s = 0; s < sets; s++)
     body_at(v, ex_add(&v->b, i, ex_int(&v->b, (int64_t)s * width)), width, acc ? acc[s] : NULL);
   loop_end(&v->b);
 }
 
-static Var **accumulators(Vectorise *v, int width, int set) {
+static Var **accumulators(Vectorise *v, int width) {
   Var **acc = NEW_N(v->b.arena, Var *, v->partials.len);
   for (int p = 0; p < v->partials.len; p++) {
     const Var *r = v->partials.at[p].r;
     char name[80];
-    snprintf(name, sizeof name, "%s_v%d", r->name, set);
+    snprintf(name, sizeof name, "%s_v", var_wish(r));
     acc[p] = reg(&v->b, name, ex_splat(&v->b, identity(&v->b, v->partials.at[p].op, r->elem), width));
   }
   return acc;
@@ -418,7 +418,7 @@ static Expr *main_part(Vectorise *v, Expr *lo, Expr *hi, Expr *span) {
   int sets = accumulator_sets(v);
   while (known && sets > 1 && n / v->lanes < 2 * sets) sets /= 2;
   Var **acc[MAX_SETS];
-  for (int s = 0; s < sets; s++) acc[s] = accumulators(v, v->lanes, s);
+  for (int s = 0; s < sets; s++) acc[s] = accumulators(v, v->lanes);
   Expr *at = lo;
   if (sets > 1) {
     at = round_down(v, lo, span, (int64_t)v->lanes * sets);
@@ -440,7 +440,7 @@ static void tail_part(Vectorise *v, Expr *at, Expr *hi) {
   for (int w = v->lanes / 2; known && small && w >= 2; w /= 2) {
     if (rest < w) continue;
     v->at_once = !v->has_loops;
-    Var **acc = v->partials.len && !v->at_once ? accumulators(v, w, w) : NULL;
+    Var **acc = v->partials.len && !v->at_once ? accumulators(v, w) : NULL;
     body_at(v, at, w, acc);
     if (acc) combine_lanes(v, acc);
     v->at_once = false;
@@ -502,7 +502,7 @@ static bool split_guards(Vectorise *v, Kernel *k, int lanes) {
   if (!ex_is_int(v->loop->lo, &lo) || !ex_is_int(v->loop->hi, &hi) || hi - lo < 4) return false;
   if (!guarded_interval(v, lo, hi, &from, &to) || to - from < 4) return false;
   b->at = &inner;
-  remember(v, v->loop->var, loop_begin(b, v->loop->var->name, ex_int(b, from), ex_int(b, to), 1, FOR_VECTOR));
+  remember(v, v->loop->var, loop_begin(b, var_wish(v->loop->var), ex_int(b, from), ex_int(b, to), 1, FOR_VECTOR));
   build_block(v, v->loop->body);
   loop_end(b);
   v->map.len = 0;
