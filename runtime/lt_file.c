@@ -354,3 +354,36 @@ double lt_get(const lt_tensor *t, int64_t i) {
   default: { uint64_t v; memcpy(&v, p, 8); return d[0] == 'i' ? (double)(int64_t)v : (double)v; }
   }
 }
+
+/* ---- XXH64 (Y. Collet's xxHash specification), seed 0 ---- */
+
+static const uint64_t prime[] = {11400714785074694791u, 14029467366897019727u, 1609587929392839161u, 9650029242287828579u, 2870177450012600261u};
+
+static uint64_t rotated(uint64_t x, int r) { return x << r | x >> (64 - r); }
+static uint64_t word(const unsigned char *p) { uint64_t v; memcpy(&v, p, 8); return v; }
+static uint64_t mixed(uint64_t acc, uint64_t lane) { return rotated(acc + lane * prime[1], 31) * prime[0]; }
+
+uint64_t lt_xxh64(const void *data, size_t n) {
+  const unsigned char *p = data, *end = p + n;
+  uint64_t h = prime[4], v[4];
+  int k;
+  if (n >= 32) {
+    v[0] = prime[0] + prime[1]; v[1] = prime[1]; v[2] = 0; v[3] = 0 - prime[0];
+    for (; end - p >= 32; p += 32)
+      for (k = 0; k < 4; k++) v[k] = mixed(v[k], word(p + 8 * k));
+    h = rotated(v[0], 1) + rotated(v[1], 7) + rotated(v[2], 12) + rotated(v[3], 18);
+    for (k = 0; k < 4; k++) h = (h ^ mixed(0, v[k])) * prime[0] + prime[3];
+  }
+  h += n;
+  for (; end - p >= 8; p += 8) h = rotated(h ^ mixed(0, word(p)), 27) * prime[0] + prime[3];
+  if (end - p >= 4) {
+    uint32_t half_word;
+    memcpy(&half_word, p, 4);
+    h = rotated(h ^ half_word * prime[0], 23) * prime[1] + prime[2];
+    p += 4;
+  }
+  for (; p < end; p++) h = rotated(h ^ *p * prime[4], 11) * prime[0];
+  h = (h ^ h >> 33) * prime[1];
+  h = (h ^ h >> 29) * prime[2];
+  return h ^ h >> 32;
+}

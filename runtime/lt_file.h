@@ -29,5 +29,6 @@ void lt_tensor_free(lt_tensor *t);
 int lt_elem_bytes(const char *dtype);                        /* 0: unknown */
 double lt_get(const lt_tensor *t, int64_t i);                /* element i as a double */
 int lt_is_float(const char *dtype);
+uint64_t lt_xxh64(const void *data, size_t n);               /* the hash in a weights file's header */
 void *lt_read_file(const char *path, size_t *n, char *why, size_t why_len);      /* malloc'ed, 64 bytes aligned */
 #endif

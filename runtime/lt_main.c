@@ -196,6 +196,7 @@ static const void *find_weights(const char *self, const char *given) {
   const void *w;
   size_t n = 0;
   void *file;
+  uint64_t hash;
   if (m->weights) return *m->weights;
   if (given) snprintf(path, sizeof path, "%s", given);
   else snprintf(path, sizeof path, "%.*s%s.bin", slash ? (int)(slash - self + 1) : 0, self, m->name);
@@ -203,6 +204,8 @@ static const void *find_weights(const char *self, const char *given) {
   if (!file) die(why);
   w = m->open(file, n);
   if (!w) { snprintf(why, sizeof why, "%s does not hold this model's weights", path); die(why); }
+  memcpy(&hash, (const char *)file + 32, 8);                   /* the header's last field */
+  if (hash != lt_xxh64(w, m->weights_bytes)) { snprintf(why, sizeof why, "%s is damaged", path); die(why); }
   return w;
 }
 
