@@ -11,14 +11,14 @@ static bool make_program(Compiled *c, const Options *o, EmitFiles *files, const 
   double since = seconds_now();
   if (!files_write(files, dir, &c->diags)) return false;
   const char *extra = arena_printf(&c->arena, "-DLT_MODEL=lt_model_%s", c->prefix);
-  bool ok = toolchain_build(&t, dir, files, name, extra, false, &c->diags);
+  bool ok = toolchain_build(&t, dir, files, name, extra, o->shared, &c->diags);
   phase_time(o, "cc", since);
   return ok;
 }
 
 static bool emit_with_main(Compiled *c, const Options *o, EmitFiles *files) {
   bool ok = model_emit(c, o, WEIGHTS_LINK, true, files);
-  if (ok) add_runtime(&c->arena, files);
+  if (ok && !o->shared) add_runtime(&c->arena, files);
   return ok;
 }
 
@@ -35,6 +35,7 @@ static bool copy_file(const char *from, const char *to, Diags *d) {
 
 int verb_build(Options *o) {
   if (!o->output) usage_error("build wants -o PROGRAM");
+  if (o->shared && o->is_static) usage_error("--shared and --static exclude each other");
   Compiled c;
   EmitFiles files = {0};
   if (!model_compile(&c, o->args.at[0], o)) return EXIT_FAILED;

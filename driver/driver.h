@@ -61,7 +61,7 @@ bool model_emit(Compiled *c, const Options *o, WeightsMode dflt, bool table, Emi
 void add_runtime(Arena *a, EmitFiles *files);    /* lt_main.c and what it needs */
 
 /* ---- C compilers ---- */
-typedef struct Toolchain { const char *cc; const char *flags; const Target *target; } Toolchain;
+typedef struct Toolchain { const char *cc; const char *flags; const Target *target; const char *link; } Toolchain;
 Toolchain toolchain_of(const Options *o, const Target *t, Arena *a);
 /* Compiles every .c file of the list that ends in .c within `dir`, links to `out`. kind: "-shared" or "". */
 bool toolchain_build(const Toolchain *t, const char *dir, const EmitFiles *files, const char *out, const char *extra, bool shared, Diags *d);
