@@ -62,25 +62,15 @@ static int64_t value_of_symbol(const char *name, void *ctx) {
   return 1;
 }
 
-static double work(const StepList *s, Call *k) {
-  double sum = 0;
-  for (int i = 0; i < s->len; i++) {
-    const Step *x = s->at[i];
-    if (x->kind == STEP_KERNEL) sum += (double)dim_eval(x->kernel->flops, value_of_symbol, k);
-    double then = work(&x->then, k), other = work(&x->other, k);
-    sum += then > other ? then : other;
-  }
-  return sum;
-}
-
 int verb_bench(Options *o) {
   Compiled c;
   Loaded l = {0};
+  o->want_dims = true;
   if (!model_compile(&c, o->args.at[0], o)) return EXIT_FAILED;
   Call k;
   bool ok = model_load(&l, &c, o);
   Case x = {0};
-  if (ok) x = case_random(&c, (uint64_t)o->seed, true);
+  if (ok) x = case_random(&c, (uint64_t)o->seed, SIZES_LOW);
   ok = ok && call_make(&k, &c, &l, &x) && call_run(&k, &c, 0);
   if (!ok) { diags_print(&c.diags, stderr); return EXIT_FAILED; }
   int lanes = c.target->lanes > 1 ? c.target->lanes : 4;
@@ -94,7 +84,7 @@ int verb_bench(Options *o) {
   }
   if (fn) { double again = gflops(fn, lanes); if (again > peak) peak = again; }
   qsort(t.at, (size_t)t.len, sizeof *t.at, by_value);
-  double ms = t.at[t.len / 2], flop = work(&c.p->steps, &k), g = flop / ms / 1e6;
+  double ms = t.at[t.len / 2], flop = program_flops(c.p, value_of_symbol, &k), g = flop / ms / 1e6;
   if (o->json)
     printf("{\"model\": \"%s\", \"target\": \"%s\", \"ms\": %.6g, \"fastest_ms\": %.6g, \"calls\": %d, \"flop\": %.0f, \"gflops\": %.4g, \"peak_gflops\": %.4g}\n",
            c.prefix, c.target->name, ms, t.at[0], t.len, flop, g, peak);

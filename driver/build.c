@@ -38,6 +38,7 @@ int verb_build(Options *o) {
   if (o->shared && o->is_static) usage_error("--shared and --static exclude each other");
   Compiled c;
   EmitFiles files = {0};
+  o->want_dims = true;
   if (!model_compile(&c, o->args.at[0], o)) return EXIT_FAILED;
   bool ok = emit_with_main(&c, o, &files);
   char tmp[] = "/tmp/lathe-XXXXXX";
@@ -61,7 +62,7 @@ int verb_build(Options *o) {
 int verb_run(Options *o) {
   Compiled c;
   EmitFiles files = {0};
-  if (!model_compile(&c, o->args.at[0], o)) return EXIT_FAILED;
+  if (!model_compile_for(&c, o->args.at[0], o, &o->args, 1)) return EXIT_FAILED;
   bool ok = emit_with_main(&c, o, &files);
   Toolchain t = toolchain_of(o, c.target, &c.arena);
   const char *extra = arena_printf(&c.arena, "-DLT_MODEL=lt_model_%s", c.prefix), *exe = NULL;

@@ -19,6 +19,13 @@ static const char *base_name(const char *path) {
   return s ? s + 1 : path;
 }
 
+static bool same_numbers(const Tensor *a, const Tensor *b) {
+  if (tensor_count(a) != tensor_count(b) || a->dtype == DT_STRING || b->dtype == DT_STRING) return true;   // nothing to compare
+  for (int64_t i = 0; i < tensor_count(a); i++)
+    if (!(tensor_get(a, i) == tensor_get(b, i))) return false;
+  return true;
+}
+
 bool case_of_data(Compiled *c, const Ports *p, const char *dir, Case *x) {
   const Graph *g = c->m->main;
   *x = (Case){base_name(dir), NEW_N(&c->arena, const Tensor *, g->inputs.len + 1), NEW_N(&c->arena, const Tensor *, g->outputs.len + 1)};
@@ -27,6 +34,12 @@ bool case_of_data(Compiled *c, const Ports *p, const char *dir, Case *x) {
     x->in[i] = ports_input(p, &c->arena, name);
     if (x->in[i]) continue;
     diag_error(&c->diags, "io", NULL, "%s holds no value for input '%s'", dir, name);
+    return false;
+  }
+  for (int k = 0; k < p->nin; k++) {
+    const Tensor *bound = p->in[k].sample.bound;
+    if (!p->in[k].value || !bound || same_numbers(p->in[k].value, bound)) continue;
+    diag_error(&c->diags, "usage", NULL, "%s/input_%d.pb holds another '%s' than the one that is compiled in", dir, k, p->in[k].name);
     return false;
   }
   int at = 0;
@@ -72,20 +85,87 @@ static uint64_t next(uint64_t *s) {                            // splitmix64 (St
   return z ^ z >> 31;
 }
 
-static int64_t symbol_value(const char *name, void *ctx) {
-  const Symbol *s = symbol_find(name);
-  if (!s) return 1;
-  if (*(bool *)ctx) return s->lo > 1 ? s->lo : s->hi < 1 ? s->hi : 1;
-  return s->hi < 8 ? s->hi : s->lo > 8 ? s->lo : 8;            // an unbounded batch stays small
+static double list_flops(const StepList *l, int64_t (*value)(const char *symbol, void *ctx), void *ctx) {
+  double sum = 0;
+  for (int i = 0; i < l->len; i++) {
+    const Step *s = l->at[i];
+    if (s->kind == STEP_KERNEL) { sum += (double)dim_eval(s->kernel->flops, value, ctx); continue; }
+    double then = list_flops(&s->then, value, ctx), other = list_flops(&s->other, value, ctx);
+    if (s->kind == STEP_LOOP) then *= (double)dim_eval(s->trips, value, ctx);
+    sum += then > other ? then : other;
+  }
+  return sum;
 }
 
-Case case_random(Compiled *c, uint64_t seed, bool small) {
+double program_flops(const Program *p, int64_t (*value)(const char *symbol, void *ctx), void *ctx) {
+  return list_flops(&p->steps, value, ctx);
+}
+
+/* A size for every symbol, by its number. */
+typedef struct Chosen { int64_t *at; int n; } Chosen;
+
+static int64_t chosen_size(const char *name, void *ctx) {
+  const Chosen *c = ctx;
+  for (int i = 0; i < c->n; i++)
+    if (!strcmp(symbol_at(i)->name, name)) return c->at[i];
+  return 1;
+}
+
+/* What a case may take at most: inputs and arena are touched whole, and the evaluator does some 100 MFLOP/s. */
+static bool is_modest(Compiled *c, Chosen *s) {
+  const double most_bytes = 512e6, most_flops = 1e9;
+  double bytes = (double)dim_eval(c->p->arena_bytes, chosen_size, s);
+  for (int i = 0; i < c->m->main->inputs.len; i++) {
+    const Type *t = &value_of(c->m, c->m->main->inputs.at[i])->type;
+    double n = dtype_bytes(t->dtype);
+    for (int k = 0; k < t->rank; k++) n *= (double)dim_eval(t->dims[k], chosen_size, s);
+    bytes += n;
+  }
+  return bytes <= most_bytes && program_flops(c->p, chosen_size, s) <= most_flops;
+}
+
+static Chosen choose_sizes(Compiled *c, uint64_t seed, Sizes sizes) {
+  Chosen s = {NEW_N(&c->arena, int64_t, symbol_count() + 1), symbol_count()};
+  for (int i = 0; i < s.n; i++) {
+    const Symbol *x = symbol_at(i);
+    uint64_t range = (uint64_t)(x->hi - x->lo) + 1;
+    s.at[i] = sizes == SIZES_LOW ? x->lo : sizes == SIZES_HIGH ? x->hi : x->lo + (int64_t)(next(&seed) % range);
+  }
+  for (bool smaller = true; smaller && !is_modest(c, &s);) {
+    smaller = false;
+    for (int i = 0; i < s.n; i++)
+      if (s.at[i] > symbol_at(i)->lo) {
+        s.at[i] = symbol_at(i)->lo + (s.at[i] - symbol_at(i)->lo) / 2;
+        smaller = true;
+      }
+  }
+  return s;
+}
+
+/* "N=32 W=100": the symbols that are sizes of inputs. */
+static const char *sizes_text(Compiled *c, const Chosen *s) {
+  Text t = {0};
+  for (int i = 0; i < s->n; i++) {
+    bool of_input = false;
+    for (int k = 0; k < c->m->main->inputs.len && !of_input; k++) {
+      const Type *ty = &value_of(c->m, c->m->main->inputs.at[k])->type;
+      for (int a = 0; a < ty->rank; a++) of_input |= !strcmp(dim_text(ty->dims[a]), symbol_at(i)->name);
+    }
+    if (of_input) text_printf(&t, "%s%s=%lld", t.len ? " " : "", symbol_at(i)->name, (long long)s->at[i]);
+  }
+  const char *r = t.len ? arena_strdup(&c->arena, t.at) : "random";
+  text_free(&t);
+  return r;
+}
+
+Case case_random(Compiled *c, uint64_t seed, Sizes sizes) {
   Graph *g = c->m->main;
-  Case x = {small ? "random, small" : "random", NEW_N(&c->arena, const Tensor *, g->inputs.len + 1), NEW_N(&c->arena, const Tensor *, g->outputs.len + 1)};
+  Chosen s = choose_sizes(c, seed, sizes);
+  Case x = {sizes_text(c, &s), NEW_N(&c->arena, const Tensor *, g->inputs.len + 1), NEW_N(&c->arena, const Tensor *, g->outputs.len + 1)};
   for (int i = 0; i < g->inputs.len; i++) {
     const Type *ty = &value_of(c->m, g->inputs.at[i])->type;
     int64_t dims[MAX_RANK];
-    for (int k = 0; k < ty->rank; k++) dims[k] = dim_eval(ty->dims[k], symbol_value, &small);
+    for (int k = 0; k < ty->rank; k++) dims[k] = dim_eval(ty->dims[k], chosen_size, &s);
     Tensor *t = tensor_new(&c->arena, ty->dtype, ty->rank, dims);
     int64_t n = tensor_count(t);
     for (int64_t k = 0; k < n; k++) {
@@ -126,7 +206,14 @@ bool call_make(Call *k, Compiled *c, const Loaded *l, const Case *x) {
     const lt_port *p = &m->in[i];
     bool fits = !strcmp(dtype_info[x->in[i]->dtype].text, p->dtype) && x->in[i]->rank == p->rank;
     for (int a = 0; fits && a < p->rank; a++) fits = p->dims[a] < 0 || p->dims[a] == x->in[i]->dims[a];
-    if (!fits) { diag_error(&c->diags, "shape", NULL, "%s: input %d does not have the type of '%s'", x->name, i, p->name); return false; }
+    if (!fits) {
+      Dim have[MAX_RANK];
+      for (int a = 0; a < x->in[i]->rank; a++) have[a] = DIM(x->in[i]->dims[a]);
+      Type t = type_of(x->in[i]->dtype, x->in[i]->rank, have);
+      diag_error(&c->diags, "shape", NULL, "%s: input '%s' is %s here, and %s in the compiled model", x->name, p->name, type_text(&t),
+                 type_text(&value_of(c->m, c->m->main->inputs.at[i])->type));
+      return false;
+    }
     size_t bytes = tensor_bytes(x->in[i]);
     void *copy = guarded(bytes);
     if (bytes) memcpy(copy, x->in[i]->data, bytes);

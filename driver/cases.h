@@ -16,8 +16,12 @@ typedef VEC(Case) Cases;
 bool data_sets(Arena *a, const char *dir, Strings *out, Diags *d);
 /* Inputs and references of one of them for the compiled module. */
 bool case_of_data(Compiled *c, const Ports *p, const char *dir, Case *x);
-/* Random inputs; symbols at their upper bound (bounded to 64 MiB of inputs), or lower when `small`. */
-Case case_random(Compiled *c, uint64_t seed, bool small);
+
+/* Random inputs at a choice of sizes. Sizes above the lower bounds shrink until inputs, work and arena are modest. */
+typedef enum { SIZES_LOW, SIZES_HIGH, SIZES_RANDOM } Sizes;
+Case case_random(Compiled *c, uint64_t seed, Sizes sizes);
+/* Floating point operations of a call; where a branch is taken at run time the larger side counts. */
+double program_flops(const Program *p, int64_t (*value)(const char *symbol, void *ctx), void *ctx);
 
 typedef struct Call {                  /* buffers of one call, with guard bytes around each */
   const lt_model *m;

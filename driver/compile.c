@@ -52,6 +52,7 @@ int verb_compile(Options *o) {
   if (!o->output) usage_error("compile wants -o DIR");
   Compiled c;
   EmitFiles files = {0};
+  o->want_dims = true;
   bool ok = model_compile(&c, o->args.at[0], o);
   if (ok) {
     ok = model_emit(&c, o, WEIGHTS_BIN, o->with_main, &files);

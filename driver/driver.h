@@ -20,7 +20,8 @@ typedef struct Options {
 #undef LIST
 #undef NUMBER
   Strings args;                        /* everything that is not an option */
-  const struct Ports *ports;           /* verify: what the data says of the inputs; NULL: nothing */
+  struct Ports *ports;                 /* verify, run: what the data says of the inputs; NULL: nothing */
+  bool want_dims;                      /* the verb needs a size or a range for every free dim */
   bool quiet;                          /* do not print the errors of a failed import */
   Strings given;                       /* options of the first half of the line as typed, for the banner */
 } Options;
@@ -52,6 +53,9 @@ const Target *options_target(const Options *o);
 bool model_import(Compiled *c, const char *path, const Options *o);
 bool model_compile(Compiled *c, const char *path, const Options *o);
 bool model_passes(Compiled *c, const Options *o);      /* c->p stays NULL when they stop before lower */
+/* The same for a model that gets these files ([NAME=]FILE, as the compiled program takes them): they size free dims. */
+bool model_compile_for(Compiled *c, const char *path, const Options *o, const Strings *files, int from);
+const Tensor *tensor_of_file(Arena *a, const char *path, Diags *d);   /* .npy or .pb */
 void compiled_free(Compiled *c);
 double seconds_now(void);
 void phase_time(const Options *o, const char *phase, double since);

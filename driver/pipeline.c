@@ -48,7 +48,7 @@ static void dims_of(const Options *o, ImportOptions *io, Arena *a) {
   }
 }
 
-static Tensor *tensor_of_file(Arena *a, const char *path, Diags *d) {
+const Tensor *tensor_of_file(Arena *a, const char *path, Diags *d) {
   lt_tensor f;
   char why[300];
   if (lt_file_load(path, &f, why, sizeof why)) { diag_error(d, "io", NULL, "%s", why); return NULL; }
@@ -167,7 +167,7 @@ bool model_import(Compiled *c, const char *path, const Options *o) {
   c->prefix = o->prefix ? c_identifier(&c->arena, o->prefix) : emit_prefix(&c->arena, path);
   if (o->prefix && strcmp(c->prefix, o->prefix)) usage_error("--prefix '%s' is not a C identifier that can be used", o->prefix);
   c->command = canonical_command(o, path, &c->arena);
-  ImportOptions io = {0};
+  ImportOptions io = {.want_dims = o->want_dims};
   dims_of(o, &io, &c->arena);
   lists_of(o, &io, &c->arena);
   if (!binds_of(o, &io, &c->arena, &c->diags)) return give_up(c);
@@ -175,6 +175,7 @@ bool model_import(Compiled *c, const char *path, const Options *o) {
   bug_context = "import";
   double since = seconds_now();
   c->m = is_ir(path) ? parse_ir(c, path) : onnx_import_file(path, &io, &c->diags);
+  if (o->ports) ports_imported(o->ports);
   if (o->quiet && (!c->m || c->diags.errors)) return false;
   if (!c->m || c->diags.errors) return give_up(c);
   phase_time(o, "import", since);

@@ -24,6 +24,7 @@ bool ports_find(Ports *p, Arena *a, const char *path, Diags *d) {
   if (ok) {
     p->in = NEW_N(a, Port, m->graph->n_input + 1);
     p->out = NEW_N(a, Port, m->graph->n_output + 1);
+    p->samples = NEW_N(a, ImportSample, m->graph->n_input + 1);
     for (size_t k = 0; k < m->graph->n_input; k++) {
       Port x = port_of(a, m->graph->input[k]);
       if (!has_initializer(m->graph, x.name)) p->in[p->nin++] = x;
@@ -63,18 +64,16 @@ static Type type_of_tensor(const Tensor *t) {
 
 void ports_options(const Ports *p, Arena *a, ImportOptions *io) {
   GROW(binds, io->nbinds, p->nin);
-  GROW(dims, io->ndims, p->nin * MAX_RANK);
   GROW(lists, io->nlists, p->nin);
+  io->samples = p->samples;
+  io->nsamples = p->nin;
   for (int k = 0; k < p->nin; k++) {
     const Port *x = &p->in[k];
     if (x->bound && x->value) {
       io->binds[io->nbinds].name = x->name;
       io->binds[io->nbinds++].value = x->value;
     }
-    for (int i = 0; p->fixed_dims && x->value && i < x->value->rank; i++, io->ndims++) {
-      io->dims[io->ndims].name = arena_printf(a, "%s.%d", x->name, i);
-      io->dims[io->ndims].lo = io->dims[io->ndims].hi = x->value->dims[i];
-    }
+    p->samples[k] = (ImportSample){.value = x->value};
     if (x->kind == KIND_TENSOR || (!x->list && x->n >= 0)) continue;
     Type *elem = NEW_N(a, Type, x->n + 2);
     for (int i = 0; i < x->n; i++) elem[i] = type_of_tensor(x->list[i]);
@@ -102,29 +101,38 @@ static bool says(const Diags *d, const char *text) {
   return false;
 }
 
-static bool bind_asked(Ports *p, const Diags *d) {
+/* A single integer may decide a shape or which branch runs. */
+static bool may_bind(const Port *p, bool any) {
+  const Tensor *t = p->value;
+  return t && !p->bound && (any || (t->rank <= 1 && tensor_count(t) == 1 && !dtype_is_float(t->dtype) && t->dtype != DT_STRING));
+}
+
+static bool bind_asked(Ports *p, const Diags *d, bool any) {
   bool more = false;
   for (int i = 0; i < d->len; i++)
     for (const char *s = d->at[i].text; (s = strstr(s, "--bind ")) != NULL;) {
       s += 7;
       for (int k = 0; k < p->nin; k++) {
         size_t n = strlen(p->in[k].name);
-        if (!strncmp(s, p->in[k].name, n) && s[n] == '=' && !p->in[k].bound && p->in[k].value) p->in[k].bound = more = true;
+        if (!strncmp(s, p->in[k].name, n) && s[n] == '=' && may_bind(&p->in[k], any)) p->in[k].bound = more = true;
       }
     }
   return more;
 }
 
-static bool bind_small(Ports *p, int rank) {
+static bool bind_small(Ports *p, int rank, bool any) {
   bool more = false;
   for (int k = 0; k < p->nin; k++)
-    if (p->in[k].value && p->in[k].value->rank <= rank && !p->in[k].bound) p->in[k].bound = more = true;
+    if (may_bind(&p->in[k], any) && p->in[k].value->rank <= rank) p->in[k].bound = more = true;
   return more;
 }
 
-bool ports_adapt(Ports *p, const Diags *d) {
+bool ports_adapt(Ports *p, const Diags *d, bool any) {
   if (says(d, "operator ")) return false;                      // an operator is missing: nothing helps
-  if (says(d, "exists only at run time")) return bind_asked(p, d) || bind_small(p, 1);
-  if (!p->fixed_dims) return p->fixed_dims = true;
-  return bind_small(p, 0);                                     // a scalar that chooses between branches
+  if (says(d, "exists only at run time")) return bind_asked(p, d, any) || bind_small(p, 1, any);
+  return bind_small(p, 0, any) || bind_small(p, 1, false);     // what chooses between branches
+}
+
+void ports_imported(Ports *p) {
+  for (int k = 0; k < p->nin && p->samples; k++) p->in[k].sample = p->samples[k];
 }

@@ -10,12 +10,13 @@ typedef struct Port {
   bool bound;                    /* becomes a constant when compiling, with `value` */
   const Tensor *value;           /* NULL: not in the data */
   const Tensor **list; int n;    /* of a sequence or optional; -1: an absent optional */
+  ImportSample sample;           /* what the last import made of it */
 } Port;
 
 typedef struct Ports {
   int nin, nout;
   Port *in, *out;
-  bool fixed_dims;               /* free dims take the data's sizes */
+  ImportSample *samples;         /* of the inputs, while importing */
 } Ports;
 
 /* From the file (.onnx); false after a message. */
@@ -25,6 +26,9 @@ bool ports_load(Ports *p, Arena *a, const char *dir, Diags *d);
 /* Adds what was decided to the importer's options. */
 void ports_options(const Ports *p, Arena *a, ImportOptions *io);
 const Tensor *ports_input(const Ports *p, Arena *a, const char *name);           /* by the module's name; NULL: none */
-/* After a failed import: what its messages suggest. false: nothing new. */
-bool ports_adapt(Ports *p, const Diags *d);
+/* After every import: what it made of the inputs. */
+void ports_imported(Ports *p);
+/* After a failed import: binds what its messages suggest, or with `any` whatever may help; else single integers only.
+ * false: nothing new. */
+bool ports_adapt(Ports *p, const Diags *d, bool any);
 #endif

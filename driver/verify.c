@@ -3,6 +3,7 @@
  * differs depends on memory that nobody wrote. */
 #include "driver/cases.h"
 #include "ir/eval.h"
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
@@ -127,9 +128,155 @@ static bool verify_case(Compiled *c, Compiled *fresh, const Loaded *l, const Opt
   return ok;
 }
 
-/* ---- --bisect ---- */
+/* A model without an ONNX file (.ir): its ports are the module's. */
+static void ports_of_module(Ports *p, Arena *a, const Module *m) {
+  const Graph *g = m->main;
+  *p = (Ports){g->inputs.len, g->outputs.len, NEW_N(a, Port, g->inputs.len + 1), NEW_N(a, Port, g->outputs.len + 1), false};
+  for (int i = 0; i < p->nin; i++) p->in[i].name = m->values.at[g->inputs.at[i]].name;
+  for (int i = 0; i < p->nout; i++) p->out[i].name = m->values.at[g->outputs.at[i]].name;
+}
 
-static int verify(Options *o);
+static bool is_onnx(const char *path) {
+  size_t n = strlen(path);
+  return n < 3 || strcmp(path + n - 3, ".ir") != 0;
+}
+
+/* A model, compiled for one choice of what its data fix. */
+typedef struct Unit { Compiled c, fresh; Loaded l; Ports ports; } Unit;
+typedef struct Verify { Unit u; Strings sets; Arena arena; int cases, failed; } Verify;
+
+/* Compiles, again and again while the messages say what to fix and the data has it. */
+static bool compile_for_data(Compiled *c, Options *o, Ports *p) {
+  for (int round = 0; round < 8; round++) {
+    o->quiet = true;
+    bool ok = model_compile(c, o->args.at[0], o);
+    o->quiet = false;
+    if (ok) return true;
+    if (!ports_adapt(p, &c->diags, o->bind_data)) break;
+  }
+  return model_compile(c, o->args.at[0], o);
+}
+
+/* set NULL: without data. */
+static bool unit_compile(Unit *u, Options *o, Arena *a, const char *set) {
+  Diags early = {.file = o->args.at[0]};
+  bool from_data = set && is_onnx(o->args.at[0]);
+  *u = (Unit){.ports = {0}};
+  if (from_data && (!ports_find(&u->ports, a, o->args.at[0], &early) || !ports_load(&u->ports, a, set, &early))) {
+    diags_print(&early, stderr);
+    return false;
+  }
+  o->ports = from_data ? &u->ports : NULL;
+  if (!(from_data ? compile_for_data(&u->c, o, &u->ports) : model_compile(&u->c, o->args.at[0], o))) return false;
+  if (!from_data) ports_of_module(&u->ports, a, u->c.m);
+  return true;
+}
+
+/* "set_0 fixes x f32[1,3,64,64], sr = 16000": what the data decided. */
+static void unit_say(Unit *u, const char *set) {
+  const char *between = " fixes ", *slash = strrchr(set, '/');
+  for (int k = 0; k < u->ports.nin; k++) {
+    const Port *p = &u->ports.in[k];
+    if (!p->bound && !p->sample.shaped) continue;
+    if (*between == ' ') printf("%s", slash ? slash + 1 : set);
+    printf("%s%s ", between, p->name);
+    if (p->bound && tensor_count(p->value) == 1 && p->value->dtype != DT_STRING) printf("= %.9g", tensor_get(p->value, 0));
+    else printf("%s%s", shape_text(&u->c.arena, p->value), p->bound ? " (the values)" : "");
+    between = ", ";
+  }
+  if (*between == ',') printf("\n");
+}
+
+static bool unit_make(Unit *u, Options *o, Arena *a, const char *set) {
+  if (!unit_compile(u, o, a, set)) return false;
+  if (set) unit_say(u, set);
+  bool ok = model_load(&u->l, &u->c, o);
+  if (!ok) diags_print(&u->c.diags, stderr);
+  return ok && (o->no_eval || model_import(&u->fresh, o->args.at[0], o));
+}
+
+/* Prints what the cases reported. */
+static void unit_end(Unit *u) {
+  compiled_free(&u->c);
+  if (u->fresh.m) module_free(u->fresh.m);
+  diags_free(&u->fresh.diags);
+  arena_free(&u->fresh.arena);
+  if (u->l.handle) dlclose(u->l.handle);
+}
+
+static bool same_tensor(const Tensor *a, const Tensor *b, bool values) {
+  if (!a || !b) return a == b;
+  return same_shape(a, b) && (!values || a->dtype == DT_STRING || !tensor_bytes(a) || !memcmp(a->data, b->data, tensor_bytes(a)));
+}
+
+/* Would compiling for the data that `now` has loaded give the same? */
+static bool same_choices(const Ports *was, const Ports *now) {
+  for (int k = 0; k < was->nin; k++) {
+    const Port *p = &was->in[k];
+    if ((p->bound || p->sample.shaped) && !same_tensor(p->value, now->in[k].value, p->bound)) return false;
+  }
+  return true;
+}
+
+static bool has_free_sizes(const Loaded *l) {
+  for (int i = 0; i < l->model->symbols; i++)
+    if (l->model->symbol[i].input >= 0) return true;
+  return false;
+}
+
+static void count(Verify *v, bool ok) {
+  v->cases++;
+  v->failed += !ok;
+}
+
+static bool verify_set(Verify *v, Options *o, const char *set) {
+  Unit *u = &v->u;
+  Ports now = u->ports;
+  now.in = arena_dup(&v->arena, now.in, sizeof *now.in * (size_t)(now.nin + 1));
+  now.out = arena_dup(&v->arena, now.out, sizeof *now.out * (size_t)(now.nout + 1));
+  if (!ports_load(&now, &v->arena, set, &u->c.diags)) return false;
+  if (same_choices(&u->ports, &now)) u->ports = now;
+  else {
+    unit_end(u);
+    if (!unit_make(u, o, &v->arena, set)) return false;
+  }
+  Case x;
+  count(v, case_of_data(&u->c, &u->ports, set, &x) && verify_case(&u->c, &u->fresh, &u->l, o, &x));
+  return true;
+}
+
+static void verify_random(Verify *v, const Options *o) {
+  static const Sizes sizes[] = {SIZES_LOW, SIZES_HIGH, SIZES_RANDOM, SIZES_RANDOM};
+  Unit *u = &v->u;
+  int n = has_free_sizes(&u->l) ? 4 : 1;
+  for (int i = 0; i < n; i++) {
+    Case x = case_random(&u->c, (uint64_t)o->seed + (uint64_t)i, sizes[i]);
+    count(v, verify_case(&u->c, &u->fresh, &u->l, o, &x));
+  }
+}
+
+static bool load_sets(Verify *v, const Options *o) {
+  Diags d = {.file = o->args.at[0]};
+  bool ok = true;
+  for (int i = 0; ok && i < o->data.len; i++) ok = data_sets(&v->arena, o->data.at[i], &v->sets, &d);
+  diags_print(&d, stderr);
+  diags_free(&d);
+  return ok;
+}
+
+static int verify(Options *o) {
+  Verify v = {0};
+  if (!load_sets(&v, o) || !unit_make(&v.u, o, &v.arena, v.sets.len ? v.sets.at[0] : NULL)) return EXIT_FAILED;
+  bool ok = true;
+  for (int i = 0; ok && i < v.sets.len; i++) ok = verify_set(&v, o, v.sets.at[i]);
+  if (ok && (!v.sets.len || (!o->no_eval && has_free_sizes(&v.u.l)))) verify_random(&v, o);
+  unit_end(&v.u);
+  if (v.failed) printf("%d of %d cases FAILED\n", v.failed, v.cases);
+  arena_free(&v.arena);
+  return ok && !v.failed ? EXIT_DONE : EXIT_FAILED;
+}
+
+/* ---- --bisect ---- */
 
 /* Verification with only the first n rewrites, in a process of its own: a crash is a failure too. */
 static bool holds_with(Options *o, int64_t n) {
@@ -147,9 +294,9 @@ static bool holds_with(Options *o, int64_t n) {
 }
 
 static int bisect(Options *o) {
-  Compiled c;
-  if (!model_compile(&c, o->args.at[0], o)) return EXIT_FAILED;
-  int64_t good = 0, bad = c.rewrites;
+  Verify v = {0};
+  if (!load_sets(&v, o) || !unit_compile(&v.u, o, &v.arena, v.sets.len ? v.sets.at[0] : NULL)) return EXIT_FAILED;
+  int64_t good = 0, bad = v.u.c.rewrites;
   printf("%lld rewrites\n", (long long)bad);
   if (holds_with(o, bad)) { printf("verification passes with all of them\n"); return EXIT_DONE; }
   if (!holds_with(o, 0)) { printf("verification fails without any: the cause is elsewhere\n"); return EXIT_FAILED; }
@@ -162,77 +309,14 @@ static int bisect(Options *o) {
   }
   Options at = *o;
   at.rewrites = (double)bad;
-  if (!model_compile(&c, o->args.at[0], &at)) return EXIT_FAILED;
+  if (!unit_compile(&v.u, &at, &v.arena, v.sets.len ? v.sets.at[0] : NULL)) return EXIT_FAILED;
+  const Compiled *c = &v.u.c;
   printf("rewrite %lld breaks it: %s at %s\n  `lathe opt %s --rewrites %lld --stop-after dce` shows the graph; --no-rule %s leaves the rule out\n",
-         (long long)bad, c.last_rule, c.last_where ? c.last_where : "?", o->args.at[0], (long long)bad, c.last_rule);
+         (long long)bad, c->last_rule, c->last_where ? c->last_where : "?", o->args.at[0], (long long)bad, c->last_rule);
   return EXIT_FAILED;
 }
 
-int verb_verify(Options *o) { return o->bisect ? bisect(o) : verify(o); }
-
-/* A model without an ONNX file (.ir): its ports are the module's. */
-static void ports_of_module(Ports *p, Arena *a, const Module *m) {
-  const Graph *g = m->main;
-  *p = (Ports){g->inputs.len, g->outputs.len, NEW_N(a, Port, g->inputs.len + 1), NEW_N(a, Port, g->outputs.len + 1), false};
-  for (int i = 0; i < p->nin; i++) p->in[i].name = m->values.at[g->inputs.at[i]].name;
-  for (int i = 0; i < p->nout; i++) p->out[i].name = m->values.at[g->outputs.at[i]].name;
-}
-
-/* Compiles; with --bind-data again and again while the messages say what to fix and the data has it. */
-static bool compile_for_data(Compiled *c, Options *o, Ports *p) {
-  o->ports = p;
-  for (int round = 0; round < 8 && o->bind_data; round++) {
-    o->quiet = true;
-    bool ok = model_compile(c, o->args.at[0], o);
-    o->quiet = false;
-    if (ok) return true;
-    if (!ports_adapt(p, &c->diags)) break;
-  }
-  return model_compile(c, o->args.at[0], o);
-}
-
-static bool is_onnx(const char *path) {
-  size_t n = strlen(path);
-  return n < 3 || strcmp(path + n - 3, ".ir") != 0;
-}
-
-typedef struct Verify { Compiled c, fresh; Loaded l; Ports ports; Arena arena; int cases, failed; } Verify;
-
-static void count(Verify *v, const Options *o, const Case *x) {
-  v->cases++;
-  v->failed += !verify_case(&v->c, &v->fresh, &v->l, o, x);
-}
-
-static bool verify_with(Verify *v, Options *o, const Strings *sets) {
-  Diags early = {.file = o->args.at[0]};
-  bool onnx = is_onnx(o->args.at[0]), ok = true;
-  if (onnx && sets->len) ok = ports_find(&v->ports, &v->arena, o->args.at[0], &early) && ports_load(&v->ports, &v->arena, sets->at[0], &early);
-  diags_print(&early, stderr);
-  if (!ok) return false;
-  if (!(onnx && sets->len ? compile_for_data(&v->c, o, &v->ports) : model_compile(&v->c, o->args.at[0], o))) return false;
-  if (!onnx) ports_of_module(&v->ports, &v->arena, v->c.m);
-  ok = model_load(&v->l, &v->c, o) && (o->no_eval || model_import(&v->fresh, o->args.at[0], o));
-  for (int i = 0; ok && i < sets->len; i++) {
-    Case x;
-    ok = ports_load(&v->ports, &v->arena, sets->at[i], &v->c.diags) && case_of_data(&v->c, &v->ports, sets->at[i], &x);
-    if (ok) count(v, o, &x);
-  }
-  if (ok && !sets->len) {
-    Case small = case_random(&v->c, (uint64_t)o->seed, true), large = case_random(&v->c, (uint64_t)o->seed + 1, false);
-    count(v, o, &small);
-    if (v->l.model->symbols) count(v, o, &large);
-  }
-  diags_print(&v->c.diags, stderr);
-  return ok;
-}
-
-static int verify(Options *o) {
-  Verify v = {0};
-  Diags d = {.file = o->args.at[0]};
-  Strings sets = {0};
-  for (int i = 0; i < o->data.len; i++)
-    if (!data_sets(&v.arena, o->data.at[i], &sets, &d)) { diags_print(&d, stderr); return EXIT_FAILED; }
-  if (!verify_with(&v, o, &sets)) return EXIT_FAILED;
-  if (v.failed) printf("%d of %d cases FAILED\n", v.failed, v.cases);
-  return v.failed ? EXIT_FAILED : EXIT_DONE;
+int verb_verify(Options *o) {
+  o->want_dims = true;                                         // or data that give them
+  return o->bisect ? bisect(o) : verify(o);
 }

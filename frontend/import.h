@@ -95,8 +95,21 @@ bool    imp_fail(Import *x, const char *kind, const char *fmt, ...) __attribute_
 #include "frontend/importers.def"
 #undef IMPORT
 
+/* A value for one of the model's inputs, in their order; only its shape matters unless it is bound. */
+typedef struct ImportSample {
+  const Tensor *value;                 /* or NULL */
+  bool bind;                           /* compile the value in */
+  /* The import says: */
+  const char *name;                    /* of the input; NULL: the model has fewer inputs */
+  Type type;
+  bool shaped;                         /* the value gave a free dim its size */
+  const Tensor *bound;                 /* what was compiled in; NULL: it stays an input */
+} ImportSample;
+
 /* ONNX file -> module. `dims`: "N=1..32" bindings for free dims, `binds`: inputs fixed at compile time. */
 typedef struct ImportOptions {
+  ImportSample *samples; int nsamples;                                 /* free dims that `dims` does not name get these shapes */
+  bool want_dims;                                                      /* a dim that is still free is an error */
   struct { const char *name; int64_t lo, hi; } *dims; int ndims;       /* dim_param name, or INPUT.AXIS, or "*" for all others */
   struct { const char *name; const Tensor *value; } *binds; int nbinds;
   /* Inputs that are sequences or optionals: how many tensors (-1: an absent optional), and their types unless NULL:

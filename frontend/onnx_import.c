@@ -256,10 +256,14 @@ static bool import_initializers(Loader *l, Scope *s, const Onnx__Graph *p) {
 
 static bool import_main_inputs(Loader *l, Scope *s, const Onnx__Graph *p) {
   bool ok = true;
+  l->input = -1;
   for (size_t k = 0; k < p->n_input; k++) {
     const char *name = text_or_empty(p->input[k]->name);
     int64_t there;
     if (names_find(&s->names, intern(name), &there)) continue;            // an initializer
+    l->input++;
+    ImportSample *sample = l->input < l->o->nsamples ? &l->o->samples[l->input] : NULL;
+    if (sample) sample->name = intern(name);
     Type t;
     if (p->input[k]->type && (p->input[k]->type->sequence_type || p->input[k]->type->optional_type)) {
       ValueId v = list_input(l, s->g, name, p->input[k]->type);
@@ -269,6 +273,7 @@ static bool import_main_inputs(Loader *l, Scope *s, const Onnx__Graph *p) {
     bool known = onnx_type(l, name, p->input[k]->type, true, &t);
     const Tensor *value = NULL;
     if (known) known = onnx_bound(l, name, &t, &value);
+    if (sample) sample->type = t, sample->bound = value;
     int64_t v = !known ? FAILED_VALUE
                 : value ? (int64_t)graph_add_constant(l->m, name, value) : (int64_t)graph_add_input(s->g, name, t);
     ok &= define(l, s, name, v, "input") && known;
@@ -404,8 +409,9 @@ static Module *import_model(Module *m, const Onnx__Model *p, const char *path, c
   ok = import_initializers(&l, &s, p->graph) && ok;
   ok = import_main_inputs(&l, &s, p->graph) && ok;
   onnx_check_options(&l);
-  ok = import_nodes(&l, &s, p->graph->node, p->graph->n_node) && ok;
-  ok = import_outputs(&l, &s, p->graph, true) && ok;
+  ok = ok && !l.unbound.len;                                  // with sizes nobody wants, more would go wrong
+  ok = (l.unbound.len || import_nodes(&l, &s, p->graph->node, p->graph->n_node)) && ok;
+  ok = (l.unbound.len || import_outputs(&l, &s, p->graph, true)) && ok;
   report_unsupported(&l);
   if (ok && !p->graph->n_output) diag_error(d, "parse", NULL, "the model has no outputs"), ok = false;
   if (!ok && !d->errors) diag_error(d, "internal", NULL, "the import failed without saying why");

@@ -21,12 +21,17 @@ typedef struct Unsupported { const char *domain, *op, *nodes; int opset, count, 
 /* A sequence or optional: the values in it. */
 typedef struct List { ValueId value; ValueKind kind; const ValueId *at; int n; } List;
 
+/* A dim that nothing gives a size: what --dim calls it, and where it is. */
+typedef struct Unbound { const char *flag, *input; int axis; } Unbound;
+
 typedef struct Loader {
   Module *m;
   Diags *d;
   const Onnx__Model *model;
   const ImportOptions *o;
   bool *dim_used, *bind_used, *list_used;   /* per option: did it match something? */
+  VEC(Unbound) unbound;                /* only collected when the options want dims */
+  int input;                           /* the model's input at work, counted without initializers */
   OnnxSource source;
   Arena tmp;                           /* scopes and orders; dropped after the import */
   Scope *scope;                        /* the one at work */
@@ -47,6 +52,6 @@ bool onnx_type(Loader *l, const char *name, const Onnx__Type *t, bool is_main, T
 void onnx_check_output(Loader *l, const char *name, const Onnx__Type *declared, const Type *inferred);
 /* The value the options bind to an input of type t, converted to it; NULL when there is none. False after a message. */
 bool onnx_bound(Loader *l, const char *name, const Type *t, const Tensor **value);
-/* After the inputs: complains about options that fit nothing. */
+/* After the inputs: complains about dims that are free against the options, and about options that fit nothing. */
 void onnx_check_options(Loader *l);
 #endif

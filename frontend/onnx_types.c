@@ -2,8 +2,9 @@
  *
  * A dim without a number becomes a symbol: named by its dim_param, else after input and axis (`x_0`). The
  * options bind it, the most specific entry first: `INPUT.AXIS`, then the dim_param, then `*`. One value makes it
- * a constant, a range gives the symbol's bounds; unbound ones get [1, 65536], wide enough for batch, time and
- * image axes, and narrow enough that products of a few still fit 64 bits. */
+ * a constant, a range gives the symbol's bounds. Without an entry a sample of the input gives the size. Those that
+ * are still free get [1, 65536], wide enough for batch, time and image axes, and narrow enough that products of a
+ * few still fit 64 bits: good for looking at a model, absurd as a memory plan, so `want_dims` makes them errors. */
 #include <ctype.h>
 #include <limits.h>
 #include <stdio.h>
@@ -35,6 +36,21 @@ static int find_option(Loader *l, const char *name) {
   return -1;
 }
 
+static void remember_unbound(Loader *l, const char *flag, const char *input, int axis) {
+  for (int k = 0; k < l->unbound.len; k++)
+    if (!strcmp(l->unbound.at[k].flag, flag)) return;
+  *vec_push(&l->tmp, &l->unbound) = (Unbound){flag, input, axis};
+}
+
+/* The size that the sample of the input at work gives to an axis; -1: none does. */
+static int64_t sampled_dim(Loader *l, int axis) {
+  if (l->input >= l->o->nsamples) return -1;
+  ImportSample *s = &l->o->samples[l->input];
+  if (!s->value || axis >= s->value->rank) return -1;
+  s->shaped = true;
+  return s->value->dims[axis];
+}
+
 static Dim free_dim(Loader *l, const char *input, int axis, const char *param) {
   bool named = param && *param;
   const char *place = arena_printf(&l->tmp, "%s.%d", input, axis);
@@ -45,6 +61,9 @@ static Dim free_dim(Loader *l, const char *input, int axis, const char *param) {
     if (k < 0) k = find_option(l, symbol_name(&l->tmp, param));
   }
   if (k < 0) k = find_option(l, "*");
+  int64_t sampled = k < 0 ? sampled_dim(l, axis) : -1;
+  if (sampled >= 0) return DIM(sampled);
+  if (k < 0 && l->o->want_dims) remember_unbound(l, named ? param : place, input, axis);
   int64_t lo = k >= 0 ? l->o->dims[k].lo : FREE_LO, hi = k >= 0 ? l->o->dims[k].hi : FREE_HI;
   if (lo == hi) return DIM(lo);
   const char *name = named ? param : arena_printf(&l->tmp, "%s_%d", input, axis);
@@ -131,6 +150,7 @@ bool onnx_bound(Loader *l, const char *name, const Type *t, const Tensor **value
   const Tensor *v = NULL;
   for (int k = 0; k < l->o->nbinds && !v; k++)
     if (!strcmp(l->o->binds[k].name, name)) v = l->o->binds[k].value, l->bind_used[k] = true;
+  if (!v && l->input < l->o->nsamples && l->o->samples[l->input].bind) v = l->o->samples[l->input].value;
   *value = v;
   if (!v) return true;
   int64_t count = tensor_count(v), dims[MAX_RANK] = {1};
@@ -173,7 +193,25 @@ static void unknown_option(Loader *l, const char *what, const char *name) {
   }
 }
 
+/* As a word of a shell's command line. */
+static const char *shell_word(Arena *a, const char *s) {
+  for (const char *p = s; *p; p++)
+    if (!isalnum((unsigned char)*p) && !strchr("_.-:/", *p)) return arena_printf(a, "'%s'", s);
+  return s;
+}
+
+static void report_unbound(Loader *l) {
+  if (!l->unbound.len) return;
+  diag_error(l->d, "shape", NULL, "the model leaves %s free; say which %s needed", l->unbound.len > 1 ? "sizes" : "a size",
+             l->unbound.len > 1 ? "ones are" : "one is");
+  for (int k = 0; k < l->unbound.len; k++) {
+    const char *word = shell_word(&l->tmp, l->unbound.at[k].flag);
+    diag_note(l->d, "axis %d of input '%s':  --dim %s=1  or a range, --dim %s=1..32", l->unbound.at[k].axis, l->unbound.at[k].input, word, word);
+  }
+}
+
 void onnx_check_options(Loader *l) {
+  report_unbound(l);
   for (int k = 0; k < l->o->ndims; k++)
     if (!l->dim_used[k] && strcmp(l->o->dims[k].name, "*")) unknown_option(l, "free dim", l->o->dims[k].name);
   for (int k = 0; k < l->o->nbinds; k++)
