@@ -336,7 +336,8 @@ int lt_raw_load(const char *path, lt_tensor *t, char *why, size_t why_len) {
 
 static double half(unsigned h) {
   int e = (int)(h >> 10 & 31), m = (int)(h & 1023);
-  double v = e == 31 ? (m ? NAN : HUGE_VAL) : e ? ldexp(1024 + m, e - 25) : ldexp(m, -24);
+  double scale = e > 25 ? (double)(1 << (e - 25)) : 1.0 / (1 << (25 - (e ? e : 1)));   // ldexp would need libm
+  double v = e == 31 ? (m ? NAN : HUGE_VAL) : (e ? 1024 + m : m) * scale;
   return h & 0x8000 ? -v : v;
 }
 
