@@ -123,9 +123,31 @@ static ValueId last_stored(Build *s, const Group *g) {
   return value_is_stored(s->f, g->out) ? g->out : 0;
 }
 
+static bool touches(Build *s, const Node *n, DClass cls) {
+  for (int k = 0; k < n->nin; k++) if (n->in[k] && dtype_info[value_of(s->m, n->in[k])->type.dtype].cls == cls) return true;
+  for (int k = 0; k < n->nout; k++) if (n->out[k] && dtype_info[value_of(s->m, n->out[k])->type.dtype].cls == cls) return true;
+  return false;
+}
+
+/* Kernels compute with numbers. A string in memory is a pointer, which comparing or converting would take for one. */
+static bool refuse_strings(Build *s, const Group *g) {
+  int chain = 1 + g->epilogue.len;
+  for (int k = 0; k < chain + g->inlined.len; k++) {
+    NodeId id = k >= chain ? g->inlined.at[k - chain] : k ? g->epilogue.at[k - 1] : g->root ? g->root : value_of(s->m, g->out)->def;
+    const Node *n = node_of(s->m, id);
+    bool strings = touches(s, n, CLASS_STRING);
+    if (!strings && !touches(s, n, CLASS_COMPLEX)) continue;
+    diag_error(s->m->diags, "unsupported", node_where(s->m, n), "operator %s on %s is not compiled",
+               n->source.op ? n->source.op : op_info[n->op].text, strings ? "strings" : "complex numbers");
+    return false;
+  }
+  return true;
+}
+
 static void lower_group(Build *s, int number) {
   const Group *g = &s->f->groups.at[number];
   Lower l = {.m = s->m, .target = s->target, .fusion = s->f, .g = g, .group = number, .root = g->root, .out = g->out};
+  if (!refuse_strings(s, g)) { s->ok = false; return; }
   l.last = last_stored(s, g);
   l.b.arena = s->arena;
   Kernel *k = kernel_new(&l.b, s->arena, kernel_name(s, g, s->p->kernels.len));
