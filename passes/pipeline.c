@@ -23,8 +23,9 @@ bool pass_fuse(PassContext *c) {
 }
 
 bool pass_storage(PassContext *c) {
+  int errors = c->diags->errors;
   storage_assign(c->fusion, !c->options->naive);
-  return true;
+  return c->diags->errors == errors;
 }
 
 bool pass_lower(PassContext *c) {

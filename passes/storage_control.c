@@ -7,6 +7,7 @@
  *        symbol, the iteration number. When the number of trips is only known at the end, it is carried, too.
  * scan:  as loop; a scan input's slice is a strided view of the input, at the symbol.
  * Carried values keep their shape; others are refused. */
+#include "passes/binds.h"
 #include "passes/storage_impl.h"
 #include <string.h>
 
@@ -121,10 +122,27 @@ static Dim iteration_symbol(Dim trips) {
   return dim_fresh_symbol("iteration", 0, hi > 0 ? hi - 1 : 0);
 }
 
+/* What a loop stacks up has a place in the arena for the most trips there can be: there must be such a number. */
+static bool refuse_unbounded(LoopPlace *l, ValueId out, ValueId trip, ValueId cond) {
+  Module *m = l->p->m;
+  if (dim_hi(value_of(m, out)->type.dims[0]) < INT32_MAX) return false;
+  diag_error(m->diags, "unsupported", node_where(m, loop_node(l)), "the number of its iterations exists only at run time and "
+             "has no bound, so what they collect has no place in memory");
+  Text t = {0};
+  binds_put(&t, m, (ValueId[]){trip, cond}, 2);
+  if (t.len) diag_note(m->diags, "hint: fix it when compiling, with%s", t.at);
+  text_free(&t);
+  return true;
+}
+
 static void place_loop(LoopPlace *l) {
   Module *m = l->p->m;
   int carried = loop_node(l)->nin - 2, scans = loop_node(l)->nout - carried;
   ValueId trip = loop_node(l)->in[0], cond = loop_node(l)->in[1], iter = l->body->inputs.at[0];
+  for (int k = 0; k < scans; k++) {
+    ValueId out = loop_node(l)->out[carried + k];
+    if (out && refuse_unbounded(l, out, trip, cond)) return;
+  }
   const Tensor *known = trip ? value_of(m, trip)->constant : NULL;
   l->plan->trips = known ? DIM(tensor_get_int(known, 0)) : trip && value_of(m, trip)->content ? value_of(m, trip)->content[0] : DIM(INT32_MAX);
   for (int k = 0; k < scans; k++)                               // the largest stack is a bound, too

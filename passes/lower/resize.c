@@ -1,6 +1,7 @@
 /* resize: per resized axis a table of input indices and weights, made at compile time by the evaluator's own
  * functions, so that every mode is one nest: y[o] = sum over taps of weight * x[index]. Sizes must be known. */
 #include "ir/resize.h"
+#include "passes/binds.h"
 #include "passes/lower/functions.h"
 #include <string.h>
 
@@ -38,11 +39,19 @@ static bool make_table(Lower *l, const Node *n, int k, const Tensor *roi, Table 
   return true;
 }
 
+static bool refuse_roi(Lower *l, ValueId roi) {
+  Text t = {0};
+  binds_put(&t, l->m, &roi, 1);
+  lower_fail(l, "its region of interest exists only at run time%s%s", t.len ? "; fix it when compiling, with" : "", t.len ? t.at : "");
+  text_free(&t);
+  return false;
+}
+
 bool lower_resize(Lower *l, const Node *n) {
   Builder *b = &l->b;
   const Type *x = &value_of(l->m, n->in[0])->type, *y = &value_of(l->m, n->out[0])->type;
   const Tensor *roi = n->nin > 1 && n->in[1] ? value_of(l->m, n->in[1])->constant : NULL;
-  if (n->nin > 1 && n->in[1] && !roi) return lower_fail(l, "its region of interest must be a constant");
+  if (n->nin > 1 && n->in[1] && !roi) return refuse_roi(l, n->in[1]);
   if (!type_is_static(x) || !type_is_static(y)) return lower_fail(l, "its sizes must be known: fix the free dims with --dim");
   Table t[MAX_RANK] = {0};
   for (int k = 0; k < x->rank; k++) if (!make_table(l, n, k, roi, &t[k])) return false;

@@ -54,6 +54,12 @@ save("fine", [h.make_node("Relu", ["x"], ["y"])], [x("x", "N")], [x("y", "N")])
 save("short-init", [h.make_node("Add", ["x", "w"], ["y"])], *io, [T(name="w", data_type=T.FLOAT, dims=[4], raw_data=b"\0" * 15)])
 save("types", [h.make_node("Add", ["x", "i"], ["y"], "mixed")], [x("x", 4), x("i", 4, t=T.INT32)], [x("y", 4)])
 save("free", [h.make_node("Reshape", ["x", "s"], ["y"], "pairs")], [x("x", "N", 3)], [x("y", "M", 2)], [h.make_tensor("s", T.INT64, [2], [-1, 2])])
+save("strings", [h.make_node("Equal", ["a", "b"], ["same"], "words")], [x("a", 3, t=T.STRING), x("b", 3, t=T.STRING)], [x("same", 3, t=T.BOOL)])
+body = h.make_graph([h.make_node("Identity", ["going"], ["again"]), h.make_node("Add", ["s", "one"], ["t"]), h.make_node("Identity", ["t"], ["item"])],
+                    "body", [h.make_tensor_value_info("i", T.INT64, []), h.make_tensor_value_info("going", T.BOOL, []), x("s", 2)],
+                    [h.make_tensor_value_info("again", T.BOOL, []), x("t", 2), x("item", 2)], [h.make_tensor("one", T.FLOAT, [1], [1.0])])
+save("endless", [h.make_node("Loop", ["n", "", "x"], ["last", "all"], "count", body=body)],
+     [h.make_tensor_value_info("n", T.INT64, []), x("x", 2)], [x("last", 2), x("all", None, 2)])
 data = open("free.onnx", "rb").read()
 with open("truncated.onnx", "wb") as f:
     f.write(data[: len(data) // 2])
