@@ -166,9 +166,13 @@ def log():
 @row
 def tanh():
     tanh = lambda s: (mp.tanh(mp.sqrt(s)) / mp.sqrt(s) - 1) / s
-    for d in (4,):
-        fit("(tanh(x) - x)/x^3 over x^2", d, 0, mp.mpf("0.55") ** 2, tanh,
-            lambda s: s / (1 + s * tanh(s)))
+    fit("(tanh(x) - x)/x^3 over x^2", 4, 0, mp.mpf("0.55") ** 2, tanh, lambda s: s / (1 + s * tanh(s)))
+
+
+@row
+def sinh():
+    sinh = lambda s: (mp.sinh(mp.sqrt(s)) / mp.sqrt(s) - 1) / s
+    fit("(sinh(x) - x)/x^3 over x^2", 2, 0, 1, sinh, lambda s: s / (1 + s * sinh(s)))
 
 
 @row
@@ -184,11 +188,15 @@ def erf():
 
 @row
 def gelu():
-    shift = mp.mpf(23) / 64 # of some tried, one where rounding the constant term costs little
+    split, most = mp.mpf("0.75"), mp.mpf("14.5")
+    half = lambda s: mp.erf(mp.sqrt(s / 2)) / (2 * mp.sqrt(s))
+    fit("(1/2 - Phi(-a))/a over a^2", 4, 0, split ** 2, half,
+        lambda s: mp.sqrt(s) / mp.erfc(mp.sqrt(s / 2)) * 2)
+    shift = mp.mpf(30) / 64 # of some tried, one where rounding the constant term costs little
     a = lambda w: 3 * (w + shift) / (1 - (w + shift))
     g = lambda w: erfc_scaled(a(w)) * (a(w) + 3)
-    fit("Phi(-a) e^(a^2/2) (a + 3) over w = a/(a + 3) - shift", 9, -shift,
-        mp.mpf("14.5") / mp.mpf("17.5") - shift, g, lambda w: 1 / g(w))
+    fit("Phi(-a) e^(a^2/2) (a + 3) over w = a/(a + 3) - shift", 8, split / (split + 3) - shift,
+        most / (most + 3) - shift, g, lambda w: 1 / g(w))
 
 
 @row

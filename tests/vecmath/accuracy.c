@@ -92,16 +92,16 @@ static double ref_mod(double x, double y) {
   X(mish, ref_mish, 3.2)                                                                              \
   X(softplus, ref_softplus, 1.8)                                                                      \
   X(erf, erf, 1.6)                                                                                    \
-  X(gelu, ref_gelu, 3.8)                                                                              \
+  X(gelu, ref_gelu, 3.4)                                                                              \
   X(gelu_tanh, ref_gelu_tanh, 2.5)                                                                    \
-  X(sinh, sinh, 2.1)                                                                                  \
-  X(cosh, cosh, 1.5)                                                                                  \
+  X(sinh, sinh, 1.9)                                                                                  \
+  X(cosh, cosh, 1.6)                                                                                  \
   X(sin, sin, 1.6)                                                                                    \
   X(cos, cos, 1.6)                                                                                    \
   X(tan, tan, 0.51)                                                                                   \
   X(asin, asin, 1.5)                                                                                  \
   X(acos, acos, 1.2)                                                                                  \
-  X(atan, atan, 1.4)                                                                                  \
+  X(atan, atan, 1.6)                                                                                  \
   X(asinh, asinh, 0.51)                                                                               \
   X(acosh, acosh, 0.51)                                                                               \
   X(atanh, atanh, 0.51)                                                                               \
@@ -119,7 +119,7 @@ static double ref_mod(double x, double y) {
 
 #define BINARY_CASES(X)                                                                               \
   X(pow, pow, 0.51)                                                                                   \
-  X(atan2, atan2, 1.8)                                                                                \
+  X(atan2, atan2, 1.9)                                                                                \
   X(fmod, fmod, 0)                                                                                    \
   X(mod, ref_mod, 0.5)                                                                                \
   X(copysign, copysign, 0)                                                                            \
