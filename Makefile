@@ -61,6 +61,8 @@ $(BUILD)/%.o: %.c
 
 -include $(OBJECTS:.o=.d)
 
+include tests/vecmath/vecmath.mk
+
 # One program for all unit tests; `make unit ARGS=--filter=dim/*` runs some.
 UNIT = $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/unit/*.c))
 
@@ -112,6 +114,7 @@ demo:
 	$(BUILD)/lathe build examples/digits/digits.onnx -o $(BUILD)/digits
 	$(BUILD)/digits examples/digits/seven.png | tee $(BUILD)/demo.txt
 	@sed -n "2s/^ *\([0-9]*\):.*/The digit is a \1./p" $(BUILD)/demo.txt
+
 
 clean:
 	rm -rf $(BUILD)

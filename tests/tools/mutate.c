@@ -1,10 +1,10 @@
 /* mutate MODEL… [--count N] [--from SEED] [--one SEED] [--save FILE]: damaged ONNX files through import and all passes.
  *
  * Mutation SEED of a model is always the same: a few bytes or bits changed, a stretch cut out, doubled, or copied from elsewhere,
- * or the end cut off. Whatever comes of it must be a message or a module; a crash, a hang (over 5 s) or an exit code other
+ * or the end cut off. Whatever comes of it must be a message or a module; a crash, a hang (over 5 s of work) or an exit code other
  * than 0 and 1 is a failure. BATCH mutations share a process; when that dies, the one at work is named with the command
  * that repeats it. --one runs a single mutation in this process, for a debugger; --save writes the damaged file. */
-#define _DEFAULT_SOURCE                        // MAP_ANONYMOUS
+#define _DEFAULT_SOURCE                        // MAP_ANONYMOUS, SIGPROF
 #include "base/text.h"
 #include "frontend/import.h"
 #include "passes/pipeline.h"
@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <signal.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -109,7 +110,7 @@ int main(int argc, char **argv) {
       if (child == 0) {
         if (!freopen("/dev/null", "w", stderr)) _exit(2);
         for (shared->at = seed; shared->at < end; shared->at++) {
-          alarm(SECONDS);
+          setitimer(ITIMER_PROF, &(struct itimerval){{0, 0}, {SECONDS, 0}}, NULL);
           shared->refused += (uint64_t)compile(to, mutate(bytes, n, shared->at, to), model[k], false);
         }
         fflush(stdout);
@@ -123,7 +124,7 @@ int main(int argc, char **argv) {
       } else {
         passed += shared->at - seed;
         failed++;
-        if (WIFSIGNALED(how) && WTERMSIG(how) == SIGALRM) printf("over %d s", SECONDS);
+        if (WIFSIGNALED(how) && WTERMSIG(how) == SIGPROF) printf("over %d s", SECONDS);
         else if (WIFSIGNALED(how)) printf("signal %d", WTERMSIG(how));
         else printf("exit code %d", WEXITSTATUS(how));
         printf(": %s %s --one %llu\n", argv[0], model[k], (unsigned long long)shared->at);
