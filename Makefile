@@ -61,8 +61,6 @@ $(BUILD)/%.o: %.c
 
 -include $(OBJECTS:.o=.d)
 
-include tests/vecmath/vecmath.mk
-
 # One program for all unit tests; `make unit ARGS=--filter=dim/*` runs some.
 UNIT = $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/unit/*.c))
 
