@@ -93,7 +93,7 @@ static void see_block(CScope *s, const Block *b) {
  * A let that is read once, soon, and is small reads better in place: store(out, relu(acc)) instead of three
  * lines. "Soon": only other lets stand between, so that nothing it reads can have changed. */
 
-enum { SMALL = 12, SOON = 8 };
+enum { SMALL = 16, SOON = 8 };
 
 static int size_of(CScope *s, const Expr *e) {
   if (!e) return 0;

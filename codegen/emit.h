@@ -12,6 +12,7 @@ typedef struct EmitOptions {
   const Target *target;
   WeightsMode weights;
   bool single_file;                /* never split the kernels */
+  bool profile;                    /* PREFIX_profile(step) is called before every kernel, and with -1 at the end */
   bool model_table;                /* also PREFIX_model.c and lt_model.h, for generic programs */
 } EmitOptions;
 

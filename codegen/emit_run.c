@@ -1,7 +1,7 @@
 /* PREFIX_run, PREFIX_error, PREFIX_open: the steps of the program in order. */
 #include "codegen/emit_parts.h"
 
-typedef struct Run { Emit *e; Text *t; int indent; bool weights, arena; } Run;
+typedef struct Run { Emit *e; Text *t; int indent, kernels; bool weights, arena; } Run;
 
 static void line(Run *r, const char *s) {
   r->e->c->out = r->t;
@@ -35,6 +35,7 @@ static const char *symbol_name(Emit *e, const char *symbol) {
 static void call_kernel(Run *r, const Step *s) {
   Emit *e = r->e;
   Text t = {0};
+  if (e->o->profile) line(r, arena_printf(e->a, "%s_profile(%d);", e->prefix, r->kernels++));
   text_printf(&t, "%s(", e->kernel[emit_kernel_of(e, s->kernel)].name);
   int n = 0;
   for (int i = 0; i < s->kernel->bufs.len; i++) {
@@ -151,12 +152,14 @@ void emit_run(Emit *e, Text *t) {
   if (r.weights) text_put(t, "#define WEIGHT(T, at) ((const T *)((const char *)weights + (at)))\n");
   if (r.arena) text_put(t, "#define ARENA(T, at) ((T *)((char *)arena + (at)))\n");
   if (r.weights || r.arena) text_put(t, "\n");
+  if (e->o->profile) text_printf(t, "void (*%s_profile)(int step);\n\n", e->prefix);
   text_printf(t, "int %s_run(const void *weights, void *arena, const %s_io *io) {\n", e->prefix, e->prefix);
   checks(e, t, r.weights, r.arena);
   if (r.arena) emit_plan(e, t);
   if (!r.weights) text_put(t, "  (void)weights;\n");
   if (!r.arena) text_put(t, "  (void)arena;\n");
   text_bytes(t, body.at ? body.at : "", body.len);
+  if (e->o->profile) text_printf(t, "  %s_profile(-1);\n", e->prefix);
   text_put(t, "  return 0;\n}\n\n");
   text_free(&body);
   error_function(e, t);

@@ -1,6 +1,6 @@
 /* `lathe bench`: the median time of a call, and how much of this core's FMA peak that is. The peak is measured
  * in the same run, by a kernel of independent multiply-adds in registers. */
-#include "driver/cases.h"
+#include "driver/bench.h"
 #include <dlfcn.h>
 #include <stdlib.h>
 
@@ -55,7 +55,7 @@ static double gflops(PeakFn *fn, int lanes) {
   return best;
 }
 
-static int64_t value_of_symbol(const char *name, void *ctx) {
+int64_t call_symbol(const char *name, void *ctx) {
   const Call *k = ctx;
   for (int i = 0; i < k->m->symbols; i++)
     if (!strcmp(k->m->symbol[i].name, name)) return k->symbols[i];
@@ -68,7 +68,7 @@ int verb_bench(Options *o) {
   o->want_dims = true;
   if (!model_compile(&c, o->args.at[0], o)) return EXIT_FAILED;
   Call k;
-  bool ok = model_load(&l, &c, o);
+  bool ok = model_load(&l, &c, o) && (!o->profile || profile_begin(&l, &c));
   Case x = {0};
   if (ok) x = case_random(&c, (uint64_t)o->seed, SIZES_LOW);
   ok = ok && call_make(&k, &c, &l, &x) && call_run(&k, &c, 0);
@@ -77,6 +77,7 @@ int verb_bench(Options *o) {
   PeakFn *fn = peak_kernel(&c, o, lanes);
   VEC(double) t = {0};
   double start = seconds_now(), peak = fn ? gflops(fn, lanes) : 0;
+  if (o->profile) profile_reset();
   for (start = seconds_now(); t.len < 5 || seconds_now() - start < o->seconds;) {
     double since = seconds_now();
     k.m->run(k.weights, k.arena, k.symbols, k.in, k.out);
@@ -84,7 +85,8 @@ int verb_bench(Options *o) {
   }
   if (fn) { double again = gflops(fn, lanes); if (again > peak) peak = again; }
   qsort(t.at, (size_t)t.len, sizeof *t.at, by_value);
-  double ms = t.at[t.len / 2], flop = program_flops(c.p, value_of_symbol, &k), g = flop / ms / 1e6;
+  if (o->profile) { profile_report(&c, &k, t.len, peak); return EXIT_DONE; }
+  double ms = t.at[t.len / 2], flop = program_flops(c.p, call_symbol, &k), g = flop / ms / 1e6;
   if (o->json)
     printf("{\"model\": \"%s\", \"target\": \"%s\", \"ms\": %.6g, \"fastest_ms\": %.6g, \"calls\": %d, \"flop\": %.0f, \"gflops\": %.4g, \"peak_gflops\": %.4g}\n",
            c.prefix, c.target->name, ms, t.at[0], t.len, flop, g, peak);

@@ -33,7 +33,7 @@ static WeightsMode weights_mode(const Options *o, WeightsMode dflt) {
 
 bool model_emit(Compiled *c, const Options *o, WeightsMode dflt, bool table, EmitFiles *files) {
   double since = seconds_now();
-  EmitOptions eo = {c->prefix, c->command, c->target, weights_mode(o, dflt), o->single_file, table};
+  EmitOptions eo = {c->prefix, c->command, c->target, weights_mode(o, dflt), o->single_file, o->profile, table};
   bool ok = emit_program(c->p, &eo, &c->arena, files, &c->diags) && !c->diags.errors;
   if (ok) phase_time(o, "emit", since);
   return ok;

@@ -121,6 +121,9 @@ static bool verify_case(Compiled *c, Compiled *fresh, const Loaded *l, const Opt
   bool by_chance = is_random(c->m);                            // then only types can agree
   for (int i = 0; i < nout && !by_chance; i++)
     if (x->want[i]) ok &= report(c, o, x->name, k.m->out[i].name, got[i], x->want[i], "reference");
+  bool compared = false;
+  for (int i = 0; i < nout; i++) compared |= x->want[i] != NULL;
+  if (o->no_eval && (!compared || by_chance)) printf("%-14s ran twice with the same result, within its memory\n", x->name);
   if (!o->no_eval) {
     if (!evaluate(fresh, x, want, &c->arena)) { diags_print(&fresh->diags, stderr); return false; }
     for (int i = 0; i < nout; i++) ok &= report(c, o, x->name, k.m->out[i].name, got[i], want[i], "evaluator");

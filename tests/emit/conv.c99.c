@@ -55,7 +55,7 @@ KERNEL void k2_conv_relu(const float *restrict wt, const float *restrict in, con
         for (int64_t c = 0; c < 3; c++)
           for (int64_t kh = 0; kh < 3; kh++)
             for (int64_t kh2 = 0; kh2 < 3; kh2++)
-              sum += in[c * 121 + (k * 2 + kh) * 11 + (l * 2 + kh2)] * wt1[j * 27 + c * 9 + kh * 3 + kh2];
+              sum += in[c * 121 + (k * 2 + kh) * 11 + l * 2 + kh2] * wt1[j * 27 + c * 9 + kh * 3 + kh2];
         out[j * 25 + k * 5 + l] = relu_f32(sum);
       }
 }
