@@ -3,6 +3,7 @@
  * arms are only evaluated when chosen (C's ?:). */
 #include "passes/lower/lower.h"
 #include "passes/lower/functions.h"
+#include <math.h>
 #include <string.h>
 
 static const Type *in_type(Lower *l, const Node *n, int k) { return &value_of(l->m, n->in[k])->type; }
@@ -158,10 +159,20 @@ static double largest_finite(DType t) {
     case DT_F8E4M3FN: return 448;
     case DT_F8E4M3FNUZ: return 240;
     case DT_F8E5M2: case DT_F8E5M2FNUZ: return 57344;
-    case DT_F8E8M0: return 0x1p127;
     case DT_F4E2M1: return 6;
     default: return 0;
   }
+}
+
+/* A saturating cast to a power of two: the next one up, at least 2^-127; negative: NaN. Adding all ones below the exponent
+ * carries into it unless x is a power already. */
+static Expr *power_above(Builder *b, Expr *x) {
+  DType c = x->elem;
+  Expr *least = ex_const(b, c, 0x1p-127), *normal = ex_min(b, ex_max(b, x, ex_const(b, c, 0x1p-126)), ex_const(b, c, 0x1p127));
+  Expr *up = ex_add(b, ex_bits(b, DT_U32, normal), ex_const_int(b, DT_U32, 0x7fffff));
+  up = ex_bits(b, c, ex_scalar(b, S_BITAND, up, ex_const_int(b, DT_U32, 0xff800000), NULL));
+  Expr *small = ex_select(b, ex_scalar(b, S_GE, x, ex_const(b, c, 0), NULL), least, ex_const(b, c, NAN));
+  return ex_select(b, ex_scalar(b, S_GT, x, least, NULL), up, small);
 }
 
 /* To a narrow float: rounds to it, then goes on in the compute type. To bool: x != 0. Float to integer: towards
@@ -174,7 +185,8 @@ Expr *read_cast(Lower *l, const Node *n, Expr **i) {
   if (c != to && dtype_is_float(to)) {
     x = ex_cast(b, c, x);
     double top = node_int(n, "saturate", 1) ? largest_finite(to) : 0;
-    if (top > 0) x = ex_min(b, ex_const(b, c, top), ex_max(b, ex_const(b, c, to == DT_F8E8M0 ? 0x1p-127 : -top), x));
+    if (top > 0) x = ex_min(b, ex_const(b, c, top), ex_max(b, ex_const(b, c, -top), x));
+    if (to == DT_F8E8M0 && node_int(n, "saturate", 1)) x = power_above(b, x);
     return ex_cast(b, c, ex_cast(b, to, x));
   }
   x = ex_cast(b, c, x);
