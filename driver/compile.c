@@ -33,7 +33,8 @@ static WeightsMode weights_mode(const Options *o, WeightsMode dflt) {
 
 bool model_emit(Compiled *c, const Options *o, WeightsMode dflt, bool table, EmitFiles *files) {
   double since = seconds_now();
-  EmitOptions eo = {c->prefix, c->command, c->target, weights_mode(o, dflt), o->single_file, o->profile, table};
+  EmitOptions eo = {.prefix = c->prefix, .command = c->command, .target = c->target, .weights = weights_mode(o, dflt),
+                    .single_file = o->single_file, .profile = o->profile, .model_table = table};
   bool ok = emit_program(c->p, &eo, &c->arena, files, &c->diags) && !c->diags.errors;
   if (ok) phase_time(o, "emit", since);
   return ok;

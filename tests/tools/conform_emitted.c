@@ -64,7 +64,7 @@ static Outcome emit_attempt(const TestCase *c, const char *set, TestPorts *p, Di
   bool unsupported = d->len && !strcmp(d->at[0].kind, "unsupported");
   if (!program) return outcome(unsupported ? UNSUPPORTED : FAIL, "%s", first_error(d));
   const char *prefix = prefix_of(case_number, program_number);
-  EmitOptions eo = {prefix, NULL, target, WEIGHTS_BIN, true, true};
+  EmitOptions eo = {.prefix = prefix, .target = target, .weights = WEIGHTS_BIN, .single_file = true, .model_table = true};
   EmitFiles files = {0};
   if (!emit_program(program, &eo, a, &files, d) || d->errors) return outcome(UNSUPPORTED, "%s", first_error(d));
   for (int i = 0; i < files.at.len; i++) {
