@@ -54,6 +54,7 @@ static ValueId flat(Import *x, ValueId v) {
 
 /* Positions [count] -> coordinates [rank, count]: (position / stride) mod size, axis by axis. */
 bool import_non_zero(Import *x) {
+  if (!imp_present(x, 0)) return imp_fail(x, "parse", "input 0 is missing");
   Type t = *imp_type(x, 0);
   ValueId at = row_major_positions(x, x->in[0]), row[MAX_RANK];
   if (!at) return false;

@@ -1,7 +1,7 @@
 /* Importers of reductions and scans. The ten Reduce operators are four canonical ones between elementwise parts:
  *   L1 = sum|x|   L2 = sqrt sum x^2   SumSquare = sum x^2   Mean = sum / n   LogSum = log sum   LogSumExp below */
 #include <string.h>
-#include "frontend/import.h"
+#include "frontend/calc.h"
 
 /* Axes: an attribute, or an input (ReduceSum from 13 on, the others from 18). None given: all, or with
  * noop_with_empty_axes none at all (the elementwise parts still happen). */
@@ -47,7 +47,9 @@ bool import_reduce(Import *x) {
   Type t = *imp_type(x, 0);
   int axes[MAX_RANK], n;
   bool keep = imp_int(x, "keepdims", 1) != 0;
-  if (t.rank < 0 || !axes_of(x, t.rank, axes, &n)) return false;
+  if (!calc_needs(x, 1)) return false;
+  if (t.kind != KIND_TENSOR || t.rank < 0) return imp_fail(x, "type", "input 0 must be a tensor, is %s", type_text(&t));
+  if (!axes_of(x, t.rank, axes, &n)) return false;
   ValueId v = x->in[0];
   bool roots = !strcmp(kind, "L2") || !strncmp(kind, "Log", 3);   // sqrt, log: integers go through floats
   DType wide = roots && !dtype_is_float(t.dtype) ? DT_F64 : t.dtype;

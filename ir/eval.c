@@ -182,6 +182,16 @@ static void allocate_outputs(Eval *e, const Node *n, Tensor **out) {
   }
 }
 
+/* Ops that do not find sizes themselves need their outputs: what is missing has a size that no input fixed. */
+static bool outputs_sized(Eval *e, const Node *n, Tensor *const *out) {
+  OpHow how = op_is_scalar(n->op) ? HOW_SCALAR : op_info[n->op].how;
+  for (int k = 0; k < n->nout && how != HOW_CALL && how != HOW_CONTROL; k++) {
+    if (!n->out[k] || out[k]) continue;
+    return eval_fail(e, n, "the size of output %d is not known: %s", k, type_text(&value_of(e->m, n->out[k])->type));
+  }
+  return true;
+}
+
 Tensor *eval_output(Eval *e, const Node *n, Tensor **out, int k, const int64_t *dims) {
   const Type *type = &value_of(e->m, n->out[k])->type;
   return out[k] = tensor_new(&e->arena, type->dtype, type->rank, dims);
@@ -207,7 +217,8 @@ bool eval_node(Eval *e, NodeId id) {
       ok = eval_fail(e, n, "input %d ('%s') has no value", k, value_of(e->m, n->in[k])->name);
   if (ok) {
     allocate_outputs(e, n, out);
-    if (op_is_scalar(n->op)) ok = eval_scalar_node(e, n, in, out);
+    if (!outputs_sized(e, n, out)) ok = false;
+    else if (op_is_scalar(n->op)) ok = eval_scalar_node(e, n, in, out);
     else if (info->eval) ok = info->eval(e, n, in, out);
     else ok = eval_fail(e, n, "%s cannot be evaluated; decompose it first", info->text);
   }
