@@ -58,6 +58,7 @@ bool model_compile_for(Compiled *c, const char *path, const Options *o, const St
 const Tensor *tensor_of_file(Arena *a, const char *path, Diags *d);   /* .npy or .pb */
 void compiled_free(Compiled *c);
 double seconds_now(void);
+double cpu_seconds(void);                          /* of this thread: what a busy machine takes away does not count */
 void phase_time(const Options *o, const char *phase, double since);
 
 /* The module as files; `dflt`: how weights go when --weights does not say. `table`: with lt_model. */

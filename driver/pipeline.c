@@ -13,6 +13,12 @@ double seconds_now(void) {
   return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+double cpu_seconds(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
 void phase_time(const Options *o, const char *phase, double since) {
   if (o->time) fprintf(stderr, "%-10s %8.1f ms\n", phase, (seconds_now() - since) * 1e3);
 }

@@ -4,13 +4,13 @@
 #include <dlfcn.h>
 #include <stdlib.h>
 
-enum { SAMPLES = 255 };                                        /* the last calls of each kernel: what one in ten beats counts */
+enum { SAMPLES = 255 };                                        /* the last calls of each kernel: their median counts */
 
 typedef struct Row { const Step *step; double seconds, sample[SAMPLES]; int64_t times, calls; } Row;
 static struct { VEC(Row) rows; int current; double last; } profile;
 
 static void hook(int step) {
-  double now = seconds_now();
+  double now = cpu_seconds();
   if (profile.current >= 0) profile.rows.at[profile.current].seconds += now - profile.last;
   if (step >= 0) profile.rows.at[step].times++;
   else for (int i = 0; i < profile.rows.len; i++) {            // the end of a call: what each kernel took in it
@@ -20,7 +20,7 @@ static void hook(int step) {
     r->seconds = 0;
   }
   profile.current = step;
-  profile.last = seconds_now();
+  profile.last = cpu_seconds();
 }
 
 /* In the order in which emit_run.c numbers them. */
@@ -69,7 +69,7 @@ void profile_report(Compiled *c, Call *k, int calls, double peak) {
     Row *r = &profile.rows.at[i];
     int n = r->calls < SAMPLES ? (int)r->calls : SAMPLES;
     qsort(r->sample, (size_t)n, sizeof *r->sample, by_value);
-    total += r->seconds = n ? r->sample[n / 10] : 0;           // a busy machine: most calls may have been interrupted
+    total += r->seconds = n ? r->sample[n / 2] : 0;
   }
   qsort(profile.rows.at, (size_t)profile.rows.len, sizeof(Row), by_time);
   printf("      ms      %%   GFLOP/s  peak  kernel\n");
@@ -82,6 +82,6 @@ void profile_report(Compiled *c, Call *k, int calls, double peak) {
     printf("%8.4f  %5.1f  %8.1f  %3.0f%%  %-24s %s  %s\n", r->seconds * 1e3, 100 * r->seconds / total, g, peak > 0 ? 100 * g / peak : 0, f->name,
            note_line(&c->arena, f->note, 2), note_line(&c->arena, f->note, 1));
   }
-  printf("%8.4f  100.0  %8.1f  %3.0f%%  of %.0f GFLOP/s on this core; a tenth of the last %d of %d calls were faster\n", total * 1e3, flop / total / 1e9,
+  printf("%8.4f  100.0  %8.1f  %3.0f%%  of %.0f GFLOP/s on this core; medians of CPU time, up to %d of %d calls\n", total * 1e3, flop / total / 1e9,
          peak > 0 ? 100 * flop / total / 1e9 / peak : 0, peak, SAMPLES, calls);
 }
