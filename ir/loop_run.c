@@ -78,6 +78,27 @@ static void write_cell(DType t, void *p, int64_t i, Cell c) {
   else ((uint8_t *)p)[i] = (uint8_t)bits;
 }
 
+static bool unwritten(Run *x, const Instr *n, int64_t i) {
+  return fail(x, n, arena_printf(&x->tmp, "reads %s[%lld], which nobody wrote", n->buf->name, (long long)i));
+}
+
+static bool load_f32(Run *x, const Instr *n) {                   // the usual case: consecutive, by itself
+  const Memory *m = &x->mem[n->buf->index];
+  int64_t first = x->r[n->a].i;
+  Cell *out = x->r + n->dst;
+  if (first < 0 || first > m->elems - n->lanes) return outside(x, n, first < 0 ? first : m->elems > first ? m->elems : first, "reads");
+  const char *from = (const char *)m->data + first * 4;
+  for (int l = 0; l < n->lanes; l++, from += 4) {
+    uint32_t bits;
+    float v;
+    memcpy(&bits, from, 4);
+    if (bits == POISON) return unwritten(x, n, first + l);
+    memcpy(&v, from, 4);
+    out[l].f = (double)v;
+  }
+  return true;
+}
+
 static bool is_poison(const void *p, int64_t i, int bytes) {
   uint32_t v[2] = {POISON, POISON};
   return bytes >= 4 && memcmp((const char *)p + i * bytes, v, (size_t)bytes) == 0;
@@ -90,13 +111,12 @@ static bool load(Run *x, const Instr *n, bool run) {
   Cell *out = x->r + n->dst;
   const Cell *at = x->r + n->a;
   int64_t first = at->i;
+  if (run && t == DT_F32) return load_f32(x, n);
   for (int l = 0; l < n->lanes; l++) {
     int64_t i = run ? first + l : at[l].i;
     if ((uint64_t)i >= (uint64_t)m->elems) return outside(x, n, i, "reads");
-    if (is_poison(m->data, i, bytes))
-      return fail(x, n, arena_printf(&x->tmp, "reads %s[%lld], which nobody wrote", n->buf->name, (long long)i));
-    if (t == DT_F32) out[l].f = (double)((const float *)m->data)[i];
-    else read_cell(t, m->data, i, &out[l]);
+    if (is_poison(m->data, i, bytes)) return unwritten(x, n, i);
+    read_cell(t, m->data, i, &out[l]);
   }
   return true;
 }
