@@ -69,8 +69,8 @@ static int64_t integer(Parse *p) {
 
 static const char *string(Parse *p) {
   Text t = {0};
-  text_put(&t, "");
   if (!expect(p, "\"")) return "";
+  text_put(&t, "");
   for (; *p->at && *p->at != '"'; p->at++) {
     if (*p->at == '\\' && p->at[1]) {
       p->at++;

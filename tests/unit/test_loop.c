@@ -7,26 +7,35 @@
 /* A builder with the indices that most cases need: n in 0..N (N in 1..32), c in 0..8, h, w in 0..28. */
 typedef struct Fixture { Arena a; Builder b; Expr *N, *n, *c, *h, *w; Buf *x; } Fixture;
 
+static Fixture f_memory;
+static Text text_memory;
+
+static void release(void) {
+  arena_free(&f_memory.a);
+  text_free(&text_memory);
+}
+
+TestSuite(loop, .fini = release);
+
 static Fixture *begin(void) {
-  static Fixture f;
-  f = (Fixture){0};
+  Fixture *f = &f_memory;
   symbols_reset();
-  Builder *b = &f.b;
-  kernel_new(b, &f.a, "k");
+  Builder *b = &f->b;
+  kernel_new(b, &f->a, "k");
   Dim N = dim_symbol("N", 1, 32);
-  f.x = kernel_buf(b, "x", DT_F32, BUF_IN, dim_mul(N, DIM(6272)), 1);
-  f.N = ex_dim(b, N);
-  f.n = loop_begin(b, "n", ex_int(b, 0), f.N, 1, FOR_SEQ);
-  f.c = loop_begin(b, "c", ex_int(b, 0), ex_int(b, 8), 1, FOR_SEQ);
-  f.h = loop_begin(b, "h", ex_int(b, 0), ex_int(b, 28), 1, FOR_SEQ);
-  f.w = loop_begin(b, "w", ex_int(b, 0), ex_int(b, 28), 1, FOR_SEQ);
-  return &f;
+  f->x = kernel_buf(b, "x", DT_F32, BUF_IN, dim_mul(N, DIM(6272)), 1);
+  f->N = ex_dim(b, N);
+  f->n = loop_begin(b, "n", ex_int(b, 0), f->N, 1, FOR_SEQ);
+  f->c = loop_begin(b, "c", ex_int(b, 0), ex_int(b, 8), 1, FOR_SEQ);
+  f->h = loop_begin(b, "h", ex_int(b, 0), ex_int(b, 28), 1, FOR_SEQ);
+  f->w = loop_begin(b, "w", ex_int(b, 0), ex_int(b, 28), 1, FOR_SEQ);
+  return f;
 }
 
 /* Text of an expression: that of a let of its own kernel. */
 static const char *text_of(Fixture *f, Expr *e) {
-  static Text t;
-  text_free(&t);
+  Text t = {0};
+  text_free(&text_memory);
   Block body = {0}, *at = f->b.at;
   Kernel k = {.name = "k", .body = &body, .flops = DIM(0)};
   f->b.at = &body;
@@ -34,6 +43,7 @@ static const char *text_of(Fixture *f, Expr *e) {
   else reg(&f->b, "r", e);
   f->b.at = at;
   kernel_print(&t, &k);
+  text_memory = t;
   char *s = strstr(t.at, e->lanes == 1 && e->elem == DT_I64 ? "x[" : "r = "), *end = strchr(s, '\n');
   *end = 0;
   if (s[0] == 'r') return s + 4;
@@ -199,6 +209,7 @@ Test(loop, text_reads_back) {
   cr_expect(kernel_verify(k, &d));
   diags_print(&d, stderr);
   text_free(&t);
+  arena_free(&a);
 }
 
 Test(loop, every_prefix_is_refused) {

@@ -143,6 +143,7 @@ Test(vectorise, scalar_target) {
   kernel_vectorise(&a, k, &t);
   cr_expect(!has(k, "ramp("));
   cr_expect(has(k, "for i in 0..100 {"));
+  arena_free(&a);
 }
 
 Test(vectorise, tails) {
@@ -152,4 +153,5 @@ Test(vectorise, tails) {
   kernel_vectorise(&a, k, &t);
   cr_expect(has(k, "for i in 0..24 step 8 {\n    y[ramp(i, 1, 8)] = x[ramp(i, 1, 8)]\n  }\n"
                    "  y[ramp(24, 1, 4)] = x[ramp(24, 1, 4)]\n  y[ramp(28, 1, 2)] = x[ramp(28, 1, 2)]\n  y[30] = x[30]\n"));
+  arena_free(&a);
 }
