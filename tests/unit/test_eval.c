@@ -1,5 +1,6 @@
 /* The evaluator: the table of eval_cases.h, then symbols, control flow, failures and the runtime's functions. */
 #include "ir/eval.h"
+#include "tests/unit/cases.h"
 #include "base/intern.h"
 #include "runtime/lt_ops.h"
 #include <criterion/criterion.h>
@@ -7,100 +8,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_IN = 8, MAX_OUT = 3 };
-typedef struct Case { const char *op, *attrs, *in[MAX_IN], *out[MAX_OUT]; } Case;
-
-static const Case cases[] = {
-#include "tests/unit/eval_cases.h"
-};
-
-/* "f32[2,3] 1 2 3 4 5 6" */
-static Tensor *read_tensor(Arena *a, const char *s) {
-  char type[24];
-  int64_t dims[MAX_RANK];
-  int rank = 0;
-  size_t n = strcspn(s, "[");
-  snprintf(type, sizeof type, "%.*s", (int)n, s);
-  for (s += n + 1; *s != ']'; s += *s == ',') dims[rank++] = strtoll(s, (char **)&s, 10);
-  s++;
-  Tensor *t = tensor_new(a, dtype_from_text(type), rank, dims);
-  for (int64_t i = 0; i < tensor_count(t); i++)
-    if (dtype_is_float(t->dtype)) tensor_set(t, i, strtod(s, (char **)&s));
-    else if (t->dtype == DT_U64) tensor_set_int(t, i, (int64_t)strtoull(s, (char **)&s, 10));
-    else tensor_set_int(t, i, strtoll(s, (char **)&s, 10));
-  return t;
-}
-
-/* Equal: same type and dims; integers exactly, floats within a few units of their last place. */
-static void expect_tensor(const Tensor *got, const Tensor *want, const char *what) {
-  cr_expect(got && got->dtype == want->dtype && got->rank == want->rank, "%s: wrong type", what);
-  if (!got || got->rank != want->rank) return;
-  for (int k = 0; k < want->rank; k++)
-    cr_expect(got->dims[k] == want->dims[k], "%s: axis %d is %lld, not %lld", what, k, (long long)got->dims[k], (long long)want->dims[k]);
-  if (tensor_count(got) != tensor_count(want)) return;
-  double tolerance = want->dtype == DT_F16 ? 1e-3 : 1e-5;     // the references computed in f32
-  for (int64_t i = 0; i < tensor_count(want); i++) {
-    if (!dtype_is_float(want->dtype)) {
-      cr_expect(tensor_get_int(got, i) == tensor_get_int(want, i), "%s: element %lld is %lld, not %lld", what, (long long)i,
-                (long long)tensor_get_int(got, i), (long long)tensor_get_int(want, i));
-      continue;
-    }
-    double g = tensor_get(got, i), w = tensor_get(want, i);
-    bool same = g == w || (isnan(g) && isnan(w)) || fabs(g - w) <= tolerance * fmax(1, fabs(w));
-    cr_expect(same, "%s: element %lld is %.9g, not %.9g", what, (long long)i, g, w);
-  }
-}
-
-/* The kind of an attribute as ops.def has it: 'i'nt 'f'loat 's'tr "d"ims 't'ype (dtype), 'F'loats 'S'trs. */
-static char attr_kind(Op op, const char *name) {
-  const char *at = op_info[op].attrs;
-  size_t n = strlen(name);
-  for (; at; at = strchr(at, ' ')) {
-    at += *at == ' ';
-    if (strncmp(at, name, n) || at[n] != ':') continue;
-    at += n + 1;
-    return !strncmp(at, "dtype", 5) ? 't' : !strncmp(at, "floats", 6) ? 'F' : !strncmp(at, "strs", 4) ? 'S' : *at;
-  }
-  return 0;
-}
-
-static Attr read_attr(Module *m, Op op, char *text) {
-  char *v = strchr(text, '='), *save = NULL;
-  *v++ = 0;
-  const char *name = intern(text), *strs[16];
-  int64_t dims[32];
-  double floats[32];
-  int n = 0;
-  switch (attr_kind(op, name)) {
-  case 'i': return attr_int(name, atoll(v));
-  case 'f': return attr_float(name, atof(v));
-  case 't': return attr_dtype(name, dtype_from_text(v));
-  case 'd': for (char *p = strtok_r(v, ",", &save); p; p = strtok_r(NULL, ",", &save)) dims[n++] = atoll(p);
-            return attr_ints(m, name, dims, n);
-  case 'F': for (char *p = strtok_r(v, ",", &save); p; p = strtok_r(NULL, ",", &save)) floats[n++] = atof(p);
-            return attr_floats(m, name, floats, n);
-  case 'S': for (char *p = strtok_r(v, ",", &save); p; p = strtok_r(NULL, ",", &save)) strs[n++] = intern(p);
-            return attr_strs(m, name, strs, n);
-  default:  return attr_str(name, intern(v));
-  }
-}
-
 static void run_case(const Case *c) {
   Diags d = {0};
   Module *m = module_new("case", &d);
   Op op = op_from_text(c->op);
   ValueId in[MAX_IN] = {0};
   Attr attrs[16];
-  int nin = 0, nattr = 0, nout = op_info[op].nout;
-  char what[400], text[300], *save = NULL;
+  int nin = 0;
+  char what[400];
   snprintf(what, sizeof what, "%s {%s} of %s", c->op, c->attrs, c->in[0] ? c->in[0] : "nothing");
   cr_assert(op != OP_NONE, "%s: no such op", what);
   for (int k = 0; k < MAX_IN && c->in[k]; k++, nin++)
     if (*c->in[k]) in[k] = graph_add_constant(m, NULL, read_tensor(&m->perm, c->in[k]));
-  snprintf(text, sizeof text, "%s", c->attrs);
-  for (char *p = strtok_r(text, " ", &save); p; p = strtok_r(NULL, " ", &save)) attrs[nattr++] = read_attr(m, op, p);
-  if (nout < 0) for (nout = 0; nout < MAX_OUT && c->out[nout];) nout++;
-  NodeId n = graph_add_node(m->main, op, in, nin, nout, attrs, nattr);
+  int nattr = read_attrs(m, op, c->attrs, attrs);
+  NodeId n = graph_add_node(m->main, op, in, nin, case_outputs(c), attrs, nattr);
   Eval e;
   eval_begin(&e, m);
   bool ok = !d.errors && eval_node(&e, n);
