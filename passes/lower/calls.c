@@ -112,8 +112,10 @@ bool lower_random(Lower *l, const Node *n) {
   Builder *b = &l->b;
   const Type *y = &value_of(l->m, n->out[0])->type;
   bool normal = node_str(n, "kind", "uniform")[0] == 'n';
-  if (n->nin < 1 || !n->in[0]) return lower_fail(l, "a random op without a step");
-  Buf *bufs[2] = {lower_buf(l, n->in[0]), result(l, n, 0, DT_F32, type_count(y))};
+  // A network for inference has no steps: every call is step 0 and draws the same numbers, so that it can be repeated.
+  bool has_step = n->nin > 0 && n->in[0];
+  Buf *step = has_step ? lower_buf(l, n->in[0]) : lower_weight(l, "step", tensor_scalar(b->arena, DT_I64, 0));
+  Buf *bufs[2] = {step, result(l, n, 0, DT_F32, type_count(y))};
   Expr *args[3] = {ex_dim(b, type_count(y)), ex_int(b, node_int(n, "seed", 0)), ex_int(b, node_int(n, "stream", 0))};
   st_call(b, normal ? "lt_random_normal" : "lt_random_uniform", bufs, 2, args, 3);
   return true;
