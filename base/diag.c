@@ -64,7 +64,7 @@ void bug_at(const char *file, int line, const char *fmt, ...) {
   va_start(ap, fmt);
   fprintf(stderr, "lathe: internal error at %s:%d, during %s: ", file, line, bug_context);
   vfprintf(stderr, fmt, ap);
-  fprintf(stderr, "\n  this is a bug of lathe, not of your model; `lathe opt --bisect` narrows it down\n");
+  fprintf(stderr, "\n  this is a bug of lathe, not of your model; --naive, --no-rule and --rewrites narrow it down\n");
   va_end(ap);
   exit(70);
 }

@@ -85,8 +85,3 @@ const char *c_mask(CPrinter *p, const Expr *e, int bits, int prec) {
   const char *s = at_width(p, e, native_bits(e), 0);
   return arena_printf(p->arena, "__builtin_convertvector(%s, %s)", s, c_type(p, c_int_of(bits), e->lanes));
 }
-
-const char *c_mask_native(CPrinter *p, const Expr *e, int *bits, int prec) {
-  *bits = native_bits(e);
-  return c_mask(p, e, *bits, prec);
-}

@@ -1,3 +1,4 @@
+/* The files that tools/embed.c put into the binary, by name. */
 #include "codegen/embed.h"
 #include <string.h>
 

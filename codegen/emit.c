@@ -8,8 +8,6 @@ enum { SPLIT_LINES = 4000 };
 
 /* ---- files and names ---- */
 
-Text *emit_text(Emit *e) { return NEW(e->a, Text); }
-
 void emit_file(Emit *e, const char *name, Text *t) {
   *vec_push(e->a, &e->out->at) = (EmitFile){name, arena_dup(e->a, t->at ? t->at : "", t->len + 1), t->len};
   text_free(t);
@@ -84,12 +82,6 @@ static void find_symbols(Emit *e) {
   computed_symbols(e, e->p->steps.at, e->p->steps.len, false);
   e->shown_symbols = e->symbols.len;
   computed_symbols(e, e->p->steps.at, e->p->steps.len, true);
-}
-
-bool emit_is_computed(const Emit *e, const char *symbol) {
-  for (int i = 0; i < e->input_symbols; i++)
-    if (!strcmp(e->symbols.at[i].name, symbol)) return false;
-  return true;
 }
 
 Dim emit_arena_bytes(const Emit *e) { return e->p->arena_bytes; }

@@ -31,17 +31,15 @@ typedef struct Emit {
   Dim flops;
 } Emit;
 
-Text *emit_text(Emit *e);                                  /* a fresh text in the arena's care */
 void emit_file(Emit *e, const char *name, Text *t);        /* takes t's bytes */
 const char *emit_name(Emit *e, const char *suffix);        /* PREFIX + suffix */
 void emit_banner(Emit *e, Text *t, const char *what);
 C emit_dim(Emit *e, Dim d);                                /* over the symbols' C names */
-bool emit_is_computed(const Emit *e, const char *symbol);
 int emit_kernel_of(const Emit *e, const Kernel *k);
 const char *emit_shape(Emit *e, const Type *t);            /* "f32[N,1,28,28]" */
 uint64_t emit_layout_hash(const Emit *e);
-Dim emit_arena_bytes(const Emit *e);
-void emit_plan(Emit *e, Text *t);                            /* statements that compute the plan's offsets */                       /* over the symbols of inputs only */
+Dim emit_arena_bytes(const Emit *e);                       /* over the symbols of inputs and the plan's offsets */
+void emit_plan(Emit *e, Text *t);                          /* statements that compute the plan's offsets */
 
 void emit_header(Emit *e);
 void emit_run(Emit *e, Text *t);

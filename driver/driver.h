@@ -68,7 +68,7 @@ void add_runtime(Arena *a, EmitFiles *files);    /* lt_main.c and what it needs 
 /* ---- C compilers ---- */
 typedef struct Toolchain { const char *cc; const char *flags; const Target *target; const char *link; } Toolchain;
 Toolchain toolchain_of(const Options *o, const Target *t, Arena *a);
-/* Compiles every .c file of the list that ends in .c within `dir`, links to `out`. kind: "-shared" or "". */
+/* Compiles every .c file of the list within `dir` and links them to `out`. `extra`: more flags; `shared`: a library. */
 bool toolchain_build(const Toolchain *t, const char *dir, const EmitFiles *files, const char *out, const char *extra, bool shared, Diags *d);
 bool files_write(const EmitFiles *f, const char *dir, Diags *d);
 void files_remove(const EmitFiles *f, const char *dir);

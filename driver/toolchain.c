@@ -7,7 +7,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-/* Safe for exact special values and for kernels.md's measurements; never -ffast-math. -fwrapv: integers wrap. */
+/* Fast, but special values stay exact: never -ffast-math. -fwrapv: integers wrap. */
 static const char common_flags[] = "-O2 -fno-math-errno -fno-trapping-math -ffp-contract=fast -fwrapv -Wno-psabi";
 
 Toolchain toolchain_of(const Options *o, const Target *t, Arena *a) {

@@ -6,7 +6,7 @@
  * shared ones that are not are contracted, and the rest are rows or columns of a matrix product. */
 #include <ctype.h>
 #include <string.h>
-#include "frontend/import.h"
+#include "frontend/calc.h"
 
 enum { ELLIPSIS_LABEL = 256 };             // + distance from the right: the axes of an ellipsis
 
@@ -109,12 +109,6 @@ static void sum_unneeded(Import *x, Term *t, const Term *keep, int n) {
   t->n = left;
 }
 
-static Dim product(const Dim *d, int n) {
-  Dim p = DIM(1);
-  for (int k = 0; k < n; k++) p = dim_mul(p, d[k]);
-  return p;
-}
-
 /* a and b are [batch, …]: a [batch, rows, inner], b [batch, inner, columns]; `needed`: output and later operands */
 static bool combine(Import *x, Term *a, Term *b, const Term *needed, int nneeded) {
   int batch[MAX_RANK], inner[MAX_RANK], rows[MAX_RANK], columns[MAX_RANK], nb = 0, ni = 0, nr = 0, nc = 0;
@@ -141,8 +135,8 @@ static bool combine(Import *x, Term *a, Term *b, const Term *needed, int nneeded
     sa[k] = ta.dims[k], sb[k] = tb.dims[k];
     out[k] = dim_is(sa[k], 1) ? sb[k] : sa[k];
   }
-  sa[nb] = product(ta.dims + nb, nr), sa[nb + 1] = product(ta.dims + nb + nr, ni);
-  sb[nb] = product(tb.dims + nb, ni), sb[nb + 1] = product(tb.dims + nb + ni, nc);
+  sa[nb] = calc_product(ta.dims + nb, nr), sa[nb + 1] = calc_product(ta.dims + nb + nr, ni);
+  sb[nb] = calc_product(tb.dims + nb, ni), sb[nb + 1] = calc_product(tb.dims + nb + ni, nc);
   for (int k = 0; k < nr; k++) out[nb + k] = ta.dims[nb + k];
   for (int k = 0; k < nc; k++) out[nb + nr + k] = tb.dims[nb + ni + k];
   ValueId va = imp_reshape(x, a->v, sa, nb + 2), vb = imp_reshape(x, b->v, sb, nb + 2);

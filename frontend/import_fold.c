@@ -17,14 +17,6 @@ static bool all_constant(const Dim *d, int n) {
   return true;
 }
 
-static void become_constant(Module *m, ValueId v, const Tensor *t) {
-  Value *x = value_of(m, v);
-  x->constant = t;
-  x->def = 0;
-  x->def_index = 0;
-  infer_constant_content(m, v);
-}
-
 static bool settle_content(Import *x, NodeId n, ValueId *out) {
   Module *m = x->m;
   const Value *v = value_of(m, *out);
@@ -33,7 +25,7 @@ static bool settle_content(Import *x, NodeId n, ValueId *out) {
   if (all_constant(v->content, count)) {
     Tensor *t = tensor_new(&m->perm, v->type.dtype, v->type.rank, (int64_t[]){count});
     for (int k = 0; k < count; k++) tensor_set_int(t, k, v->content[k].k);
-    become_constant(m, *out, t);
+    graph_make_constant(m, *out, t);
     graph_remove_node(m, n);
     return true;
   }
@@ -82,9 +74,7 @@ static void settle_by_value(Import *x, NodeId id) {
     const Tensor *t = eval_value(&l->eval, n->out[k]);
     Tensor *c = tensor_new(&x->m->perm, t->dtype, t->rank, t->dims);
     memcpy(c->data, t->data, tensor_bytes(t));
-    Value *v = value_of(x->m, n->out[k]);
-    for (int i = 0; i < t->rank; i++) v->type.dims[i] = DIM(t->dims[i]);   // data-dependent sizes are known now
-    become_constant(x->m, n->out[k], c);
+    graph_make_constant(x->m, n->out[k], c);
   }
   graph_remove_node(x->m, id);
 }

@@ -1,7 +1,7 @@
 /* Importers of constants and of operators that only rearrange: shapes, axes, slices, concatenation. Since most of
  * them take their lists as attributes in old opsets and as inputs in newer ones, `list` reads either. */
 #include <string.h>
-#include "frontend/import.h"
+#include "frontend/calc.h"
 
 /* A list that is attribute `name` or, from some opset on, input k. False when it is in neither, or failed. */
 static bool list(Import *x, const char *name, int k, const Dim **v, int *n) {
@@ -12,12 +12,6 @@ static bool list(Import *x, const char *name, int k, const Dim **v, int *n) {
   for (int i = 0; i < *n; i++) d[i] = DIM(ints[i]);
   *v = d;
   return imp_has(x, name) && !x->failed;
-}
-
-static Dim dims_product(const Dim *d, int n) {
-  Dim p = DIM(1);
-  for (int k = 0; k < n; k++) p = dim_mul(p, d[k]);
-  return p;
 }
 
 /* ---- constants ---- */
@@ -154,7 +148,7 @@ bool import_flatten(Import *x) {
   int64_t axis = imp_int(x, "axis", 1);
   if (axis < 0) axis += t->rank;
   if (axis < 0 || axis > t->rank) return imp_fail(x, "shape", "axis %lld is outside rank %d", (long long)axis, t->rank);
-  Dim shape[2] = {dims_product(t->dims, (int)axis), dims_product(t->dims + axis, t->rank - (int)axis)};
+  Dim shape[2] = {calc_product(t->dims, (int)axis), calc_product(t->dims + axis, t->rank - (int)axis)};
   imp_set(x, 0, imp_reshape(x, x->in[0], shape, 2));
   return true;
 }

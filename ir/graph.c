@@ -113,6 +113,15 @@ ValueId graph_add_constant(Module *m, const char *name, const Tensor *t) {
   return v;
 }
 
+void graph_make_constant(Module *m, ValueId v, const Tensor *t) {
+  Value *x = value_of(m, v);
+  x->constant = t;
+  x->def = 0;
+  x->def_index = 0;
+  for (int i = 0; i < t->rank; i++) x->type.dims[i] = DIM(t->dims[i]);
+  infer_constant_content(m, v);
+}
+
 ValueId graph_scalar(Module *m, DType t, double v) {
   return graph_add_constant(m, NULL, tensor_scalar(&m->perm, t, v));
 }

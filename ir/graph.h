@@ -107,6 +107,8 @@ void graph_rename_value(Module *m, ValueId v, const char *name);       /* made u
 void graph_swap_names(Module *m, ValueId a, ValueId b);
 ValueId graph_add_input(Graph *g, const char *name, Type t);
 ValueId graph_add_constant(Module *m, const char *name, const Tensor *t);
+/* v is t from now on, with t's sizes where they depended on data; the caller removes the node that computed it. */
+void graph_make_constant(Module *m, ValueId v, const Tensor *t);
 ValueId graph_scalar(Module *m, DType t, double v);                    /* rank-0 constant */
 ValueId graph_ints(Module *m, const int64_t *v, int n);                /* i64[n] constant */
 
@@ -155,6 +157,7 @@ const char *attr_kind_text(AttrKind k);                                /* "int",
 /* Types. */
 Type type_of(DType t, int rank, const Dim *dims);                      /* a tensor's */
 bool type_eq(const Type *a, const Type *b);
+bool type_same_shape(const Type *a, const Type *b);                    /* rank and dims; the element types may differ */
 Dim  type_count(const Type *t);                                        /* number of elements */
 void type_print(Text *t, const Type *x);
 const char *type_text(const Type *t);                                  /* "f32[N,1,28,28]", interned */

@@ -95,11 +95,15 @@ Type type_of(DType t, int rank, const Dim *dims) {
   return r;
 }
 
-bool type_eq(const Type *a, const Type *b) {
-  if (a->kind != b->kind || a->dtype != b->dtype || a->rank != b->rank) return false;
+bool type_same_shape(const Type *a, const Type *b) {
+  if (a->rank != b->rank) return false;
   for (int i = 0; i < a->rank; i++)
     if (!dim_eq(a->dims[i], b->dims[i])) return false;
   return true;
+}
+
+bool type_eq(const Type *a, const Type *b) {
+  return a->kind == b->kind && a->dtype == b->dtype && type_same_shape(a, b);
 }
 
 Dim type_count(const Type *t) {

@@ -1,5 +1,5 @@
-/* A program: what a compiled module does, step by step. Made by `lower` (kernels and steps), completed by
- * `order` and `place` (where every buffer is), printed by codegen, run by the loop interpreter.
+/* A program: what a compiled module does, step by step. Made by `lower` (kernels and steps in their order), completed
+ * by `place` (where every buffer is), printed by codegen, run by the loop interpreter.
  *
  * A buffer is a base value's storage (ir/graph.h Storage) or a kernel's scratch. Its home:
  *   HOME_INPUT / HOME_OUTPUT   the caller's memory (io struct member `port`)
@@ -34,14 +34,14 @@ struct Step {
   int *buffer;                   /* per kernel parameter: index into program->buffers */
   bool *elsewhere;               /* per kernel parameter: read at other indices than the one written: no in-place reuse */
   int cond;                      /* IF: buffer of the condition (bool scalar). LOOP: buffer of cond or -1 */
-  StepList then, other;       /* IF: both arms. LOOP: body in `then` */
+  StepList then, other;          /* IF: both arms. LOOP: body in `then` */
   Dim trips;                     /* LOOP: upper bound of the count */
   int trip_buffer;               /* LOOP: buffer of the i64 trip count or -1 */
   int iter_buffer;               /* LOOP: buffer that gets the i64 iteration number or -1 */
   int in_place;                  /* KERNEL: buffer whose elements are written where others were just read; -1: none */
   const char *symbol;            /* SYMBOL: set from element 0 of buffer `cond` */
   bool local;                    /* SYMBOL: counts a loop's iterations; not part of the interface */
-  int at;                        /* number in execution order, set by `order` */
+  int at;                        /* number in execution order, set by `place` */
 };
 
 /* With symbolic sizes an offset is a symbol of its own: the largest of the ends of what lies below it. */
@@ -51,7 +51,7 @@ typedef struct Program {
   Module *m;
   VEC(Buffer) buffers;
   StepList steps;
-  VEC(Kernel *) kernels;         /* distinct ones, in order of first use */
+  VEC(Kernel *) kernels;         /* one per group, in order of execution; codegen finds equal ones */
   VEC(PlanOffset) plan;          /* in order of use; empty when every size is constant */
   Dim arena_bytes;               /* exact, over the symbols and the plan's offsets */
   int64_t arena_bound;           /* arena_bytes with every symbol at its upper bound */

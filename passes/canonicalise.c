@@ -44,11 +44,6 @@ bool match_splat(const Rules *r, ValueId v, double *x) {
   return true;
 }
 
-bool match_number(const Rules *r, ValueId v, double x) {
-  double y;
-  return match_splat(r, v, &y) && fabs(y - x) <= 1e-3 * fabs(x);
-}
-
 bool match_with_splat(const Rules *r, ValueId v, Op op, double *x, ValueId *other) {
   const Node *n = match_def(r, v, op);
   if (!n) return false;

@@ -43,15 +43,6 @@ static bool foldable(Module *m, const Node *n) {
   return out <= (n->op == OP_EXPAND ? EXPAND_BYTES : in > FREE_BYTES / 2 ? 2 * in : FREE_BYTES);
 }
 
-static void become_constant(Module *m, ValueId v, const Tensor *t) {
-  Value *x = value_of(m, v);
-  x->constant = t;
-  x->def = 0;
-  x->def_index = 0;
-  for (int i = 0; i < t->rank; i++) x->type.dims[i] = DIM(t->dims[i]);
-  infer_constant_content(m, v);
-}
-
 /* True when nothing failed; messages of a failure are taken back. */
 static bool evaluate(PassContext *c, Eval *e, NodeId id) {
   Diags *d = c->diags;
@@ -74,7 +65,7 @@ static bool fold_by_value(PassContext *c, Eval *e, NodeId id) {
     Tensor *copy = tensor_new(&m->perm, t->dtype, t->rank, t->dims);
     memcpy(copy->data, t->data, tensor_bytes(t));
     const Type was = value_of(m, n.out[k])->type;
-    become_constant(m, n.out[k], copy);
+    graph_make_constant(m, n.out[k], copy);
     for (int i = 0; i < t->rank; i++) {
       const char *s = dim_bare_symbol(was.dims[i]);
       if (s) module_subst_symbol(m, s, DIM(t->dims[i]));
@@ -100,7 +91,7 @@ static bool fold_content(PassContext *c, NodeId id) {
     if (!rule_enabled(c, "known-integers")) return false;
     Tensor *t = tensor_new(&m->perm, type.dtype, type.rank, (int64_t[]){count});
     for (int i = 0; i < count; i++) tensor_set_int(t, i, content[i].k);
-    become_constant(m, v, t);
+    graph_make_constant(m, v, t);
     graph_remove_node(m, id);
     return true;
   }

@@ -29,12 +29,6 @@ static bool is_strided_view(const Node *n) {
 /* Placed into by its inputs (storage.c), or computed from nothing. */
 static bool is_placed(const Node *n) { return n->op == OP_CONCAT || (n->op == OP_PAD && !n->group); }
 
-static bool same_shape(const Type *a, const Type *b) {
-  if (a->rank != b->rank) return false;
-  for (int k = 0; k < a->rank; k++) if (!dim_eq(a->dims[k], b->dims[k])) return false;
-  return true;
-}
-
 /* Roots that write an element more than once, or elsewhere than at the index of the loop. */
 static bool takes_epilogue(const Node *root) {
   return op_info[root->op].how == HOW_LOWER && root->op != OP_SCATTER_ELEMENTS && root->op != OP_SCATTER_ND;
@@ -88,7 +82,7 @@ static bool try_join(Fuse *s, NodeId id, int g) {
   Group *of = &s->f->groups.at[g];
   if (of->graph != n->graph) return false;
   if (of->root && !takes_epilogue(node_of(s->m, of->root))) return false;
-  if (!same_shape(&value_of(s->m, n->out[0])->type, &value_of(s->m, of->out)->type)) return false;
+  if (!type_same_shape(&value_of(s->m, n->out[0])->type, &value_of(s->m, of->out)->type)) return false;
   for (int k = 0; k < n->nin; k++) {
     if (!n->in[k] || on_chain(s, g, n->in[k])) continue;
     s->now++;

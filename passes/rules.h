@@ -25,8 +25,8 @@ typedef bool (*RuleFn)(Rules *r, NodeId id);
 const Node *match_def(const Rules *r, ValueId v, Op op);       /* the node that computes v if it is an `op`; else NULL */
 bool match_once(const Rules *r, ValueId v);                    /* exactly one use */
 bool match_splat(const Rules *r, ValueId v, double *x);        /* a constant with all elements equal; expands looked through */
-bool match_number(const Rules *r, ValueId v, double x);        /* … close to x (1e-3 of it: exporters round) */
-/* A two-input node with the given number on one side (either for + and *): the other side. */
+/* A two-input node with the given number (or one within 1e-3 of it: exporters round) on one side (either for + and
+ * *): the other side. */
 bool match_with_number(const Rules *r, ValueId v, Op op, double x, ValueId *other);
 bool match_with_splat(const Rules *r, ValueId v, Op op, double *x, ValueId *other);
 const Tensor *match_constant(const Rules *r, ValueId v);

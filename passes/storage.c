@@ -19,12 +19,6 @@ static Node *def_of(Place *p, ValueId v) {
   return d ? node_of(p->m, d) : NULL;
 }
 
-bool same_dims(const Type *a, const Type *b) {
-  if (a->rank != b->rank) return false;
-  for (int k = 0; k < a->rank; k++) if (!dim_eq(a->dims[k], b->dims[k])) return false;
-  return true;
-}
-
 /* ---- 1. layout ---- */
 
 static bool wants_channels_last(Place *p, const Node *n) {
@@ -39,7 +33,7 @@ static bool wants_channels_last(Place *p, const Node *n) {
   }
   if (op_is_scalar(n->op) || n->op == OP_CAST)
     for (int k = 0; k < n->nin; k++)
-      if (n->in[k] && p->last[n->in[k]] && same_dims(&value_of(p->m, n->in[k])->type, y)) return true;
+      if (n->in[k] && p->last[n->in[k]] && type_same_shape(&value_of(p->m, n->in[k])->type, y)) return true;
   return false;
 }
 

@@ -19,7 +19,7 @@ static void place_if(Place *p, NodeId id) {
       ValueId out = node_of(p->m, id)->out[k], v = arm->outputs.at[k];
       if (!out) continue;
       if (!value_of(p->m, out)->at.base) own_storage(p, out);
-      if (!same_dims(&value_of(p->m, v)->type, &value_of(p->m, out)->type)) {
+      if (!type_same_shape(&value_of(p->m, v)->type, &value_of(p->m, out)->type)) {
         diag_error(p->m->diags, "unsupported", node_where(p->m, node_of(p->m, id)),
                    "its branches give different shapes, %s and %s", type_text(&value_of(p->m, v)->type),
                    type_text(&value_of(p->m, out)->type));
@@ -47,7 +47,7 @@ static bool refuse(LoopPlace *l, ValueId a, ValueId b) {
 /* state: storage that exists. first -> state before the loop, after -> state at the end of the body. */
 static void carry(LoopPlace *l, ValueId first, ValueId in, ValueId after, ValueId state) {
   Module *m = l->p->m;
-  if (!same_dims(&value_of(m, first)->type, &value_of(m, state)->type) || !same_dims(&value_of(m, after)->type, &value_of(m, state)->type)) {
+  if (!type_same_shape(&value_of(m, first)->type, &value_of(m, state)->type) || !type_same_shape(&value_of(m, after)->type, &value_of(m, state)->type)) {
     refuse(l, first, after);
     return;
   }

@@ -12,7 +12,6 @@ typedef struct Place {
   int n;
 } Place;
 
-bool same_dims(const Type *a, const Type *b);
 void own_storage(Place *p, ValueId v);                          /* dense storage of v's own */
 ValueId insert_copy(Place *p, Graph *g, NodeId before, ValueId v);   /* before 0: at the end of g */
 bool placeable(Place *p, Graph *g, ValueId v);                  /* can v be written straight into another value's storage? */
