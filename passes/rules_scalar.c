@@ -93,6 +93,8 @@ bool rule_div_constant(Rules *r, NodeId id) {
   for (int64_t i = 0, count = tensor_count(t); i < count; i++) {
     double c = fabs(tensor_get(t, i));
     if (!(c > 1e-30 && c < 1e30)) return false;      // the reciprocal would lose range
+    double inverse = t->dtype == DT_F32 ? (float)(1 / c) : 1 / c;
+    if (fabs(inverse * c - 1) > 0x1p-27) return false;  // the same error in every element: it adds up from layer to layer
   }
   ValueId x = n->in[0];
   if (!rule_go(r)) return false;

@@ -109,19 +109,35 @@ static Expr *load_b(Tiling *t, const Panel *p, Expr *panel, Expr *first, Expr **
   return ex_load(b, t->pack, p->lanes[c] > 1 ? ex_ramp(b, base, 1, p->lanes[c]) : base);
 }
 
+/* A bias added first would cost the digits of every later sum: folded batch norms can have one that all but cancels.
+ * Short sums lose little, and there the addition would cost more. */
+static bool start_comes_last(const Tiling *t) {
+  Dim k = DIM(1);
+  for (int q = 0; q < t->kaxes; q++) k = dim_mul(k, t->ksize[q]);
+  return t->start && dim_lo(k) >= 2;
+}
+
+/* The start values of column c, as a vector; NULL: there are none. */
+static Expr *start_of(Tiling *t, const Panel *p, Expr *col, int c, int rows) {
+  if (!t->start) return NULL;
+  Expr *start = t->start(t, col);
+  if (!start) return NULL;
+  if (rows > 1) start = let(&t->l->b, "start", start);
+  return start->lanes == p->lanes[c] ? start : ex_splat(&t->l->b, start, p->lanes[c]);
+}
+
 static void tile_body(Tiling *t, const Panel *p, Expr *panel, Expr *first, Expr *row, int rows) {
   Builder *b = &t->l->b;
   Var *acc[16][16];
   Expr *k[MAX_RANK], *col[16], *r[16];
   for (int c = 0; c < p->columns; c++) col[c] = column(t, p, first, c);
+  bool last = start_comes_last(t);
   int wide = t->fold_now > 1 ? rows / t->fold_now : rows;        // a folded tile: fold_now runs of `wide` rows
   for (int i = 0; i < rows; i++) r[i] = ex_add(b, row, ex_int(b, i % wide));
   Expr *folded = t->fold_now > 1 ? t->ctx[t->fold_axis] : NULL;
   for (int c = 0; c < p->columns; c++) {
-    Expr *start = t->start ? t->start(t, col[c]) : NULL;
-    if (start && rows > 1) start = let(b, "start", start);
-    if (!start) start = ex_const(b, DT_F32, 0);
-    if (start->lanes != p->lanes[c]) start = ex_splat(b, start, p->lanes[c]);
+    Expr *start = last ? NULL : start_of(t, p, col[c], c, rows);
+    if (!start) start = ex_splat(b, ex_const(b, DT_F32, 0), p->lanes[c]);
     for (int i = 0; i < rows; i++) acc[i][c] = reg(b, "acc", start);
   }
   for (int q = 0; q < t->kaxes; q++)
@@ -137,9 +153,14 @@ static void tile_body(Tiling *t, const Panel *p, Expr *panel, Expr *first, Expr 
     }
   }
   for (int q = 0; q < t->kaxes; q++) loop_end(b);
+  Expr *end[16] = {NULL};
+  for (int c = 0; last && c < p->columns; c++) end[c] = start_of(t, p, col[c], c, rows);
   for (int i = 0; i < rows; i++) {
     if (folded) t->ctx[t->fold_axis] = ex_add(b, folded, ex_int(b, i / wide));
-    for (int c = 0; c < p->columns; c++) t->write(t, r[i], col[c], ex_var(b, acc[i][c]));
+    for (int c = 0; c < p->columns; c++) {
+      Expr *sum = ex_var(b, acc[i][c]);
+      t->write(t, r[i], col[c], end[c] ? ex_add(b, sum, end[c]) : sum);
+    }
   }
   if (folded) t->ctx[t->fold_axis] = folded;
 }

@@ -14,9 +14,10 @@ static Expr *in_range(Builder *b, Expr *guard, Expr *e, Dim size) {
   return guard;
 }
 
-static Expr *bias_or_zero(Lower *l, const Node *n, Expr *channel, DType t) {
-  if (n->nin < 3 || !n->in[2]) return ex_const(&l->b, t, 0);
-  return ex_cast(&l->b, t, lower_read(l, n->in[2], &channel));
+/* Added last: see start_comes_last in kernels/tile.c. */
+static Expr *with_bias(Lower *l, const Node *n, Expr *channel, Expr *sum, DType t) {
+  if (n->nin < 3 || !n->in[2]) return sum;
+  return ex_add(&l->b, sum, ex_cast(&l->b, t, lower_read(l, n->in[2], &channel)));
 }
 
 bool lower_conv(Lower *l, const Node *n) {
@@ -29,7 +30,7 @@ bool lower_conv(Lower *l, const Node *n) {
   Expr *i[MAX_RANK], *j[MAX_RANK], *q[MAX_RANK];
   lower_loops(l, y, i, y->rank - 1);
   DType t = dtype_compute(y->dtype);
-  Var *sum = reg(b, "sum", bias_or_zero(l, n, i[1], t));
+  Var *sum = reg(b, "sum", ex_const(b, t, 0));
   j[0] = i[0];
   q[0] = i[1];
   q[1] = loop_begin(b, "c", ex_int(b, 0), ex_dim(b, w->dims[1]), 1, FOR_SEQ);
@@ -46,7 +47,7 @@ bool lower_conv(Lower *l, const Node *n) {
   if (guard) p = ex_select(b, guard, p, ex_const(b, t, 0));
   st_set(b, sum, ex_fma(b, p, r, ex_var(b, sum)));
   for (int s = 0; s < spatial + 1; s++) loop_end(b);
-  lower_write(l, i, ex_var(b, sum));
+  lower_write(l, i, with_bias(l, n, i[1], ex_var(b, sum), t));
   lower_loops_end(l, y);
   return true;
 }
@@ -61,7 +62,7 @@ bool lower_conv_transpose(Lower *l, const Node *n) {
   Expr *i[MAX_RANK], *j[MAX_RANK], *q[MAX_RANK];
   lower_loops(l, y, i, -1);
   DType t = dtype_compute(y->dtype);
-  Var *sum = reg(b, "sum", bias_or_zero(l, n, i[1], t));
+  Var *sum = reg(b, "sum", ex_const(b, t, 0));
   Dim per_in = dim_floordiv(x->dims[1], DIM(group)), per_out = w->dims[1];
   Expr *g = group == 1 ? ex_int(b, 0) : ex_div(b, i[1], ex_dim(b, per_out));
   Expr *c = loop_begin(b, "c", ex_int(b, 0), ex_dim(b, per_in), 1, FOR_SEQ);
@@ -84,7 +85,7 @@ bool lower_conv_transpose(Lower *l, const Node *n) {
   st_set(b, sum, ex_fma(b, p, r, ex_var(b, sum)));
   if (guard) if_end(b);
   for (int s = 0; s < spatial + 1; s++) loop_end(b);
-  lower_write(l, i, ex_var(b, sum));
+  lower_write(l, i, with_bias(l, n, i[1], ex_var(b, sum), t));
   lower_loops_end(l, y);
   return true;
 }
