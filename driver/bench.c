@@ -70,7 +70,7 @@ int verb_bench(Options *o) {
   Call k;
   bool ok = model_load(&l, &c, o) && (!o->profile || profile_begin(&l, &c));
   Case x = {0};
-  if (ok) x = case_random(&c, (uint64_t)o->seed, SIZES_LOW);
+  if (ok) x = case_random(&c, (uint64_t)o->seed, SIZES_LOW, NULL);
   ok = ok && call_make(&k, &c, &l, &x) && call_run(&k, &c, 0);
   if (!ok) { diags_print(&c.diags, stderr); return EXIT_FAILED; }
   int lanes = c.target->lanes > 1 ? c.target->lanes : 4;

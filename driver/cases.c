@@ -111,9 +111,9 @@ static int64_t chosen_size(const char *name, void *ctx) {
   return 1;
 }
 
-/* What a case may take at most: inputs and arena are touched whole, and the evaluator does some 100 MFLOP/s. */
-static bool is_modest(Compiled *c, Chosen *s) {
-  const double most_bytes = 512e6, most_flops = 1e9;
+/* What a case may take at most: inputs and arena are touched whole, and the evaluator does some 500 MFLOP/s. */
+static bool is_modest(Compiled *c, Chosen *s, Sizes sizes) {
+  const double most_bytes = 512e6, most_flops = sizes == SIZES_FULL ? 1e11 : 4e9;
   double bytes = (double)dim_eval(c->p->arena_bytes, chosen_size, s);
   for (int i = 0; i < c->m->main->inputs.len; i++) {
     const Type *t = &value_of(c->m, c->m->main->inputs.at[i])->type;
@@ -129,9 +129,9 @@ static Chosen choose_sizes(Compiled *c, uint64_t seed, Sizes sizes) {
   for (int i = 0; i < s.n; i++) {
     const Symbol *x = symbol_at(i);
     uint64_t range = (uint64_t)(x->hi - x->lo) + 1;
-    s.at[i] = sizes == SIZES_LOW ? x->lo : sizes == SIZES_HIGH ? x->hi : x->lo + (int64_t)(next(&seed) % range);
+    s.at[i] = sizes == SIZES_LOW ? x->lo : sizes == SIZES_HIGH || sizes == SIZES_FULL ? x->hi : x->lo + (int64_t)(next(&seed) % range);
   }
-  for (bool smaller = true; smaller && !is_modest(c, &s);) {
+  for (bool smaller = true; smaller && !is_modest(c, &s, sizes);) {
     smaller = false;
     for (int i = 0; i < s.n; i++)
       if (s.at[i] > symbol_at(i)->lo) {
@@ -158,7 +158,23 @@ static const char *sizes_text(Compiled *c, const Chosen *s) {
   return r;
 }
 
-Case case_random(Compiled *c, uint64_t seed, Sizes sizes) {
+static void fill_random(Tensor *t, uint64_t *seed) {
+  for (int64_t k = 0, n = tensor_count(t); k < n; k++) {
+    uint64_t r = next(seed);
+    if (dtype_is_float(t->dtype)) tensor_set(t, k, ((double)(r >> 40) / 8388608.0 - 1.0) * 1.5);
+    else tensor_set_int(t, k, (int64_t)(r >> 63));             // 0 or 1: valid as index, length and bool
+  }
+}
+
+static void fill_like(Tensor *t, const Tensor *like, uint64_t *seed) {
+  int64_t from = tensor_count(like), at = (int64_t)(next(seed) % (uint64_t)from);
+  for (int64_t k = 0, n = tensor_count(t); k < n; k++, at = (at + 1) % from) {
+    if (dtype_is_float(t->dtype)) tensor_set(t, k, tensor_get(like, at));
+    else tensor_set_int(t, k, tensor_get_int(like, at));
+  }
+}
+
+Case case_random(Compiled *c, uint64_t seed, Sizes sizes, const Case *like) {
   Graph *g = c->m->main;
   Chosen s = choose_sizes(c, seed, sizes);
   Case x = {sizes_text(c, &s), NEW_N(&c->arena, const Tensor *, g->inputs.len + 1), NEW_N(&c->arena, const Tensor *, g->outputs.len + 1)};
@@ -167,12 +183,9 @@ Case case_random(Compiled *c, uint64_t seed, Sizes sizes) {
     int64_t dims[MAX_RANK];
     for (int k = 0; k < ty->rank; k++) dims[k] = dim_eval(ty->dims[k], chosen_size, &s);
     Tensor *t = tensor_new(&c->arena, ty->dtype, ty->rank, dims);
-    int64_t n = tensor_count(t);
-    for (int64_t k = 0; k < n; k++) {
-      uint64_t r = next(&seed);
-      if (dtype_is_float(ty->dtype)) tensor_set(t, k, ((double)(r >> 40) / 8388608.0 - 1.0) * 1.5);
-      else tensor_set_int(t, k, (int64_t)(r >> 63));           // 0 or 1: valid as index, length and bool
-    }
+    const Tensor *from = like ? like->in[i] : NULL;
+    if (from && from->dtype == t->dtype && tensor_count(from) && t->dtype != DT_STRING) fill_like(t, from, &seed);
+    else fill_random(t, &seed);
     x.in[i] = t;
   }
   return x;

@@ -17,9 +17,10 @@ bool data_sets(Arena *a, const char *dir, Strings *out, Diags *d);
 /* Inputs and references of one of them for the compiled module. */
 bool case_of_data(Compiled *c, const Ports *p, const char *dir, Case *x);
 
-/* Random inputs at a choice of sizes. Sizes above the lower bounds shrink until inputs, work and arena are modest. */
-typedef enum { SIZES_LOW, SIZES_HIGH, SIZES_RANDOM } Sizes;
-Case case_random(Compiled *c, uint64_t seed, Sizes sizes);
+/* Inputs at a choice of sizes: elements of `like` (a case; NULL: random numbers) from a random place on, again and
+ * again, so that they are as plausible as its own. Sizes above the lower bounds shrink until inputs, work and arena are modest. */
+typedef enum { SIZES_LOW, SIZES_HIGH, SIZES_RANDOM, SIZES_FULL } Sizes;    /* full: high, but modest enough to run only */
+Case case_random(Compiled *c, uint64_t seed, Sizes sizes, const Case *like);
 /* Floating point operations of a call; where a branch is taken at run time the larger side counts. */
 double program_flops(const Program *p, int64_t (*value)(const char *symbol, void *ctx), void *ctx);
 
