@@ -43,11 +43,16 @@ void text_free(Text *t) {
 }
 
 bool file_save(const void *p, size_t n, const char *path, char *why, size_t why_len) {
+  return pieces_save(&(Piece){p, n}, 1, path, why, why_len);
+}
+
+bool pieces_save(const Piece *p, int n, const char *path, char *why, size_t why_len) {
   size_t len = strlen(path) + 16;
   char *tmp = xrealloc(NULL, len);
   snprintf(tmp, len, "%s.%ld.tmp", path, (long)getpid() % 100000);
   FILE *f = fopen(tmp, "wb");
-  bool ok = f && (!n || fwrite(p, 1, n, f) == n);
+  bool ok = f != NULL;
+  for (int i = 0; ok && i < n; i++) ok = !p[i].size || fwrite(p[i].at, 1, p[i].size, f) == p[i].size;
   int err = errno;
   if (f && fclose(f) != 0 && ok) { ok = false; err = errno; }
   if (ok && rename(tmp, path) != 0) { ok = false; err = errno; }

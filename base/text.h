@@ -13,5 +13,8 @@ void text_bytes(Text *t, const void *p, size_t n);
 void text_free(Text *t);
 bool text_save(const Text *t, const char *path, char *why, size_t why_len);   /* false: why says what failed */
 bool file_save(const void *p, size_t n, const char *path, char *why, size_t why_len);
+/* A file that is never in memory as a whole: its pieces, one after the other. */
+typedef struct Piece { const void *at; size_t size; } Piece;
+bool pieces_save(const Piece *p, int n, const char *path, char *why, size_t why_len);
 char *file_load(const char *path, size_t *n, char *why, size_t why_len);      /* malloc'ed, NUL behind; NULL: why */
 #endif

@@ -9,7 +9,7 @@ enum { SPLIT_LINES = 4000 };
 /* ---- files and names ---- */
 
 void emit_file(Emit *e, const char *name, Text *t) {
-  *vec_push(e->a, &e->out->at) = (EmitFile){name, arena_dup(e->a, t->at ? t->at : "", t->len + 1), t->len};
+  *vec_push(e->a, &e->out->at) = (EmitFile){.name = name, .data = arena_dup(e->a, t->at ? t->at : "", t->len + 1), .size = t->len};
   text_free(t);
 }
 

@@ -1,6 +1,7 @@
 /* A program -> the files of a compiled module. Byte-identical on every run: no time, no paths. */
 #ifndef CODEGEN_EMIT_H
 #define CODEGEN_EMIT_H
+#include "base/text.h"
 #include "ir/program.h"
 #include "passes/target.h"
 
@@ -14,9 +15,11 @@ typedef struct EmitOptions {
   bool single_file;                /* never split the kernels */
   bool profile;                    /* PREFIX_profile(step) is called before every kernel, and with -1 at the end */
   bool model_table;                /* also PREFIX_model.c and lt_model.h, for generic programs */
+  bool in_pieces;                  /* the weights' file may come in pieces, which live as long as the program */
 } EmitOptions;
 
-typedef struct EmitFile { const char *name; const char *data; size_t size; } EmitFile;
+/* `data`, or NULL and pieces of other people's memory: weights need not be copied to be written. */
+typedef struct EmitFile { const char *name; const char *data; size_t size; const Piece *piece; int pieces; } EmitFile;
 typedef struct EmitFiles { VEC(EmitFile) at; } EmitFiles;
 
 /* Appends the module's files. False: d says why (types that have no C yet). */

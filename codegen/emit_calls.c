@@ -36,7 +36,7 @@ static void add_definition(Emit *e, const char *name) {
 
 static void add_file(Emit *e, const EmbedFile *f) {
   if (have(e, f->name)) return;
-  *vec_push(e->a, &e->out->at) = (EmitFile){f->name, f->text, f->size};
+  *vec_push(e->a, &e->out->at) = (EmitFile){.name = f->name, .data = f->text, .size = f->size};
   for (const char *s = f->text; (s = strstr(s, "#include \"")); s++) {
     const char *from = s + 10;
     const EmbedFile *h = embed_find(arena_printf(e->a, "%.*s", (int)strcspn(from, "\"\n"), from));

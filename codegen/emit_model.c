@@ -100,5 +100,5 @@ void emit_model(Emit *e) {
   for (int i = 0; i < e->out->at.len; i++)
     if (!strcmp(e->out->at.at[i].name, "lt_model.h")) seen = &e->out->at.at[i];
   const EmbedFile *h = embed_find("lt_model.h");
-  if (!seen && h) *vec_push(e->a, &e->out->at) = (EmitFile){"lt_model.h", h->text, h->size};
+  if (!seen && h) *vec_push(e->a, &e->out->at) = (EmitFile){.name = "lt_model.h", .data = h->text, .size = h->size};
 }

@@ -34,19 +34,58 @@ uint64_t emit_layout_hash(const Emit *e) {
   return h;
 }
 
-static void binary(Emit *e) {
+static void header(const Emit *e, char *file, uint64_t hash) {
+  uint32_t head[2] = {1, 64};
+  uint64_t rest[3] = {emit_layout_hash(e), (uint64_t)e->p->weight_bytes, hash};
+  memset(file, 0, 64);
+  memcpy(file, "LATHEWTS", 8);
+  memcpy(file + 8, head, 8);
+  memcpy(file + 16, rest, 24);
+}
+
+static void flat_binary(Emit *e) {
   size_t size = (size_t)e->p->weight_bytes;
   char *file = arena_alloc(e->a, 64 + size + 1), *data = file + 64;
   const Buffer **w;
   int n = sorted(e, &w);
   for (int i = 0; i < n; i++)
     if (tensor_bytes(w[i]->data)) memcpy(data + w[i]->offset.k, w[i]->data->data, tensor_bytes(w[i]->data));
-  uint32_t head[2] = {1, 64};
-  uint64_t rest[3] = {emit_layout_hash(e), size, XXH64(data, size, 0)};
-  memcpy(file, "LATHEWTS", 8);
-  memcpy(file + 8, head, 8);
-  memcpy(file + 16, rest, 24);
-  *vec_push(e->a, &e->out->at) = (EmitFile){emit_name(e, ".bin"), file, 64 + size};
+  header(e, file, XXH64(data, size, 0));
+  *vec_push(e->a, &e->out->at) = (EmitFile){.name = emit_name(e, ".bin"), .data = file, .size = 64 + size};
+}
+
+/* The same bytes where they are: a large model's weights are most of what lathe holds. False: buffers overlap. */
+static bool pieces_binary(Emit *e) {
+  const Buffer **w;
+  int n = sorted(e, &w), np = 1;
+  int64_t at = 0, size = e->p->weight_bytes, gap = 0;
+  for (int i = 0; i <= n; i++) {
+    int64_t from = i < n ? w[i]->offset.k : size;
+    if (from < at) return false;
+    if (from - at > gap) gap = from - at;
+    if (i < n) at = from + (int64_t)tensor_bytes(w[i]->data);
+  }
+  const char *zeros = arena_alloc(e->a, (size_t)gap + 1);
+  Piece *p = NEW_N(e->a, Piece, 2 * n + 2);
+  XXH64_state_t hash;
+  XXH64_reset(&hash, 0);
+  at = 0;
+  for (int i = 0; i <= n; i++) {
+    int64_t from = i < n ? w[i]->offset.k : size;
+    if (from > at) p[np++] = (Piece){zeros, (size_t)(from - at)};
+    if (i < n && tensor_bytes(w[i]->data)) p[np++] = (Piece){w[i]->data->data, tensor_bytes(w[i]->data)};
+    if (i < n) at = from + (int64_t)tensor_bytes(w[i]->data);
+  }
+  for (int i = 1; i < np; i++) XXH64_update(&hash, p[i].at, p[i].size);
+  char *head = arena_alloc(e->a, 64);
+  header(e, head, XXH64_digest(&hash));
+  p[0] = (Piece){head, 64};
+  *vec_push(e->a, &e->out->at) = (EmitFile){.name = emit_name(e, ".bin"), .size = 64 + (size_t)size, .piece = p, .pieces = np};
+  return true;
+}
+
+static void binary(Emit *e) {
+  if (!e->o->in_pieces || !pieces_binary(e)) flat_binary(e);
 }
 
 static void linked(Emit *e) {

@@ -30,7 +30,7 @@ static PeakFn *peak_kernel(Compiled *c, const Options *o, int lanes) {
   EmitFiles f = {0};
   Text t = {0};
   text_printf(&t, "#define LANES %d\n%s", lanes, peak_source);
-  *vec_push(&c->arena, &f.at) = (EmitFile){"peak.c", arena_strdup(&c->arena, t.at), t.len};
+  *vec_push(&c->arena, &f.at) = (EmitFile){.name = "peak.c", .data = arena_strdup(&c->arena, t.at), .size = t.len};
   text_free(&t);
   Toolchain tc = toolchain_of(o, c->target, &c->arena);
   const char *so = toolchain_cached(&tc, &f, "peak.so", "", true, &c->arena, &c->diags);

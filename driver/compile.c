@@ -18,7 +18,8 @@ bool files_write(const EmitFiles *f, const char *dir, Diags *d) {
     const EmitFile *x = &f->at.at[i];
     char path[1200], why[300];
     snprintf(path, sizeof path, "%s/%s", dir, x->name);
-    if (!file_save(x->data, x->size, path, why, sizeof why)) { diag_error(d, "io", NULL, "%s", why); return false; }
+    bool ok = x->pieces ? pieces_save(x->piece, x->pieces, path, why, sizeof why) : file_save(x->data, x->size, path, why, sizeof why);
+    if (!ok) { diag_error(d, "io", NULL, "%s", why); return false; }
   }
   return true;
 }
@@ -34,7 +35,8 @@ static WeightsMode weights_mode(const Options *o, WeightsMode dflt) {
 bool model_emit(Compiled *c, const Options *o, WeightsMode dflt, bool table, EmitFiles *files) {
   double since = seconds_now();
   EmitOptions eo = {.prefix = c->prefix, .command = c->command, .target = c->target, .weights = weights_mode(o, dflt),
-                    .single_file = o->single_file, .profile = o->profile, .model_table = table};
+                    .single_file = o->single_file, .profile = o->profile, .model_table = table,
+                    .in_pieces = !o->flat_weights};
   bool ok = emit_program(c->p, &eo, &c->arena, files, &c->diags) && !c->diags.errors;
   if (ok) phase_time(o, "emit", since);
   return ok;
@@ -45,7 +47,7 @@ void add_runtime(Arena *a, EmitFiles *files) {
   static const char *const names[] = {"lt_main.c", "lt_file.c", "lt_file.h", "lt_image.c", "stb_image.h"};
   for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
     const EmbedFile *f = embed_find(names[i]);
-    if (f) *vec_push(a, &files->at) = (EmitFile){f->name, f->text, f->size};
+    if (f) *vec_push(a, &files->at) = (EmitFile){.name = f->name, .data = f->text, .size = f->size};
   }
 }
 

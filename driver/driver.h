@@ -21,6 +21,7 @@ typedef struct Options {
 #undef NUMBER
   Strings args;                        /* everything that is not an option */
   struct Ports *ports;                 /* verify, run: what the data says of the inputs; NULL: nothing */
+  bool flat_weights;                   /* the weights in one block of memory, for a model in this process */
   bool want_dims;                      /* the verb needs a size or a range for every free dim */
   bool quiet;                          /* do not print the errors of a failed import */
   Strings given;                       /* options of the first half of the line as typed, for the banner */

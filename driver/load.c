@@ -7,6 +7,7 @@ bool model_load(Loaded *l, Compiled *c, const Options *o) {
   EmitFiles files = {0};
   Options bin = *o;
   bin.weights = "bin";
+  bin.flat_weights = true;                                     // the kernels read them there
   if (!model_emit(c, &bin, WEIGHTS_BIN, true, &files)) return false;
   EmitFiles code = {0};                                        // the weights stay in this process
   for (int i = 0; i < files.at.len; i++) {

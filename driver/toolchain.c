@@ -97,7 +97,11 @@ bool toolchain_build(const Toolchain *t, const char *dir, const EmitFiles *files
 static const char *cache_dir(Arena *a, const EmitFiles *f, const Toolchain *t, const char *extra) {
   XXH64_state_t *h = XXH64_createState();
   XXH64_reset(h, 0);
-  for (int i = 0; i < f->at.len; i++) XXH64_update(h, f->at.at[i].data, f->at.at[i].size);
+  for (int i = 0; i < f->at.len; i++) {
+    const EmitFile *x = &f->at.at[i];
+    if (!x->pieces) XXH64_update(h, x->data, x->size);
+    for (int k = 0; k < x->pieces; k++) XXH64_update(h, x->piece[k].at, x->piece[k].size);
+  }
   XXH64_update(h, t->cc, strlen(t->cc) + 1);
   XXH64_update(h, t->flags, strlen(t->flags) + 1);
   XXH64_update(h, extra, strlen(extra));
