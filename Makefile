@@ -5,7 +5,7 @@ BUILD   ?= build
 WARN     = -std=c11 -Wall -Wextra -Wpedantic -Wshadow -Wmissing-prototypes -Wstrict-prototypes
 CFLAGS  ?= -O2 -g
 ALL_CFLAGS = $(CFLAGS) $(WARN) -D_POSIX_C_SOURCE=200809L -I. -I$(BUILD)
-LDLIBS   = -lprotobuf-c -lz -lm -ldl -lpthread
+LDLIBS   = -lprotobuf-c -lm -ldl -lpthread
 ifeq ($(SAN),1)
   BUILD  := $(BUILD)/san
   CFLAGS := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -DLATHE_POISON

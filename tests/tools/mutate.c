@@ -17,7 +17,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#if defined(__SANITIZE_ADDRESS__)
+enum { BATCH = 50, SECONDS = 20 };                             // sanitizers cost that much
+#else
 enum { BATCH = 50, SECONDS = 5 };
+#endif
 
 static uint64_t random_next(uint64_t *s) {                     // xorshift64* (Vigna)
   *s ^= *s >> 12, *s ^= *s << 25, *s ^= *s >> 27;
