@@ -54,8 +54,9 @@ const Target *options_target(const Options *o);
 bool model_import(Compiled *c, const char *path, const Options *o);
 bool model_compile(Compiled *c, const char *path, const Options *o);
 bool model_passes(Compiled *c, const Options *o);      /* c->p stays NULL when they stop before lower */
-/* The same for a model that gets these files ([NAME=]FILE, as the compiled program takes them): they size free dims. */
-bool model_compile_for(Compiled *c, const char *path, const Options *o, const Strings *files, int from);
+/* The same for a model that gets these files from `from` on ([NAME=]FILE, as the compiled program takes them): they size
+ * free dims, and a single integer that decides shapes is compiled in and leaves the list. */
+bool model_compile_for(Compiled *c, const char *path, const Options *o, Strings *files, int from);
 const Tensor *tensor_of_file(Arena *a, const char *path, Diags *d);   /* .npy or .pb */
 void compiled_free(Compiled *c);
 double seconds_now(void);

@@ -1,5 +1,5 @@
 /* Sizes of free dims from the files that `lathe run` is going to read: arrays have shapes, images a width and a
- * height. Files whose size says nothing (raw bytes) and files that cannot be read give none; the program itself
+ * height. Files whose size says nothing (raw bytes) and images that cannot be read give none; the program itself
  * will say what is wrong with them. */
 #include "driver/driver.h"
 #include "driver/ports.h"
@@ -72,23 +72,48 @@ static int input_of(const Ports *p, const char *word, const char **file) {
   return -1;
 }
 
-static bool sample_files(Ports *p, Arena *a, const Strings *files, int from) {
-  Diags ignored = {0};
+/* by_input: which file is whose, -1: nobody's. */
+static bool sample_files(Ports *p, Arena *a, const Strings *files, int from, int *by_input, Diags *d) {
   bool any = false;
+  for (int k = 0; k < p->nin; k++) by_input[k] = -1;
   for (int i = from; i < files->len; i++) {
     const char *file;
     int k = input_of(p, files->at[i], &file);
     if (k < 0) continue;
     bool array = has_ending(file, ".npy") || has_ending(file, ".pb");
-    p->in[k].value = array ? tensor_of_file(a, file, &ignored) : image_sample(a, file, &p->in[k].sample.type);
+    p->in[k].value = array ? tensor_of_file(a, file, d) : image_sample(a, file, &p->in[k].sample.type);
     any |= p->in[k].value != NULL;
+    by_input[k] = i;
   }
-  diags_free(&ignored);
   return any;
 }
 
+/* Compiles for the samples, and binds single integers while that helps. */
+static bool compile_sampled(Compiled *c, const char *path, Options *o, Ports *p) {
+  for (int round = 0; round < 8; round++) {
+    if (model_compile(c, path, o)) return true;
+    if (!ports_adapt(p, &c->diags, false)) break;
+  }
+  for (int k = 0; k < p->nin; k++) p->in[k].bound = false;     // the first messages are the ones to show
+  o->quiet = false;
+  return model_compile(c, path, o);
+}
+
+/* What is compiled in is no input of the program any more. */
+static void drop_bound(const Ports *p, Strings *files, const int *by_input) {
+  for (int k = 0; k < p->nin; k++)
+    if (p->in[k].bound && by_input[k] >= 0) {
+      fprintf(stderr, "%s = %lld is compiled in\n", p->in[k].name, (long long)tensor_get_int(p->in[k].value, 0));
+      files->at[by_input[k]] = NULL;
+    }
+  int n = 0;
+  for (int i = 0; i < files->len; i++)
+    if (files->at[i]) files->at[n++] = files->at[i];
+  files->len = n;
+}
+
 /* First without the files, which is all when no dim is free; it leaves the types of the inputs. */
-bool model_compile_for(Compiled *c, const char *path, const Options *o, const Strings *files, int from) {
+bool model_compile_for(Compiled *c, const char *path, const Options *o, Strings *files, int from) {
   Arena a = {0};                                               // not freed: the module may refer to it
   Ports ports = {0};
   Diags early = {.file = path};
@@ -99,8 +124,13 @@ bool model_compile_for(Compiled *c, const char *path, const Options *o, const St
   strict.ports = &ports;
   strict.quiet = true;
   if (model_compile(c, path, &strict)) return true;
-  strict.quiet = false;
-  if (sample_files(&ports, &a, files, from)) return model_compile(c, path, &strict);
-  diags_print(&c->diags, stderr);
-  return false;
+  int *by_input = NEW_N(&a, int, ports.nin + 1);
+  bool any = sample_files(&ports, &a, files, from, by_input, &early);
+  if (!any || early.errors) {
+    diags_print(early.errors ? &early : &c->diags, stderr);
+    return false;
+  }
+  if (!compile_sampled(c, path, &strict, &ports)) return false;
+  drop_bound(&ports, files, by_input);
+  return true;
 }
