@@ -54,9 +54,8 @@ int verb_build(Options *o) {
     ok = copy_file(arena_printf(&c.arena, "%s/%s.bin", dir, c.prefix), to, &c.diags);
   }
   if (!o->keep) files_remove(&files, dir);
-  if (!ok) { diags_print(&c.diags, stderr); return EXIT_FAILED; }
   compiled_free(&c);
-  return EXIT_DONE;
+  return ok ? EXIT_DONE : EXIT_FAILED;
 }
 
 int verb_run(Options *o) {

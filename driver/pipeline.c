@@ -141,7 +141,7 @@ static const char *canonical_command(const Options *o, const char *path, Arena *
 }
 
 static bool give_up(Compiled *c) {
-  diags_print(&c->diags, stderr);
+  compiled_free(c);                                            // prints the messages
   return false;
 }
 
@@ -231,5 +231,6 @@ void compiled_free(Compiled *c) {
   diags_print(&c->diags, stderr);                              // warnings
   diags_free(&c->diags);
   if (c->m) module_free(c->m);
+  c->m = NULL;
   arena_free(&c->arena);
 }
