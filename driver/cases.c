@@ -201,6 +201,16 @@ static void *guarded(size_t bytes) {
   return p + GUARD;
 }
 
+static void guarded_free(const void *p) {
+  if (p) free((char *)(uintptr_t)p - GUARD);
+}
+
+void call_free(Call *k) {
+  for (int i = 0; i < k->m->inputs; i++) guarded_free(k->in[i]);
+  for (int i = 0; i < k->m->outputs; i++) guarded_free(k->out[i]);
+  guarded_free(k->arena);
+}
+
 static bool guards_hold(const void *p, size_t bytes) {
   const unsigned char *q = p;
   for (int i = 0; i < GUARD; i++)

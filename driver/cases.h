@@ -34,6 +34,8 @@ typedef struct Call {                  /* buffers of one call, with guard bytes 
   const void *weights;
 } Call;
 
+/* After a failed call_make, too. */
+void call_free(Call *k);
 bool call_make(Call *k, Compiled *c, const Loaded *l, const Case *x);
 /* Poisons arena and outputs with `poison`, runs, checks the guards. false: d says what broke. */
 bool call_run(Call *k, Compiled *c, int poison);
