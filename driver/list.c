@@ -1,4 +1,4 @@
-/* `lathe ops`, `lathe targets`, `lathe opt`: what there is. */
+/* `lathe ops`, `lathe targets`: what there is. */
 #include "driver/driver.h"
 #include "ir/ops.h"
 
@@ -23,17 +23,5 @@ int verb_targets(Options *o) {
     else printf("%-12s %-32s %2d lanes of f32  %2d registers  %s\n", t->name, t->note, t->lanes, t->registers, t->cflags);
   }
   if (o->json) printf("\n]\n");
-  return EXIT_DONE;
-}
-
-int verb_opt(Options *o) {
-  Compiled c;
-  if (!model_import(&c, o->args.at[0], o) || !model_passes(&c, o)) return EXIT_FAILED;
-  Text t = {0};
-  if (c.p) program_print(&t, c.p);
-  else module_print(&t, c.m);
-  fwrite(t.at, 1, t.len, stdout);
-  text_free(&t);
-  compiled_free(&c);
   return EXIT_DONE;
 }
