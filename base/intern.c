@@ -1,7 +1,9 @@
 /* Open-addressing hash table of strings (xxhash, linear probing, doubled at half full). */
 #include "base/intern.h"
 #include "base/arena.h"
+#include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #define XXH_INLINE_ALL
@@ -37,3 +39,12 @@ const char *intern_n(const char *s, size_t n) {
 }
 
 const char *intern(const char *s) { return intern_n(s, strlen(s)); }
+
+const char *intern_printf(const char *fmt, ...) {
+  char buf[501];
+  va_list ap;
+  va_start(ap, fmt);
+  vsnprintf(buf, sizeof buf, fmt, ap);
+  va_end(ap);
+  return intern(buf);
+}

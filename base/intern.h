@@ -5,4 +5,5 @@
 #include <stddef.h>
 const char *intern(const char *s);
 const char *intern_n(const char *s, size_t n);
+const char *intern_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));   /* at most 500 characters */
 #endif

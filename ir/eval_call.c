@@ -88,6 +88,7 @@ bool eval_random(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) 
   (void)e;
   const int64_t *step = n->nin > 0 && in[0] ? in[0]->data : NULL;
   bool normal = node_str(n, "kind", "uniform")[0] == 'n';
-  (normal ? lt_random_normal : lt_random_uniform)(step, out[0]->data, tensor_count(out[0]), node_int(n, "seed", 0), node_int(n, "stream", 0));
+  (normal ? lt_random_normal : lt_random_uniform)(step, out[0]->data, step ? tensor_count(in[0]) : 1, tensor_count(out[0]), node_int(n, "seed", 0),
+                                                 node_int(n, "stream", 0), (float)node_float(n, "scale", 1), (float)node_float(n, "shift", 0));
   return true;
 }

@@ -15,6 +15,7 @@ static bool same_elements(Eval *e, const Node *n, const Tensor *x, Tensor *y) {
 
 bool eval_reshape(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) { return same_elements(e, n, in[0], out[0]); }
 bool eval_copy(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) { return same_elements(e, n, in[0], out[0]); }
+bool eval_stop_gradient(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) { return same_elements(e, n, in[0], out[0]); }
 bool eval_bitcast(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) { return same_elements(e, n, in[0], out[0]); }
 
 /* y[i] = x[j], j[perm[k]] = i[k] */

@@ -220,6 +220,34 @@ bool graph_may_replace(const Module *m, ValueId old, ValueId by) {
                                       m->nodes.at[m->values.at[by].def].graph == m->main);
 }
 
+static StateSlot *state_slot(Module *m, const char *name) {
+  for (int k = 0; k < m->state.len; k++)
+    if (!strcmp(m->state.at[k].name, name)) return &m->state.at[k];
+  StateSlot *s = vec_push(&m->perm, &m->state);
+  *s = (StateSlot){intern(name), 0, 0};
+  return s;
+}
+
+ValueId graph_state(Module *m, const char *name, Type t) {
+  StateSlot *s = state_slot(m, name);
+  if (!s->value) s->value = graph_add_input(m->main, name, t);
+  return s->value;
+}
+
+void graph_state_next(Module *m, const char *name, ValueId v) {
+  StateSlot *s = state_slot(m, name);
+  bool own = value_of(m, v)->def && !is_output(m->main, v);      // an output has memory of its own
+  if (!own) v = graph_op(m->main, OP_COPY, &v, 1, NULL, 0);
+  s->next = v;
+  *vec_push(&m->perm, &m->main->outputs) = v;
+}
+
+const StateSlot *graph_state_of_value(const Module *m, ValueId v) {
+  for (int k = 0; v && k < m->state.len; k++)
+    if (m->state.at[k].value == v || m->state.at[k].next == v) return &m->state.at[k];
+  return NULL;
+}
+
 void graph_replace_uses(Module *m, ValueId old, ValueId by) {
   if (old == by) return;
   bool keep = !graph_may_replace(m, old, by), named = is_output(m->main, old);
@@ -236,6 +264,7 @@ void graph_replace_uses(Module *m, ValueId old, ValueId by) {
       if (g->outputs.at[k] == old) g->outputs.at[k] = by;
   }
   if (!named || keep) return;
+  for (int k = 0; k < m->state.len; k++) if (m->state.at[k].next == old) m->state.at[k].next = by;
   graph_swap_names(m, old, by);
 }
 

@@ -81,6 +81,11 @@ struct Graph {
   int before_at;                /* where it was last seen in the list */
 };
 
+/* What survives a call of a training function: `value` is an input of the main graph (0: only written), `next` an
+ * output (0: only read) that takes its place in the caller's state block when the call is done. The evaluator sees
+ * plain inputs and outputs; lower_program gives both the same memory. `name` finds it in ir/bundle.h's table. */
+typedef struct StateSlot { const char *name; ValueId value, next; } StateSlot;
+
 typedef struct Module {
   Arena perm;
   Diags *diags;
@@ -89,6 +94,7 @@ typedef struct Module {
   VEC(Node) nodes;              /* [0] unused */
   VEC(Graph *) graphs;          /* all ever made, regions of dead nodes included */
   Graph *main;
+  VEC(StateSlot) state;         /* empty in a network for inference */
   Source source;                /* of nodes added from now on */
   struct { ValueId *at; size_t slots, count; } names;   /* hash table: name -> value */
   int uniq;                     /* for fresh names */
@@ -117,6 +123,11 @@ ValueId graph_ints(Module *m, const int64_t *v, int n);                /* i64[n]
 NodeId graph_add_node(Graph *g, Op op, const ValueId *in, int nin, int nout, const Attr *attr, int nattr);
 NodeId graph_new_node(Graph *g, Op op, const ValueId *in, int nin, int nout, const Attr *attr, int nattr);  /* without inference */
 void graph_attach_region(Module *m, NodeId n, Graph *region);          /* sets its owner; infer_node(n) when all are there */
+/* A tensor of the state: reads it (adds an input, or finds the one that is there), and says what it becomes (an
+ * output; v has its type). Without graph_state_next it stays as it is. */
+ValueId graph_state(Module *m, const char *name, Type t);
+void graph_state_next(Module *m, const char *name, ValueId v);
+const StateSlot *graph_state_of_value(const Module *m, ValueId v);     /* whose value or next is v; NULL: none */
 /* The usual case: one output. */
 ValueId graph_op(Graph *g, Op op, const ValueId *in, int nin, const Attr *attr, int nattr);
 void graph_set_source(Module *m, Source s);                            /* for nodes added from now on */

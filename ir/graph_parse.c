@@ -522,6 +522,17 @@ static bool symbol(Parser *p) {
   return true;
 }
 
+static bool state(Parser *p) {
+  StateSlot s = {.name = word(p)};
+  if (!s.name || !expect(p, ":")) return false;
+  if (!eat(p, "_") && !(s.value = use(p))) return false;
+  if (!expect(p, "->")) return false;
+  if (!eat(p, "_") && !(s.next = use(p))) return false;
+  s.name = intern(s.name);
+  *vec_push(&p->m->perm, &p->m->state) = s;
+  return true;
+}
+
 static bool module(Parser *p) {
   if (!expect(p, "module")) return false;
   const char *name = word(p), *path = NULL;
@@ -537,6 +548,8 @@ static bool module(Parser *p) {
     else if (eat(p, "output")) {
       ValueId v = use(p);
       if ((ok = v != 0)) *vec_push(&p->m->perm, &p->m->main->outputs) = v;
+    } else if (eat(p, "state")) {
+      ok = state(p);
     } else {
       const char *before = p->s;
       ok = items(p, p->m->main) && (p->s != before || fail(p, "expected dim, input, weight, a node, output or '}'"));

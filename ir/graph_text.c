@@ -1,7 +1,8 @@
 /* Prints modules. The grammar (`//` starts a comment; names that are not plain words are quoted):
  *
  *   module   := "module" name ["from" string] "{" item* "}"
- *   item     := "dim" symbol "in" int ".." int | "input" value | "weight" value "=" tensor | node | "output" %name
+ *   item     := "dim" symbol "in" int ".." int | "input" value | "weight" value "=" tensor | node | "output" %name | state
+ *   state    := "state" name ":" (%name | "_") "->" (%name | "_")      what it is, what it becomes
  *   value    := %name [":" type] ["at" %name "+" dim "strides" dims "size" dim]
  *   type     := ["seq" | "opt"] dtype "[" ("*" | dim,*) "]"
  *   node     := value,* "=" op "(" (%name | "_"),* ")" ["{" attr,* "}"] ["fused" int] ["@" source] region*
@@ -333,6 +334,15 @@ void module_print(Text *t, Module *m) {
   for (int i = 0; i < m->main->outputs.len; i++) {
     text_put(t, "  output ");
     put_name(&p, m->main->outputs.at[i]);
+    text_put(t, "\n");
+  }
+  for (int i = 0; i < m->state.len; i++) {
+    text_put(t, "  state ");
+    put_word(t, m->state.at[i].name);
+    text_put(t, " : ");
+    put_name(&p, m->state.at[i].value);
+    text_put(t, " -> ");
+    put_name(&p, m->state.at[i].next);
     text_put(t, "\n");
   }
   text_put(t, "}\n");

@@ -167,6 +167,8 @@ bool infer_bitcast(Infer *x) {
   return infer_fail_type(x, "elements of %s and %s differ in size", dtype_info[from].text, dtype_info[y->dtype].text);
 }
 
+bool infer_stop_gradient(Infer *x) { return infer_copy(x); }
+
 bool infer_copy(Infer *x) {
   x->out[0] = *x->in[0];
   return true;

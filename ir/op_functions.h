@@ -1,4 +1,4 @@
-/* Declares the functions of every row of ops.def: infer_NAME always, eval_NAME for all but DECOMPOSE rows.
+/* Declares the functions of every row of ops.def: infer_NAME and eval_NAME.
  * Included by ops.c (which puts them into op_info) and by the files that define them. */
 #ifndef IR_OP_FUNCTIONS_H
 #define IR_OP_FUNCTIONS_H
@@ -10,8 +10,8 @@
 #define OP_DECLARES_LOWER(name)   OP_DECLARES_EVAL(name)
 #define OP_DECLARES_CALL(name)    OP_DECLARES_EVAL(name)
 #define OP_DECLARES_CONTROL(name) OP_DECLARES_EVAL(name)
-#define OP_DECLARES_DECOMPOSE(name)
-#define OP(E, name, min_in, max_in, nout, how, attrs) \
+#define OP_DECLARES_DECOMPOSE(name) OP_DECLARES_EVAL(name)
+#define OP(E, name, min_in, max_in, nout, how, attrs, grad) \
   bool infer_##name(Infer *x);                        \
   OP_DECLARES_##how(name)
 #include "ir/ops.def"

@@ -10,18 +10,23 @@
 #define EVAL_LOWER(name)     eval_##name
 #define EVAL_CALL(name)      eval_##name
 #define EVAL_CONTROL(name)   eval_##name
-#define EVAL_DECOMPOSE(name) NULL
+#define EVAL_DECOMPOSE(name) eval_##name
 
+#define GRAD(name)   NULL
+#define NO_GRAD(why) why
 const OpInfo op_info[OP_COUNT] = {
-  [OP_NONE] = {"none", 0, 0, 0, HOW_SCALAR, "", NULL, NULL},
-#define SCALAR(E, name, arity, ...) [OP_##E] = {name, arity, arity, 1, HOW_SCALAR, "", NULL, NULL},
+  [OP_NONE] = {"none", 0, 0, 0, HOW_SCALAR, "", NULL, NULL, NULL},
+#define SCALAR(E, name, arity, domain, result, f, i, c_operator, vecmath, libm, grad) \
+  [OP_##E] = {name, arity, arity, 1, HOW_SCALAR, "", NULL, NULL, grad},
 #include "ir/scalar.def"
 #undef SCALAR
-#define OP(E, name, min_in, max_in, outs, how, attributes) \
-  [OP_##E] = {#name, min_in, max_in, outs, HOW_##how, attributes, infer_##name, EVAL_##how(name)},
+#define OP(E, name, min_in, max_in, outs, how, attributes, grad) \
+  [OP_##E] = {#name, min_in, max_in, outs, HOW_##how, attributes, infer_##name, EVAL_##how(name), grad},
 #include "ir/ops.def"
 #undef OP
 };
+#undef GRAD
+#undef NO_GRAD
 
 Op op_from_text(const char *s) {
   for (int o = 1; o < OP_COUNT; o++)
@@ -34,7 +39,7 @@ Op op_from_text(const char *s) {
 #define GIVES_SAME false
 #define GIVES_BOOL true
 const ScalarInfo scalar_info[SCALAR_COUNT] = {
-#define SCALAR(E, name, arity, domain, result, f, i, c_operator, vecmath, libm) \
+#define SCALAR(E, name, arity, domain, result, f, i, c_operator, vecmath, libm, grad) \
   [S_##E] = {name, arity, DOM_##domain, GIVES_##result, c_operator, vecmath, libm},
 #include "ir/scalar.def"
 #undef SCALAR

@@ -24,7 +24,8 @@ typedef struct OpInfo {
   OpHow how;
   const char *attrs;
   InferFn infer;
-  EvalFn eval;                    /* NULL: scalar ops (generic), or HOW_DECOMPOSE */
+  EvalFn eval;                    /* NULL: scalar ops (generic) */
+  const char *no_grad;            /* why nothing flows back; NULL: passes/grad.h has its rule */
 } OpInfo;
 
 extern const OpInfo op_info[OP_COUNT];

@@ -62,7 +62,8 @@ void lt_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]
 
 /* y [n]: uniform in [0, 1), multiples of 2^-24; or normal with mean 0 and variance 1 (Box-Muller).
  * Element i comes from word i % 4 of the block with counter (i / 4, stream, step) and key seed.
- * n is at most 2^34, stream below 2^32. step: NULL is 0. Streams tell tensors apart, steps the calls of one model. */
-void lt_random_uniform(const int64_t *step, float *y, int64_t n, int64_t seed, int64_t stream);
-void lt_random_normal(const int64_t *step, float *y, int64_t n, int64_t seed, int64_t stream);
+ * n is at most 2^34, stream below 2^32. Streams tell tensors apart, steps the calls of one model. step: NULL is 0;
+ * steps = 2: step[1] is added to the seed. Written is shift + scale * number. */
+void lt_random_uniform(const int64_t *step, float *y, int64_t steps, int64_t n, int64_t seed, int64_t stream, float scale, float shift);
+void lt_random_normal(const int64_t *step, float *y, int64_t steps, int64_t n, int64_t seed, int64_t stream, float scale, float shift);
 #endif

@@ -116,7 +116,9 @@ bool lower_random(Lower *l, const Node *n) {
   bool has_step = n->nin > 0 && n->in[0];
   Buf *step = has_step ? lower_buf(l, n->in[0]) : lower_weight(l, "step", tensor_scalar(b->arena, DT_I64, 0));
   Buf *bufs[2] = {step, result(l, n, 0, DT_F32, type_count(y))};
-  Expr *args[3] = {ex_dim(b, type_count(y)), ex_int(b, node_int(n, "seed", 0)), ex_int(b, node_int(n, "stream", 0))};
-  st_call(b, normal ? "lt_random_normal" : "lt_random_uniform", bufs, 2, args, 3);
+  Dim steps = has_step ? type_count(&value_of(l->m, n->in[0])->type) : DIM(1);
+  Expr *args[6] = {ex_dim(b, steps), ex_dim(b, type_count(y)), ex_int(b, node_int(n, "seed", 0)), ex_int(b, node_int(n, "stream", 0)),
+                   ex_const(b, DT_F32, node_float(n, "scale", 1)), ex_const(b, DT_F32, node_float(n, "shift", 0))};
+  st_call(b, normal ? "lt_random_normal" : "lt_random_uniform", bufs, 2, args, 6);
   return true;
 }

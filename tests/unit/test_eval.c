@@ -233,17 +233,17 @@ Test(random, a_function_of_seed_step_stream_and_index) {
   enum { N = 20000 };
   static float a[N], b[N];
   int64_t step = 0;
-  lt_random_uniform(NULL, a, N, 7, 1);
-  lt_random_uniform(&step, b, 10, 7, 1);
+  lt_random_uniform(NULL, a, 1, N, 7, 1, 1, 0);
+  lt_random_uniform(&step, b, 1, 10, 7, 1, 1, 0);
   cr_expect(!memcmp(a, b, 10 * sizeof *a), "no step is step 0, and a prefix does not depend on the length");
   step = 1;
-  lt_random_uniform(&step, b, N, 7, 1);
+  lt_random_uniform(&step, b, 1, N, 7, 1, 1, 0);
   cr_expect(memcmp(a, b, 10 * sizeof *a));
-  lt_random_uniform(NULL, b, N, 7, 2);
+  lt_random_uniform(NULL, b, 1, N, 7, 2, 1, 0);
   cr_expect(memcmp(a, b, 10 * sizeof *a));
-  lt_random_uniform(NULL, b, N, 8, 1);
+  lt_random_uniform(NULL, b, 1, N, 8, 1, 1, 0);
   cr_expect(memcmp(a, b, 10 * sizeof *a));
-  lt_random_normal(NULL, b, N, 7, 1);
+  lt_random_normal(NULL, b, 1, N, 7, 1, 1, 0);
   double mean = 0, normal_mean = 0, normal_square = 0;
   for (int i = 0; i < N; i++) {
     cr_assert(a[i] >= 0 && a[i] < 1 && isfinite(b[i]));

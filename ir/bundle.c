@@ -1,0 +1,50 @@
+/* The state block of a bundle; see bundle.h. */
+#include "ir/bundle.h"
+#include <string.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+const char *const state_role_text[] = {
+  [ROLE_PARAMETER] = "parameter", [ROLE_OPTIMIZER] = "optimizer", [ROLE_STATISTIC] = "statistic",
+  [ROLE_AVERAGE] = "average", [ROLE_COUNTER] = "counter", [ROLE_SETTING] = "setting",
+};
+
+enum { LINE = 64 };
+
+static int64_t aligned(int64_t n) { return (n + LINE - 1) / LINE * LINE; }
+
+void bundle_layout(Bundle *b) {
+  int64_t at = aligned(STATE_HEADER + (int64_t)STATE_ENTRY * b->state.len);
+  for (int k = 0; k < b->state.len; k++) {
+    StateTensor *t = &b->state.at[k];
+    t->offset = at;
+    at = aligned(at + type_count(&t->type).k * dtype_bytes(t->type.dtype));
+  }
+  b->state_bytes = at;
+}
+
+uint64_t bundle_hash(const Bundle *b) {
+  Text t = {0};
+  for (int k = 0; k < b->state.len; k++)
+    text_printf(&t, "%s %s %s\n", b->state.at[k].name, type_text(&b->state.at[k].type), state_role_text[b->state.at[k].role]);
+  uint64_t h = XXH64(t.at ? t.at : "", t.len, 0);
+  text_free(&t);
+  return h;
+}
+
+const StateTensor *bundle_find(const Bundle *b, const char *name) {
+  for (int k = 0; k < b->state.len; k++)
+    if (!strcmp(b->state.at[k].name, name)) return &b->state.at[k];
+  return NULL;
+}
+
+const Function *bundle_function(const Bundle *b, FunctionKind kind, const char *name) {
+  for (int k = 0; k < b->fn.len; k++)
+    if (b->fn.at[k].kind == kind && (!name || !strcmp(b->fn.at[k].name, name))) return &b->fn.at[k];
+  return NULL;
+}
+
+void bundle_free(Bundle *b) {
+  for (int k = 0; k < b->fn.len; k++) if (b->fn.at[k].m) module_free(b->fn.at[k].m);
+  arena_free(&b->arena);
+}

@@ -1,0 +1,120 @@
+/* Reverse-mode differentiation; see grad.h.
+ *
+ * Values that matter are those reachable both ways: forward from `wrt` and backward from the loss. Their nodes are
+ * visited in reverse execution order; when a node's turn comes every user of its outputs has been visited, so the sums
+ * of their gradients are complete (Griewank and Walther, Evaluating Derivatives, 2008, chapter 3.2). */
+#include "passes/grad.h"
+#include "base/intern.h"
+#include <stdarg.h>
+#include <string.h>
+
+static const GradFn rules[OP_COUNT] = {
+#define GRAD(name)   grad_##name
+#define NO_GRAD(why) NULL
+#define SCALAR(E, text, arity, domain, result, f, i, c_operator, vecmath, libm, grad) [OP_##E] = grad,
+#define OP(E, name, MIN, MAX, NOUT, HOW, ATTRS, grad) [OP_##E] = grad,
+#include "ir/scalar.def"
+#include "ir/ops.def"
+#undef OP
+#undef SCALAR
+#undef GRAD
+#undef NO_GRAD
+};
+
+bool grad_fail(GradNode *r, const char *fmt, ...) {
+  char buf[400];
+  va_list ap;
+  va_start(ap, fmt);
+  vsnprintf(buf, sizeof buf, fmt, ap);
+  va_end(ap);
+  diag_error(r->grad->m->diags, "gradient", node_where(r->grad->m, r->node), "%s", buf);
+  return false;
+}
+
+bool grad_wants(const GradNode *r, int k) {
+  return k < r->nin && r->in[k] && (int)r->in[k] < r->grad->nvalues && r->grad->needed[r->in[k]];
+}
+
+void grad_add_to(GradNode *r, int k, ValueId dx) {
+  if (!dx || !grad_wants(r, k)) return;
+  ValueId v = r->in[k];
+  Type t = value_of(r->grad->m, v)->type;
+  dx = build_cast(r->g, build_sum_to(r->g, dx, &t), t.dtype);
+  r->grad->of[v] = r->grad->of[v] ? build_add(r->g, r->grad->of[v], dx) : dx;
+}
+
+/* ---- what is needed ---- */
+
+static bool flows(const Grad *s, ValueId v) { return v && (int)v < s->nvalues && dtype_is_float(value_of(s->m, v)->type.dtype); }
+
+/* Marks values that depend on a marked one. A region's nodes may use outer values: its owner depends on them. */
+static bool mark_forward(Grad *s, Graph *g, bool *from) {
+  bool any = false;
+  for (int k = 0; k < g->nodes.len; k++) {
+    const Node *n = node_of(s->m, g->nodes.at[k]);
+    bool hit = false;
+    for (int i = 0; i < n->nin; i++) hit |= n->in[i] && from[n->in[i]];
+    for (int i = 0; i < n->nregion; i++) hit |= mark_forward(s, n->region[i], from);
+    if (op_info[n->op].no_grad && n->op != OP_LOOP && n->op != OP_SCAN && n->op != OP_IF && !hit) continue;
+    for (int i = 0; hit && i < n->nout; i++) if (flows(s, n->out[i])) from[n->out[i]] = true;
+    any |= hit;
+  }
+  return any;
+}
+
+static void mark_backward(Grad *s, Graph *g, const bool *from) {
+  for (int k = g->nodes.len - 1; k >= 0; k--) {
+    const Node *n = node_of(s->m, g->nodes.at[k]);
+    bool hit = false;
+    for (int i = 0; i < n->nout; i++) hit |= n->out[i] && s->needed[n->out[i]];
+    if (!hit || n->op == OP_STOP_GRADIENT) continue;
+    for (int i = 0; i < n->nin; i++) if (n->in[i] && from[n->in[i]]) s->needed[n->in[i]] = true;
+    for (int q = 0; q < n->nregion; q++) {                      // captured values
+      Graph *r = n->region[q];
+      for (int i = 0; i < r->outputs.len; i++) if (from[r->outputs.at[i]]) s->needed[r->outputs.at[i]] = true;
+      mark_backward(s, r, from);
+    }
+  }
+}
+
+/* ---- entry ---- */
+
+static bool visit(Grad *s, NodeId id) {
+  Node n = *node_of(s->m, id);
+  GradNode r = {.grad = s, .g = s->g, .op = n.op, .in = n.in, .out = n.out, .nin = n.nin, .nout = n.nout, .node = &n};
+  bool wanted = false, arrives = false;
+  for (int k = 0; k < n.nin; k++) wanted |= grad_wants(&r, k);
+  ValueId *dy = NEW_N(&s->m->perm, ValueId, n.nout + 1);
+  for (int k = 0; k < n.nout; k++) {
+    dy[k] = n.out[k] && (int)n.out[k] < s->nvalues ? s->of[n.out[k]] : 0;
+    arrives |= dy[k] != 0;
+  }
+  if (!arrives || (!wanted && !n.nregion) || n.op == OP_STOP_GRADIENT) return true;
+  r.dy = dy;
+  if (!rules[n.op]) return grad_fail(&r, "no gradient flows through it: %s", op_info[n.op].no_grad);
+  Source src = n.source;
+  src.op = intern_printf("grad %s", op_info[n.op].text);
+  graph_set_source(s->m, src);
+  return rules[n.op](&r);
+}
+
+bool grad_build(Graph *g, ValueId loss, const ValueId *wrt, int nwrt, ValueId *gradient) {
+  Module *m = g->module;
+  Grad s = {.m = m, .g = g, .nvalues = m->values.len};
+  s.of = NEW_N(&m->perm, ValueId, s.nvalues);
+  s.needed = NEW_N(&m->perm, bool, s.nvalues);
+  bool *from = NEW_N(&m->perm, bool, s.nvalues);
+  for (int k = 0; k < nwrt; k++) from[wrt[k]] = true;
+  mark_forward(&s, g, from);
+  s.needed[loss] = from[loss];
+  mark_backward(&s, g, from);
+  for (int k = 0; k < nwrt; k++) s.needed[wrt[k]] |= wrt[k] == loss;
+  Source before = graph_source(m);
+  s.of[loss] = build_scalar(g, value_of(m, loss)->type.dtype, 1);
+  int nodes = g->nodes.len, errors = m->diags->errors;
+  bool ok = true;
+  for (int k = nodes - 1; k >= 0; k--) ok &= visit(&s, g->nodes.at[k]);
+  graph_set_source(m, before);
+  for (int k = 0; k < nwrt; k++) gradient[k] = s.of[wrt[k]] ? s.of[wrt[k]] : build_zeros_like(g, wrt[k]);
+  return ok && m->diags->errors == errors;
+}
