@@ -92,3 +92,9 @@ bool eval_random(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) 
                                                  node_int(n, "stream", 0), (float)node_float(n, "scale", 1), (float)node_float(n, "shift", 0));
   return true;
 }
+
+/* Its meaning takes the rules of passes/grad_*.c: they must have replaced it before anything is evaluated. */
+bool eval_gradient(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) {
+  (void)in, (void)out;
+  return eval_fail(e, n, "gradients are evaluated after pass grad has expanded them");
+}

@@ -74,3 +74,14 @@ bool infer_random(Infer *x) {
   return infer_choice(x, "kind", "uniform normal") && infer_int(x, "seed", INT64_MIN, INT64_MAX, &v) &&
          infer_int(x, "stream", 0, UINT32_MAX, &v) && infer_shape(x, "shape", y);
 }
+
+bool infer_gradient(Infer *x) {
+  if (!dtype_is_float(x->in[0]->dtype) || !dim_is(type_count(x->in[0]), 1)) return infer_fail(x, "the first input should be one float, the loss");
+  if (x->n->nout != x->n->nin - 1) return infer_fail(x, "has %d outputs for %d inputs after the loss", x->n->nout, x->n->nin - 1);
+  for (int k = 1; k < x->n->nin; k++) {
+    const Type *t = infer_in(x, k);
+    if (!t || !dtype_is_float(t->dtype)) return infer_fail(x, "input %d is not of floats: it has no gradient", k);
+    x->out[k - 1] = *t;
+  }
+  return true;
+}

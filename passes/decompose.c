@@ -22,24 +22,39 @@ bool decompose_stop_gradient(Graph *g, const Node *n, ValueId *out) {
   return out[0] != 0;
 }
 
+bool decompose_node(Graph *g, NodeId id) {
+  Module *m = g->module;
+  Node n = *node_of(m, id);
+  ValueId *out = NEW_N(&m->perm, ValueId, n.nout + 1);
+  Source before = graph_source(m);
+  graph_set_source(m, n.source);
+  graph_insert_before(g, id);
+  bool ok = decompose_fn[n.op](g, &n, out);
+  graph_insert_end(g);
+  graph_set_source(m, before);
+  for (int q = 0; ok && q < n.nout; q++) {
+    if (!n.out[q] || !out[q]) continue;
+    if (!graph_may_replace(m, n.out[q], out[q])) {
+      graph_insert_before(g, id);
+      out[q] = build_op1(g, OP_COPY, out[q]);
+      graph_insert_end(g);
+    }
+    graph_replace_uses(m, n.out[q], out[q]);
+  }
+  graph_remove_node(m, id);                                     // also after an error: it has been reported
+  return ok;
+}
+
 static void visit(PassContext *c, Graph *g) {
   Module *m = c->module;
   for (int k = 0; k < g->nodes.len; k++) {
     NodeId id = g->nodes.at[k];
-    Node n = *node_of(m, id);
-    if (n.dead) continue;
-    for (int r = 0; r < n.nregion; r++) visit(c, n.region[r]);
-    if (!decompose_fn[n.op] || !rule_enabled(c, op_info[n.op].text)) continue;
-    ValueId *out = NEW_N(&m->perm, ValueId, n.nout + 1);
-    Source before = graph_source(m);
-    graph_set_source(m, n.source);
-    graph_insert_before(g, id);
-    bool ok = decompose_fn[n.op](g, &n, out);
-    graph_insert_end(g);
-    graph_set_source(m, before);
-    if (!ok) continue;                                          // reported
-    for (int q = 0; q < n.nout; q++) if (n.out[q] && out[q]) graph_replace_uses(m, n.out[q], out[q]);
-    graph_remove_node(m, id);
+    const Node *n = node_of(m, id);
+    if (n->dead) continue;
+    int regions = n->nregion;
+    Op op = n->op;
+    for (int r = 0; r < regions; r++) visit(c, node_of(m, id)->region[r]);
+    if (decompose_fn[op] && rule_enabled(c, op_info[op].text)) decompose_node(g, id);
   }
 }
 

@@ -6,6 +6,9 @@
 
 typedef bool (*DecomposeFn)(Graph *g, const Node *n, ValueId *out);   /* false: reported in the module's diags */
 
+/* Node id, of such a row, is replaced by what it stands for. False after an error. */
+bool decompose_node(Graph *g, NodeId id);
+
 #define DECOMPOSES_VIEW(name)
 #define DECOMPOSES_LOWER(name)
 #define DECOMPOSES_CALL(name)

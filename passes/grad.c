@@ -4,6 +4,8 @@
  * visited in reverse execution order; when a node's turn comes every user of its outputs has been visited, so the sums
  * of their gradients are complete (Griewank and Walther, Evaluating Derivatives, 2008, chapter 3.2). */
 #include "passes/grad.h"
+#include "passes/decompose.h"
+#include "passes/passes.h"
 #include "base/intern.h"
 #include <stdarg.h>
 #include <string.h>
@@ -112,9 +114,30 @@ bool grad_build(Graph *g, ValueId loss, const ValueId *wrt, int nwrt, ValueId *g
   Source before = graph_source(m);
   s.of[loss] = build_scalar(g, value_of(m, loss)->type.dtype, 1);
   int nodes = g->nodes.len, errors = m->diags->errors;
+  NodeId *forward = NEW_N(&m->perm, NodeId, nodes + 1);         // the list grows in its middle while rules build
+  if (nodes) memcpy(forward, g->nodes.at, sizeof *forward * (size_t)nodes);
   bool ok = true;
-  for (int k = nodes - 1; k >= 0; k--) ok &= visit(&s, g->nodes.at[k]);
+  for (int k = nodes - 1; k >= 0; k--) ok &= node_of(m, forward[k])->dead || visit(&s, forward[k]);
   graph_set_source(m, before);
   for (int k = 0; k < nwrt; k++) gradient[k] = s.of[wrt[k]] ? s.of[wrt[k]] : build_zeros_like(g, wrt[k]);
   return ok && m->diags->errors == errors;
+}
+
+/* ---- the op `gradient` ---- */
+
+bool decompose_gradient(Graph *g, const Node *n, ValueId *out) { return grad_build(g, n->in[0], n->in + 1, n->nin - 1, out); }
+
+bool pass_grad(PassContext *c) {
+  Module *m = c->module;
+  Graph *g = m->main;
+  int errors = c->diags->errors;
+  for (int k = 0; k < g->nodes.len; k++) {
+    NodeId id = g->nodes.at[k];
+    if (node_of(m, id)->op != OP_GRADIENT || node_of(m, id)->dead) continue;
+    if (!rule_enabled(c, "gradient")) continue;
+    decompose_node(g, id);
+    k = -1;                                                     // its nodes stand before it: look again
+  }
+  graph_sweep(m);
+  return c->diags->errors == errors;
 }
