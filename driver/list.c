@@ -5,11 +5,18 @@
 int verb_ops(Options *o) {
   static const char *const how[] = {[HOW_SCALAR] = "scalar", [HOW_VIEW] = "view", [HOW_LOWER] = "loops", [HOW_CALL] = "call",
                                     [HOW_DECOMPOSE] = "decompose", [HOW_CONTROL] = "control"};
+  static const char *const grad[] = {[GRAD_RULE] = "rule", [GRAD_ZERO] = "zero", [GRAD_NONE] = "none"};
   if (o->json) printf("[");
   for (int i = OP_NONE + 1; i < OP_COUNT; i++) {
     const OpInfo *x = &op_info[i];
-    if (o->json) printf("%s\n  {\"op\": \"%s\", \"how\": \"%s\", \"attributes\": \"%s\"}", i > 1 ? "," : "", x->text, how[x->how], x->attrs ? x->attrs : "");
-    else printf("%-18s %-10s %s\n", x->text, how[x->how], x->attrs ? x->attrs : "");
+    const char *attrs = x->attrs ? x->attrs : "", *why = x->no_grad ? x->no_grad : "";
+    if (o->json) {
+      printf("%s\n  {\"op\": \"%s\", \"how\": \"%s\", \"attributes\": \"%s\", \"gradient\": \"%s\", \"gradient_why\": \"%s\"}",
+             i > 1 ? "," : "", x->text, how[x->how], attrs, grad[x->grad], why);
+    } else {
+      printf("%-18s %-10s gradient: %s%s%s%s%s\n", x->text, how[x->how], grad[x->grad], *why ? ", " : "", why,
+             *attrs ? "  attributes: " : "", attrs);
+    }
   }
   if (o->json) printf("\n]\n");
   return EXIT_DONE;

@@ -187,6 +187,23 @@ NodeId graph_new_node(Graph *g, Op op, const ValueId *in, int nin, int nout, con
   return id;
 }
 
+void graph_add_outputs(Module *m, NodeId id, int nout) {
+  int have = node_of(m, id)->nout, all = nout > have ? nout : have;
+  ValueId *out = NEW_N(&m->perm, ValueId, all + 1);
+  bool added = false;
+  for (int k = 0; k < all; k++) {
+    out[k] = k < have ? node_of(m, id)->out[k] : 0;
+    if (out[k] || k >= nout) continue;
+    out[k] = graph_add_value(m, NULL, type_of(DT_NONE, -1, NULL));
+    value_of(m, out[k])->def = id;
+    value_of(m, out[k])->def_index = k;
+    added = true;
+  }
+  node_of(m, id)->out = out;
+  node_of(m, id)->nout = all;
+  if (added) infer_node(m, id);
+}
+
 void graph_attach_region(Module *m, NodeId id, Graph *region) {
   Node *n = node_of(m, id);
   Graph **all = NEW_N(&m->perm, Graph *, n->nregion + 1);

@@ -128,6 +128,8 @@ void graph_attach_region(Module *m, NodeId n, Graph *region);          /* sets i
 ValueId graph_state(Module *m, const char *name, Type t);
 void graph_state_next(Module *m, const char *name, ValueId v);
 const StateSlot *graph_state_of_value(const Module *m, ValueId v);     /* whose value or next is v; NULL: none */
+/* Node n has at least nout outputs from now on, all present: values for those that were not asked for. */
+void graph_add_outputs(Module *m, NodeId n, int nout);
 /* The usual case: one output. */
 ValueId graph_op(Graph *g, Op op, const ValueId *in, int nin, const Attr *attr, int nattr);
 void graph_set_source(Module *m, Source s);                            /* for nodes added from now on */

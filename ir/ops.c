@@ -12,10 +12,11 @@
 #define EVAL_CONTROL(name)   eval_##name
 #define EVAL_DECOMPOSE(name) eval_##name
 
-#define GRAD(name)   NULL
-#define NO_GRAD(why) why
+#define GRAD(name)     GRAD_RULE, NULL
+#define ZERO_GRAD(why) GRAD_ZERO, why
+#define NO_GRAD(why)   GRAD_NONE, why
 const OpInfo op_info[OP_COUNT] = {
-  [OP_NONE] = {"none", 0, 0, 0, HOW_SCALAR, "", NULL, NULL, NULL},
+  [OP_NONE] = {"none", 0, 0, 0, HOW_SCALAR, "", NULL, NULL, NO_GRAD("there is no op")},
 #define SCALAR(E, name, arity, domain, result, f, i, c_operator, vecmath, libm, grad) \
   [OP_##E] = {name, arity, arity, 1, HOW_SCALAR, "", NULL, NULL, grad},
 #include "ir/scalar.def"
@@ -26,6 +27,7 @@ const OpInfo op_info[OP_COUNT] = {
 #undef OP
 };
 #undef GRAD
+#undef ZERO_GRAD
 #undef NO_GRAD
 
 Op op_from_text(const char *s) {

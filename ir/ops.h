@@ -5,6 +5,8 @@
 
 typedef enum { HOW_SCALAR, HOW_VIEW, HOW_LOWER, HOW_CALL, HOW_DECOMPOSE, HOW_CONTROL } OpHow;
 
+typedef enum { GRAD_RULE, GRAD_ZERO, GRAD_NONE } OpGrad;
+
 typedef struct Infer {            /* handed to infer_NAME */
   Module *m;
   const Node *n;
@@ -25,6 +27,7 @@ typedef struct OpInfo {
   const char *attrs;
   InferFn infer;
   EvalFn eval;                    /* NULL: scalar ops (generic) */
+  OpGrad grad;
   const char *no_grad;            /* why nothing flows back; NULL: passes/grad.h has its rule */
 } OpInfo;
 

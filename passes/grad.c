@@ -11,8 +11,9 @@
 #include <string.h>
 
 static const GradFn rules[OP_COUNT] = {
-#define GRAD(name)   grad_##name
-#define NO_GRAD(why) NULL
+#define GRAD(name)     grad_##name
+#define ZERO_GRAD(why) NULL
+#define NO_GRAD(why)   NULL
 #define SCALAR(E, text, arity, domain, result, f, i, c_operator, vecmath, libm, grad) [OP_##E] = grad,
 #define OP(E, name, MIN, MAX, NOUT, HOW, ATTRS, grad) [OP_##E] = grad,
 #include "ir/scalar.def"
@@ -20,6 +21,7 @@ static const GradFn rules[OP_COUNT] = {
 #undef OP
 #undef SCALAR
 #undef GRAD
+#undef ZERO_GRAD
 #undef NO_GRAD
 };
 
@@ -45,6 +47,14 @@ void grad_add_to(GradNode *r, int k, ValueId dx) {
   r->grad->of[v] = r->grad->of[v] ? build_add(r->g, r->grad->of[v], dx) : dx;
 }
 
+ValueId grad_output(GradNode *r, int k) {
+  Module *m = r->grad->m;
+  graph_add_outputs(m, r->id, k + 1);
+  r->out = node_of(m, r->id)->out;
+  r->nout = node_of(m, r->id)->nout;
+  return r->out[k];
+}
+
 /* ---- what is needed ---- */
 
 static bool flows(const Grad *s, ValueId v) { return v && (int)v < s->nvalues && dtype_is_float(value_of(s->m, v)->type.dtype); }
@@ -57,7 +67,7 @@ static bool mark_forward(Grad *s, Graph *g, bool *from) {
     bool hit = false;
     for (int i = 0; i < n->nin; i++) hit |= n->in[i] && from[n->in[i]];
     for (int i = 0; i < n->nregion; i++) hit |= mark_forward(s, n->region[i], from);
-    if (op_info[n->op].no_grad && n->op != OP_LOOP && n->op != OP_SCAN && n->op != OP_IF && !hit) continue;
+    if (op_info[n->op].grad == GRAD_ZERO) continue;
     for (int i = 0; hit && i < n->nout; i++) if (flows(s, n->out[i])) from[n->out[i]] = true;
     any |= hit;
   }
@@ -69,7 +79,7 @@ static void mark_backward(Grad *s, Graph *g, const bool *from) {
     const Node *n = node_of(s->m, g->nodes.at[k]);
     bool hit = false;
     for (int i = 0; i < n->nout; i++) hit |= n->out[i] && s->needed[n->out[i]];
-    if (!hit || n->op == OP_STOP_GRADIENT) continue;
+    if (!hit) continue;
     for (int i = 0; i < n->nin; i++) if (n->in[i] && from[n->in[i]]) s->needed[n->in[i]] = true;
     for (int q = 0; q < n->nregion; q++) {                      // captured values
       Graph *r = n->region[q];
@@ -83,7 +93,7 @@ static void mark_backward(Grad *s, Graph *g, const bool *from) {
 
 static bool visit(Grad *s, NodeId id) {
   Node n = *node_of(s->m, id);
-  GradNode r = {.grad = s, .g = s->g, .op = n.op, .in = n.in, .out = n.out, .nin = n.nin, .nout = n.nout, .node = &n};
+  GradNode r = {s, s->g, id, n.op, .in = n.in, .out = n.out, .nin = n.nin, .nout = n.nout, .node = &n};
   bool wanted = false, arrives = false;
   for (int k = 0; k < n.nin; k++) wanted |= grad_wants(&r, k);
   ValueId *dy = NEW_N(&s->m->perm, ValueId, n.nout + 1);
@@ -91,7 +101,7 @@ static bool visit(Grad *s, NodeId id) {
     dy[k] = n.out[k] && (int)n.out[k] < s->nvalues ? s->of[n.out[k]] : 0;
     arrives |= dy[k] != 0;
   }
-  if (!arrives || (!wanted && !n.nregion) || n.op == OP_STOP_GRADIENT) return true;
+  if (!arrives || (!wanted && !n.nregion) || op_info[n.op].grad == GRAD_ZERO) return true;
   r.dy = dy;
   if (!rules[n.op]) return grad_fail(&r, "no gradient flows through it: %s", op_info[n.op].no_grad);
   Source src = n.source;

@@ -27,6 +27,7 @@ bool grad_build(Graph *g, ValueId loss, const ValueId *wrt, int n, ValueId *grad
 typedef struct GradNode {
   Grad *grad;
   Graph *g;                      /* where to build */
+  NodeId id;
   Op op;
   const ValueId *in, *out, *dy;  /* dy[k]: gradient of output k, 0 where none; copies, safe to keep */
   int nin, nout;
@@ -38,10 +39,13 @@ typedef bool (*GradFn)(GradNode *r);                   /* false: grad_fail said 
 bool grad_wants(const GradNode *r, int k);             /* is the gradient of input k needed? */
 /* Adds dx to the gradient of input k. A larger shape is summed over what was broadcast: rules need not. */
 void grad_add_to(GradNode *r, int k, ValueId dx);
+/* Output k of the node itself, added to it where the network did not ask for it: what it knows anyway. */
+ValueId grad_output(GradNode *r, int k);
 bool grad_fail(GradNode *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* The rules that rows name. */
 #define GRAD(name) bool grad_##name(GradNode *r);
+#define ZERO_GRAD(why)
 #define NO_GRAD(why)
 #define SCALAR(E, text, arity, domain, result, f, i, c_operator, vecmath, libm, grad) grad
 #define OP(E, name, MIN, MAX, NOUT, HOW, ATTRS, grad) grad
@@ -50,5 +54,6 @@ bool grad_fail(GradNode *r, const char *fmt, ...) __attribute__((format(printf, 
 #undef OP
 #undef SCALAR
 #undef GRAD
+#undef ZERO_GRAD
 #undef NO_GRAD
 #endif
