@@ -23,7 +23,7 @@ const char *emit_prefix(Arena *a, const char *path) {
   return c_identifier(a, s);
 }
 
-static const char *upper(Arena *a, const char *s) {
+const char *emit_upper(Arena *a, const char *s) {
   char *r = arena_strdup(a, s);
   for (char *q = r; *q; q++) *q = (char)toupper((unsigned char)*q);
   return r;
@@ -42,9 +42,35 @@ static void find_names(Emit *e) {
   const char **taken = NEW_N(e->a, const char *, nin + nout + symbol_count() + 1);
   e->in_name = NEW_N(e->a, const char *, nin + 1);
   e->out_name = NEW_N(e->a, const char *, nout + 1);
-  for (int i = 0; i < nin; i++) taken[n] = e->in_name[i] = fresh_name(e->a, value_of(m, m->main->inputs.at[i])->name, taken, n), n++;
-  for (int i = 0; i < nout; i++) taken[n] = e->out_name[i] = fresh_name(e->a, value_of(m, m->main->outputs.at[i])->name, taken, n), n++;
+  for (int i = 0; i < nin; i++) {
+    ValueId v = m->main->inputs.at[i];
+    if (!graph_state_of_value(m, v)) taken[n] = e->in_name[i] = fresh_name(e->a, value_of(m, v)->name, taken, n), n++;
+  }
+  for (int i = 0; i < nout; i++) {
+    ValueId v = m->main->outputs.at[i];
+    if (!graph_state_of_value(m, v)) taken[n] = e->out_name[i] = fresh_name(e->a, value_of(m, v)->name, taken, n), n++;
+  }
   for (int i = 0; i < e->symbols.len; i++) taken[n] = e->symbols.at[i].c = fresh_name(e->a, e->symbols.at[i].name, taken, n), n++;
+}
+
+int emit_io_index(const char *const *name, int port) {
+  int n = 0;
+  for (int k = 0; k < port; k++) n += name[k] != NULL;
+  return n;
+}
+
+/* ---- state ---- */
+
+int64_t emit_state_offset(const Emit *e, int slot) {
+  const char *name = e->p->m->state.at[slot].name;
+  const StateTensor *t = bundle_find(e->o->bundle, name);
+  if (!t) BUG("state '%s' is not in the bundle's table", name);
+  return t->offset;
+}
+
+bool emit_writes_state(const Emit *e) {
+  for (int k = 0; k < e->p->m->state.len; k++) if (e->p->m->state.at[k].next) return true;
+  return false;
 }
 
 /* ---- symbols ---- */
@@ -157,7 +183,7 @@ C emit_dim(Emit *e, Dim d) {
 static bool overlap(const Buffer *x, const Buffer *y) {
   if (x == y) return true;
   if (x->home != y->home) return false;
-  if (x->home == HOME_INPUT || x->home == HOME_OUTPUT) return x->port == y->port;
+  if (x->home == HOME_INPUT || x->home == HOME_OUTPUT || x->home == HOME_STATE) return x->port == y->port;
   if (x->home != HOME_ARENA) return false;
   if (!dim_is_const(x->offset) || !dim_is_const(y->offset)) return dim_eq(x->offset, y->offset);
   int64_t xn = dim_hi(x->elems) * dtype_bytes(x->dtype), yn = dim_hi(y->elems) * dtype_bytes(y->dtype);
@@ -328,12 +354,13 @@ void emit_banner(Emit *e, Text *t, const char *what) {
 }
 
 bool emit_program(const Program *p, const EmitOptions *o, Arena *a, EmitFiles *out, Diags *d) {
-  Emit e = {.p = p, .o = o, .a = a, .out = out, .d = d, .prefix = o->prefix, .PREFIX = upper(a, o->prefix)};
+  Emit e = {.p = p, .o = o, .a = a, .out = out, .d = d, .prefix = o->prefix, .PREFIX = emit_upper(a, o->prefix)};
   if (has_unsupported(&e)) return false;
   e.state_of_weights = o->weights == WEIGHTS_BIN ? arena_printf(a, "in %s.bin", o->prefix)
                      : o->weights == WEIGHTS_LINK ? arena_printf(a, "linked in from %s.bin", o->prefix) : arena_printf(a, "in %s_weights.c", o->prefix);
   find_symbols(&e);
   find_names(&e);
+  e.run = o->function ? o->prefix : emit_name(&e, "_run");
   e.c = c_printer_new(a, o->target);
   e.kernel = NEW_N(a, EmitKernel, p->kernels.len + 1);
   find_aliases(&e, p->steps.at, p->steps.len);
@@ -354,9 +381,10 @@ bool emit_program(const Program *p, const EmitOptions *o, Arena *a, EmitFiles *o
   }
   emit_run(&e, &t);
   emit_file(&e, emit_name(&e, ".c"), &t);
-  emit_weights(&e);
+  if (!o->function || p->weight_bytes) emit_weights(&e);
   emit_calls(&e);
-  if (o->model_table) emit_model(&e);
+  if (o->model_table && o->function) emit_function_table(&e);
+  else if (o->model_table) emit_model(&e);
   for (int i = 0; i < p->kernels.len; i++) text_free(&e.kernel[i].code);
   text_free(&e.c->types);
   text_free(&e.c->helpers);

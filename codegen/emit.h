@@ -2,7 +2,7 @@
 #ifndef CODEGEN_EMIT_H
 #define CODEGEN_EMIT_H
 #include "base/text.h"
-#include "ir/program.h"
+#include "ir/bundle.h"
 #include "passes/target.h"
 
 typedef enum { WEIGHTS_BIN, WEIGHTS_LINK, WEIGHTS_ARRAY } WeightsMode;
@@ -15,6 +15,8 @@ typedef struct EmitOptions {
   bool single_file;                /* never split the kernels */
   bool profile;                    /* PREFIX_profile(step) is called before every kernel, and with -1 at the end */
   bool model_table;                /* also PREFIX_model.c and lt_model.h, for generic programs */
+  const Bundle *bundle;            /* the program is this bundle's function: PREFIX(state, arena, io) instead of PREFIX_run */
+  const Function *function;
   bool in_pieces;                  /* the weights' file may come in pieces, which live as long as the program */
 } EmitOptions;
 
@@ -24,5 +26,8 @@ typedef struct EmitFiles { VEC(EmitFile) at; } EmitFiles;
 
 /* Appends the module's files. False: d says why (types that have no C yet). */
 bool emit_program(const Program *p, const EmitOptions *o, Arena *a, EmitFiles *out, Diags *d);
+/* Every function of a bundle, compiled before: PREFIX.h, PREFIX.c (state, init), PREFIX_FUNCTION.c and so on;
+ * with o->model_table PREFIX_bundle.c, the table for trainers (runtime/lt_train.h). o->prefix is the bundle's. */
+bool emit_bundle(const Bundle *b, const EmitOptions *o, Arena *a, EmitFiles *out, Diags *d);
 const char *emit_prefix(Arena *a, const char *model_path);     /* "nets/my-net.onnx" -> "my_net" */
 #endif

@@ -5,12 +5,17 @@ const char *emit_shape(Emit *e, const Type *t) { (void)e; return type_text(t); }
 
 static void io_struct(Emit *e, Text *t) {
   Module *m = e->p->m;
+  bool any = e->shown_symbols > 0;
   text_printf(t, "/* What a call reads and writes. Arrays are dense and row-major; the caller owns them. */\ntypedef struct %s_io {\n", e->prefix);
   for (int i = 0; i < m->main->inputs.len; i++) {
+    if (!e->in_name[i]) continue;
+    any = true;
     const Type *ty = &value_of(m, m->main->inputs.at[i])->type;
     text_printf(t, "  const %s *%s;%*s/* in   %s */\n", c_storage(ty->dtype), e->in_name[i], 4, "", emit_shape(e, ty));
   }
   for (int i = 0; i < m->main->outputs.len; i++) {
+    if (!e->out_name[i]) continue;
+    any = true;
     const Type *ty = &value_of(m, m->main->outputs.at[i])->type;
     text_printf(t, "  %s *%s;%*s/* out  %s */\n", c_storage(ty->dtype), e->out_name[i], 10, "", emit_shape(e, ty));
   }
@@ -19,6 +24,7 @@ static void io_struct(Emit *e, Text *t) {
     if (s->input >= 0) text_printf(t, "  int64_t %s;%*s/* %lld to %lld */\n", s->c, 10, "", (long long)s->lo, (long long)s->hi);
     else text_printf(t, "  int64_t *%s;%*s/* written: depends on the data; at most %lld. May be NULL */\n", s->c, 9, "", (long long)s->hi);
   }
+  if (!any) text_put(t, "  char nothing;\n");
   text_printf(t, "} %s_io;\n\n", e->prefix);
 }
 
@@ -27,7 +33,8 @@ static void sizes(Emit *e, Text *t) {
   if (e->symbols.len)
     text_printf(t, "static inline int64_t %s_min(int64_t a, int64_t b) { return a < b ? a : b; }\n"
                    "static inline int64_t %s_max(int64_t a, int64_t b) { return a > b ? a : b; }\n\n", e->prefix, e->prefix);
-  text_printf(t, "#define %s_WEIGHTS_BYTES %lld\n", e->PREFIX, (long long)e->p->weight_bytes);
+  if (!e->o->function || e->p->weight_bytes)
+    text_printf(t, "#define %s_WEIGHTS_BYTES %lld\n", e->PREFIX, (long long)e->p->weight_bytes);
   if (dim_is_const(arena)) { text_printf(t, "#define %s_ARENA_BYTES %lld\n\n", e->PREFIX, (long long)arena.k); return; }
   text_printf(t, "#define %s_ARENA_BYTES_MAX %lld\n\n", e->PREFIX, (long long)e->p->arena_bound);
   text_printf(t, "/* Bytes of arena that a call with these sizes needs. */\nstatic inline size_t %s_arena_bytes(", e->prefix);
@@ -39,26 +46,47 @@ static void sizes(Emit *e, Text *t) {
   text_printf(t, "  return (size_t)(%s);\n}\n\n", s);
 }
 
-void emit_header(Emit *e) {
-  Text t = {0};
+static void function_header(Emit *e, Text *t) {
+  static const char *const does[] = {
+    [FUNCTION_INIT] = "Fills the values of a new state; PREFIX_init of the bundle calls it.",
+    [FUNCTION_STEP] = "One training step: forward, loss, backward and update, in place in the state.",
+    [FUNCTION_EVAL] = "What a step reports, on data that is not learned from: the state stays as it is.",
+    [FUNCTION_INFER] = "Runs the network with the parameters of the state.",
+  };
   const char *p = e->prefix;
-  emit_banner(e, &t, "a network compiled to C");
-  text_printf(&t, "#ifndef %s_H\n#define %s_H\n#include <stddef.h>\n#include <stdint.h>\n\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n", e->PREFIX, e->PREFIX);
-  sizes(e, &t);
-  io_struct(e, &t);
-  text_printf(&t,
+  text_printf(t, "/* %s\n * No allocation, no globals, no input or output. `state`: the block that %s_init made, `arena`: scratch memory,\n"
+                 " * both aligned to 64 bytes; calls on different states may run at once. Returns 0, or a code for %s_error. */\n",
+              does[e->o->function->kind], e->o->bundle->name, p);
+  text_printf(t, "int %s(%svoid *state, void *arena, const %s_io *io);\n", e->run, emit_writes_state(e) ? "" : "const ", p);
+  text_printf(t, "const char *%s_error(int code);\n", p);
+  if (e->p->weight_bytes) text_printf(t, "extern const void *const %s_weights;    /* constants, linked into the program */\n", p);
+}
+
+static void model_header(Emit *e, Text *t) {
+  const char *p = e->prefix;
+  text_printf(t,
     "/* Runs the network once. No allocation, no globals, no input or output: any number of calls may run at once,\n"
     " * each with an arena of its own. `weights` is read only; `arena` is scratch memory, aligned to 64 bytes, whose\n"
     " * contents need not survive. Returns 0, or a code that %s_error puts into words. */\n", p);
-  text_printf(&t, "int %s_run(const void *weights, void *arena, const %s_io *io);\n", p, p);
-  text_printf(&t, "const char *%s_error(int code);\n\n", p);
+  text_printf(t, "int %s_run(const void *weights, void *arena, const %s_io *io);\n", p, p);
+  text_printf(t, "const char *%s_error(int code);\n\n", p);
   if (e->o->weights == WEIGHTS_BIN) {
-    text_printf(&t, "/* The weights within the bytes of %s.bin, loaded or mapped (aligned to 64 bytes); NULL when they are not those of\n"
-                    " * this code. Does not read the data itself: a full check compares the hash in the file's header. */\n", p);
-    text_printf(&t, "const void *%s_open(const void *file, size_t bytes);\n", p);
+    text_printf(t, "/* The weights within the bytes of %s.bin, loaded or mapped (aligned to 64 bytes); NULL when they are not those of\n"
+                   " * this code. Does not read the data itself: a full check compares the hash in the file's header. */\n", p);
+    text_printf(t, "const void *%s_open(const void *file, size_t bytes);\n", p);
   } else {
-    text_printf(&t, "/* The weights, linked into the program: for the call above. */\nextern const void *const %s_weights;\n", p);
+    text_printf(t, "/* The weights, linked into the program: for the call above. */\nextern const void *const %s_weights;\n", p);
   }
+}
+
+void emit_header(Emit *e) {
+  Text t = {0};
+  emit_banner(e, &t, e->o->function ? "a function of a network that trains" : "a network compiled to C");
+  text_printf(&t, "#ifndef %s_H\n#define %s_H\n#include <stddef.h>\n#include <stdint.h>\n\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n", e->PREFIX, e->PREFIX);
+  sizes(e, &t);
+  io_struct(e, &t);
+  if (e->o->function) function_header(e, &t);
+  else model_header(e, &t);
   text_put(&t, "\n#ifdef __cplusplus\n}\n#endif\n#endif\n");
   emit_file(e, emit_name(e, ".h"), &t);
 }

@@ -21,7 +21,8 @@ typedef struct Emit {
   EmitFiles *out;
   Diags *d;
   const char *prefix, *PREFIX;
-  const char **in_name, **out_name;    /* io members, by port */
+  const char *run;                     /* the C function: PREFIX_run; of a bundle: PREFIX */
+  const char **in_name, **out_name;    /* io members, by port; NULL: state, not io */
   const char *state_of_weights;        /* a phrase for the banner */
   VEC(EmitSymbol) symbols;             /* those of inputs first, then computed ones, then loop counters */
   int input_symbols, shown_symbols;    /* how many of them; loop counters are not part of the interface */
@@ -41,9 +42,15 @@ uint64_t emit_layout_hash(const Emit *e);
 Dim emit_arena_bytes(const Emit *e);                       /* over the symbols of inputs and the plan's offsets */
 void emit_plan(Emit *e, Text *t);                          /* statements that compute the plan's offsets */
 
+int emit_io_index(const char *const *name, int port);      /* which of the io's inputs or outputs a port is */
+bool emit_writes_state(const Emit *e);
+const char *emit_upper(Arena *a, const char *s);
+int64_t emit_state_offset(const Emit *e, int slot);
+
 void emit_header(Emit *e);
 void emit_run(Emit *e, Text *t);
 void emit_weights(Emit *e);
 void emit_calls(Emit *e);
 void emit_model(Emit *e);
+void emit_function_table(Emit *e);                         /* lt_function_PREFIX */
 #endif

@@ -1,7 +1,7 @@
 /* PREFIX_run, PREFIX_error, PREFIX_open: the steps of the program in order. */
 #include "codegen/emit_parts.h"
 
-typedef struct Run { Emit *e; Text *t; int indent, kernels; bool weights, arena; } Run;
+typedef struct Run { Emit *e; Text *t; int indent, kernels; bool weights, arena, state; } Run;
 
 static void line(Run *r, const char *s) {
   r->e->c->out = r->t;
@@ -16,6 +16,9 @@ static const char *pointer(Run *r, int b, bool written) {
   switch (x->home) {
   case HOME_INPUT:  return arena_printf(a, "io->%s", r->e->in_name[x->port]);
   case HOME_OUTPUT: return arena_printf(a, "io->%s", r->e->out_name[x->port]);
+  case HOME_STATE:
+    r->state = true;
+    return arena_printf(a, "STATE(%s, %lld)", c_storage(x->dtype), (long long)emit_state_offset(r->e, x->port));
   case HOME_WEIGHT: r->weights = true; return arena_printf(a, "WEIGHT(%s, %s)", c_storage(x->dtype), emit_dim(r->e, x->offset).s);
   case HOME_ARENA:  r->arena = true; return arena_printf(a, "ARENA(%s, %s)", c_storage(x->dtype), emit_dim(r->e, x->offset).s);
   case HOME_NONE: break;
@@ -106,15 +109,21 @@ static void steps(Run *r, Step *const *s, int n) {
 
 /* ---- the functions around the steps ---- */
 
-static void checks(Emit *e, Text *t, bool weights, bool arena) {
+static void checks(Emit *e, Text *t, const Run *r) {
   Module *m = e->p->m;
   text_put(t, "  if (!io");
-  for (int i = 0; i < m->main->inputs.len; i++) text_printf(t, " || !io->%s", e->in_name[i]);
-  for (int i = 0; i < m->main->outputs.len; i++) text_printf(t, " || !io->%s", e->out_name[i]);
-  if (weights) text_put(t, " || !weights");
-  if (arena) text_put(t, " || !arena");
+  for (int i = 0; i < m->main->inputs.len; i++) if (e->in_name[i]) text_printf(t, " || !io->%s", e->in_name[i]);
+  for (int i = 0; i < m->main->outputs.len; i++) if (e->out_name[i]) text_printf(t, " || !io->%s", e->out_name[i]);
+  if (r->weights && !e->o->function) text_put(t, " || !weights");
+  if (r->arena) text_put(t, " || !arena");
+  if (r->state) text_put(t, " || !state");
   text_put(t, ") return 1;\n");
-  if (arena) text_put(t, "  if ((uintptr_t)arena % 64) return 2;\n");
+  if (r->arena) text_put(t, "  if ((uintptr_t)arena % 64) return 2;\n");
+  if (r->state) text_put(t, "  if ((uintptr_t)state % 64) return 2;\n");
+  if (r->state && e->o->function->kind != FUNCTION_INIT) {
+    text_printf(t, "  uint64_t layout;\n  memcpy(&layout, (const char *)state + 16, 8);\n");
+    text_printf(t, "  if (layout != UINT64_C(0x%016llx)) return %d;\n", (unsigned long long)bundle_hash(e->o->bundle), 4 + e->shown_symbols);
+  }
   for (int i = 0; i < e->shown_symbols; i++) {
     const EmitSymbol *s = &e->symbols.at[i];
     if (s->input < 0) { text_printf(t, "  int64_t %s = 0;\n", s->c); continue; }
@@ -125,11 +134,12 @@ static void checks(Emit *e, Text *t, bool weights, bool arena) {
 
 static void error_function(Emit *e, Text *t) {
   text_printf(t, "const char *%s_error(int code) {\n  switch (code) {\n", e->prefix);
-  text_put(t, "  case 0: return \"done\";\n  case 1: return \"a pointer is NULL: io, one of its arrays, weights or arena\";\n"
-              "  case 2: return \"the arena is not aligned to 64 bytes\";\n");
+  text_printf(t, "  case 0: return \"done\";\n  case 1: return \"a pointer is NULL: io, one of its arrays, weights or arena\";\n"
+              "  case 2: return \"%s not aligned to 64 bytes\";\n", e->o->function ? "arena or state is" : "the arena is");
   for (int i = 0; i < e->shown_symbols; i++)
     text_printf(t, "  case %d: return \"%s is outside %lld to %lld\";\n", 3 + i, e->symbols.at[i].c, (long long)e->symbols.at[i].lo, (long long)e->symbols.at[i].hi);
   text_printf(t, "  case %d: return \"a loop runs longer than it was compiled for\";\n", 3 + e->shown_symbols);
+  if (e->o->function) text_printf(t, "  case %d: return \"the state is not one of this network\";\n", 4 + e->shown_symbols);
   text_put(t, "  default: return \"unknown error\";\n  }\n}\n");
 }
 
@@ -148,20 +158,25 @@ void emit_run(Emit *e, Text *t) {
   Text body = {0};
   Run r = {.e = e, .t = &body, .indent = 1};
   steps(&r, e->p->steps.at, e->p->steps.len);
+  bool writes = emit_writes_state(e);
 
   if (r.weights) text_put(t, "#define WEIGHT(T, at) ((const T *)((const char *)weights + (at)))\n");
   if (r.arena) text_put(t, "#define ARENA(T, at) ((T *)((char *)arena + (at)))\n");
-  if (r.weights || r.arena) text_put(t, "\n");
+  if (r.state) text_printf(t, "#define STATE(T, at) ((%sT *)((%schar *)state + (at)))\n", writes ? "" : "const ", writes ? "" : "const ");
+  if (r.weights || r.arena || r.state) text_put(t, "\n");
   if (e->o->profile) text_printf(t, "void (*%s_profile)(int step);\n\n", e->prefix);
-  text_printf(t, "int %s_run(const void *weights, void *arena, const %s_io *io) {\n", e->prefix, e->prefix);
-  checks(e, t, r.weights, r.arena);
+  if (e->o->function) text_printf(t, "int %s(%svoid *state, void *arena, const %s_io *io) {\n", e->run, writes ? "" : "const ", e->prefix);
+  else text_printf(t, "int %s(const void *weights, void *arena, const %s_io *io) {\n", e->run, e->prefix);
+  if (e->o->function && r.weights) text_printf(t, "  const void *const weights = %s_weights;\n", e->prefix);
+  checks(e, t, &r);
   if (r.arena) emit_plan(e, t);
-  if (!r.weights) text_put(t, "  (void)weights;\n");
+  if (!r.weights && !e->o->function) text_put(t, "  (void)weights;\n");
+  if (!r.state && e->o->function) text_put(t, "  (void)state;\n");
   if (!r.arena) text_put(t, "  (void)arena;\n");
   text_bytes(t, body.at ? body.at : "", body.len);
   if (e->o->profile) text_printf(t, "  %s_profile(-1);\n", e->prefix);
   text_put(t, "  return 0;\n}\n\n");
   text_free(&body);
   error_function(e, t);
-  if (e->o->weights == WEIGHTS_BIN) open_function(e, t);
+  if (e->o->weights == WEIGHTS_BIN && !e->o->function) open_function(e, t);
 }

@@ -38,7 +38,7 @@ static Dim total_flops(const StepList *s) {
   return d;
 }
 
-static const char *const home_name[] = {[HOME_NONE] = "none", [HOME_INPUT] = "input", [HOME_OUTPUT] = "output", [HOME_WEIGHT] = "weight", [HOME_ARENA] = "arena"};
+static const char *const home_name[] = {[HOME_NONE] = "none", [HOME_INPUT] = "input", [HOME_OUTPUT] = "output", [HOME_STATE] = "state", [HOME_WEIGHT] = "weight", [HOME_ARENA] = "arena"};
 
 typedef struct NodeLine { const char *op, *name, *types; } NodeLine;
 

@@ -6,6 +6,7 @@ static void print_home(Text *t, const Buffer *b) {
   case HOME_NONE: text_put(t, "nowhere"); return;
   case HOME_INPUT: text_printf(t, "input %d", b->port); return;
   case HOME_OUTPUT: text_printf(t, "output %d", b->port); return;
+  case HOME_STATE: text_printf(t, "state %d", b->port); return;
   case HOME_WEIGHT: text_put(t, "weights + "); break;
   case HOME_ARENA: text_put(t, "arena + "); break;
   }

@@ -3,13 +3,14 @@
  *
  * A buffer is a base value's storage (ir/graph.h Storage) or a kernel's scratch. Its home:
  *   HOME_INPUT / HOME_OUTPUT   the caller's memory (io struct member `port`)
+ *   HOME_STATE                 the caller's state block: slot `port` of module->state; value and next are the same memory
  *   HOME_WEIGHT                weights block at a constant byte offset
  *   HOME_ARENA                 arena at byte offset `offset` (a Dim: constant unless sizes are symbolic) */
 #ifndef IR_PROGRAM_H
 #define IR_PROGRAM_H
 #include "ir/loop.h"
 
-typedef enum { HOME_NONE, HOME_INPUT, HOME_OUTPUT, HOME_WEIGHT, HOME_ARENA } Home;
+typedef enum { HOME_NONE, HOME_INPUT, HOME_OUTPUT, HOME_STATE, HOME_WEIGHT, HOME_ARENA } Home;
 
 typedef struct Buffer {
   const char *name;

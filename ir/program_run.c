@@ -91,6 +91,21 @@ static Tensor *output_tensor(ProgramRun *r, int k) {
   return t;
 }
 
+static int port_of(const ValueList *list, ValueId v) {
+  for (int k = 0; k < list->len; k++) if (list->at[k] == v) return k;
+  return -1;
+}
+
+/* What a slot is and what it becomes are one memory, which ends as the output; apart: the value keeps its own. */
+static char *state_memory(ProgramRun *r, const Buffer *x, const Tensor *const *in, Tensor **out) {
+  const Graph *g = r->p->m->main;
+  const StateSlot *s = &r->p->m->state.at[x->port];
+  int from = port_of(&g->inputs, s->value), to = port_of(&g->outputs, s->next);
+  if (to < 0 || (r->apart && x->value == s->value)) return arena_dup(&r->tmp, in[from]->data, tensor_bytes(in[from]));
+  if (from >= 0 && x->value == s->value) memcpy(out[to]->data, in[from]->data, tensor_bytes(in[from]));
+  return out[to]->data;
+}
+
 static bool place_buffers(ProgramRun *r, const Tensor *const *in, Tensor **out) {
   const Program *p = r->p;
   for (int i = 0; i < p->plan.len; i++) {
@@ -114,6 +129,7 @@ static bool place_buffers(ProgramRun *r, const Tensor *const *in, Tensor **out) 
     case HOME_NONE: break;
     case HOME_INPUT: at->data = (char *)in[x->port]->data; break;
     case HOME_OUTPUT: at->data = out[x->port]->data; break;
+    case HOME_STATE: at->data = state_memory(r, x, in, out); break;
     case HOME_WEIGHT:
       at->data = arena_dup(&r->tmp, x->data->data, tensor_bytes(x->data));   // a copy: a kernel that writes to it spoils only this run
       at->bytes = (int64_t)tensor_bytes(x->data);

@@ -28,6 +28,8 @@ typedef struct LoopPlan {
   ValueId count;               /* trips done, when only running tells; 0: known */
 } LoopPlan;
 
+typedef struct GroupOrder { int group, after; } GroupOrder;      /* state: `group` overwrites what `after` reads */
+
 typedef struct Fusion {
   Module *m;
   Arena *arena;
@@ -35,12 +37,17 @@ typedef struct Fusion {
   bool *stored;                /* per value: someone outside its group reads it */
   int nstored;
   VEC(LoopPlan *) loops;
+  VEC(GroupOrder) order;       /* made by state_order */
+  ValueList late;              /* copies into the state, to be made when all else is done */
 } Fusion;
 
 Fusion *fuse_module(Module *m, Arena *a);
 bool value_is_stored(const Fusion *f, ValueId v);     /* does someone outside its group read it? */
 void fusion_set_stored(Fusion *f, ValueId v, bool yes);
 int  fusion_new_map(Fusion *f, NodeId n);             /* a group of its own for a node that has none: a map over its output */
+
+/* Decides when each update of the state may be written (state_order.c). */
+void state_order(Fusion *f);
 
 LoopPlan *fusion_loop_plan(Fusion *f, NodeId loop);   /* made on first use */
 

@@ -32,6 +32,8 @@ static int buffer_of_value(Build *s, ValueId base) {
     if (s->m->main->inputs.at[k] == base) { b->home = HOME_INPUT; b->port = k; }
   for (int k = 0; k < s->m->main->outputs.len; k++)
     if (s->m->main->outputs.at[k] == base) { b->home = HOME_OUTPUT; b->port = k; }
+  for (int k = 0; k < s->m->state.len; k++)
+    if (s->m->state.at[k].value == base || s->m->state.at[k].next == base) { b->home = HOME_STATE; b->port = k; }
   return (s->buffer_of[base] = s->p->buffers.len) - 1;
 }
 
@@ -221,6 +223,8 @@ static void need_group(Build *s, int number, Graph *within) {
   const Group *g = &s->f->groups.at[number];
   need_node_inputs(s, node_of(s->m, g->root ? g->root : value_of(s->m, g->out)->def), number, within);
   for (int k = 0; k < g->epilogue.len; k++) need_node_inputs(s, node_of(s->m, g->epilogue.at[k]), number, within);
+  for (int k = 0; k < s->f->order.len; k++)
+    if (s->f->order.at[k].group == number) need_group(s, s->f->order.at[k].after, within);
   s->state[number] = 2;
   if (s->ok) lower_group(s, number);
 }
@@ -307,6 +311,22 @@ static void build_graph(Build *s, Graph *g, StepList *into) {
   s->steps = keep;
 }
 
+/* Results for the caller first, then updates from the last parameter to the first, the order in which gradients come,
+ * then copies that had to wait. */
+static void build_main(Build *s, StepList *into) {
+  Graph *g = s->m->main;
+  s->steps = into;
+  for (int k = 0; k < g->outputs.len; k++)
+    if (!graph_state_of_value(s->m, g->outputs.at[k])) need_value(s, g->outputs.at[k], g);
+  for (int pass = 0; pass < 2; pass++)
+    for (int k = s->m->state.len - 1; k >= 0; k--) {
+      ValueId v = s->m->state.at[k].next;
+      bool late = false;
+      for (int q = 0; q < s->f->late.len; q++) late |= s->f->late.at[q] == v;
+      if (v && late == (pass == 1)) need_value(s, v, g);
+    }
+}
+
 Program *lower_program(Module *m, Fusion *f, const Target *t, bool naive, Arena *a) {
   Program *p = NEW(a, Program);
   p->m = m;
@@ -315,6 +335,6 @@ Program *lower_program(Module *m, Fusion *f, const Target *t, bool naive, Arena 
   s.buffer_of = NEW_N(a, int, m->values.len + 1);
   for (int k = 0; k < m->main->inputs.len; k++) buffer_of_value(&s, m->main->inputs.at[k]);
   for (int k = 0; k < m->main->outputs.len; k++) buffer_of_value(&s, m->main->outputs.at[k]);
-  build_graph(&s, m->main, &p->steps);
+  build_main(&s, &p->steps);
   return s.ok ? p : NULL;
 }

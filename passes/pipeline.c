@@ -19,6 +19,7 @@ bool pass_split_pads(PassContext *c) {
 
 bool pass_fuse(PassContext *c) {
   c->fusion = fuse_module(c->module, c->arena);
+  if (c->fusion) state_order(c->fusion);
   return c->fusion != NULL;
 }
 

@@ -284,6 +284,8 @@ static void outputs(Place *p) {
     bool computed = d && !d->nregion && (d->group || d->op == OP_CONCAT || pads_in_place(d));
     if (computed && !twice) continue;
     g->outputs.at[k] = insert_copy(p, g, 0, v);
+    for (int q = 0; q < p->m->state.len; q++)
+      if (p->m->state.at[q].next == v) p->m->state.at[q].next = g->outputs.at[k];
     graph_swap_names(p->m, v, g->outputs.at[k]);                 // the caller knows the output by its name
   }
 }

@@ -47,7 +47,7 @@ typedef struct lt_bundle {
   uint64_t layout;                   /* hash in the block's header: checkpoints of other networks are refused */
   int tensors, functions, columns;
   const lt_state_tensor *tensor;
-  const lt_function *function;
+  const lt_function *const *function;
   const lt_column *column;
   int64_t batch, epochs;             /* epochs 0: not said in the text */
   int shuffle;

@@ -1,0 +1,119 @@
+/* When state may be written: an update has the same memory as the value it replaces (Module.state), so its kernel comes
+ * after every other kernel that reads the old value, or reads and writes each element at one index.
+ *
+ * Where that can be arranged, Fusion.order gets an edge per reader, which lower_program follows. Where it cannot (a
+ * reader needs the new value too, reads elsewhere, or stands in a region) the new value is computed beside the old
+ * one and copied at the very end. Gradients die where they are used: updates are not put off. */
+#include "passes/fusion.h"
+#include "ir/ops.h"
+
+typedef struct Order {
+  Fusion *f;
+  Module *m;
+  NodeList *users;                   /* per value */
+  int *stamp, now;                   /* per group: visited by the search `now` */
+  VEC(int) readers;                  /* groups that read the slot at work */
+  bool conflict;
+} Order;
+
+static NodeId first_node(Order *s, const Group *g) { return g->root ? g->root : value_of(s->m, g->out)->def; }
+
+static bool reaches(Order *s, int from, int target);
+
+static bool value_reaches(Order *s, ValueId v, int target) {
+  NodeId d = v ? value_of(s->m, v)->def : 0;
+  if (!d) return false;
+  const Node *n = node_of(s->m, d);
+  if (n->nregion) return true;                                  // a region may use anything: assume it does
+  if (n->group) return reaches(s, n->group, target);
+  for (int k = 0; k < n->nin; k++) if (value_reaches(s, n->in[k], target)) return true;
+  return false;
+}
+
+static bool node_reaches(Order *s, NodeId id, int own, int target) {
+  const Node *n = node_of(s->m, id);
+  for (int k = 0; k < n->nin; k++) {
+    NodeId d = n->in[k] ? value_of(s->m, n->in[k])->def : 0;
+    if (d && node_of(s->m, d)->group == own) continue;
+    if (value_reaches(s, n->in[k], target)) return true;
+  }
+  return false;
+}
+
+/* Must `target` run before group `from`, by data or by the edges so far? */
+static bool reaches(Order *s, int from, int target) {
+  if (from == target) return true;
+  if (s->stamp[from] == s->now) return false;
+  s->stamp[from] = s->now;
+  const Group *g = &s->f->groups.at[from];
+  if (node_reaches(s, first_node(s, g), from, target)) return true;
+  for (int k = 0; k < g->epilogue.len; k++) if (node_reaches(s, g->epilogue.at[k], from, target)) return true;
+  for (int k = 0; k < g->inlined.len; k++) if (node_reaches(s, g->inlined.at[k], from, target)) return true;
+  for (int k = 0; k < s->f->order.len; k++)
+    if (s->f->order.at[k].group == from && reaches(s, s->f->order.at[k].after, target)) return true;
+  return false;
+}
+
+/* Does the node read v only at the index that its group writes? Then the group may write where it reads. */
+static bool reads_in_step(Order *s, const Node *n, ValueId v) {
+  const Group *g = &s->f->groups.at[n->group];
+  if (!op_is_scalar(n->op) && n->op != OP_CAST) return false;
+  if (!type_same_shape(&value_of(s->m, v)->type, &value_of(s->m, g->out)->type)) return false;
+  if (!g->root) return true;
+  const Node *root = node_of(s->m, g->root);                    // what is inlined into the root is read by its loops
+  for (int k = 0; k < root->nin; k++) {
+    NodeId d = root->in[k] ? value_of(s->m, root->in[k])->def : 0;
+    if (d && node_of(s->m, d)->group == n->group) return false;
+  }
+  return true;
+}
+
+static void find_readers(Order *s, ValueId v, ValueId slot, int writer) {
+  for (int k = 0; k < s->users[v].len && !s->conflict; k++) {
+    NodeId id = s->users[v].at[k];
+    const Node *n = node_of(s->m, id);
+    if (n->nregion || n->graph != s->m->main) { s->conflict = true; return; }
+    if (!n->group) { find_readers(s, n->out[0], slot, writer); continue; }     // a view
+    if (n->group == writer) {
+      if (v != slot || !reads_in_step(s, n, v)) s->conflict = true;
+      continue;
+    }
+    *vec_push(s->f->arena, &s->readers) = n->group;
+  }
+}
+
+static void put_off(Order *s, StateSlot *slot) {
+  Graph *g = s->m->main;
+  ValueId old = slot->next, late = graph_op(g, OP_COPY, &old, 1, NULL, 0);
+  fusion_new_map(s->f, value_of(s->m, late)->def);
+  fusion_set_stored(s->f, old, true);
+  for (int k = 0; k < g->outputs.len; k++) if (g->outputs.at[k] == old) g->outputs.at[k] = late;
+  slot->next = late;
+  graph_swap_names(s->m, old, late);
+  *vec_push(s->f->arena, &s->f->late) = late;
+}
+
+void state_order(Fusion *f) {
+  Module *m = f->m;
+  if (!m->state.len) return;
+  Order s = {.f = f, .m = m, .users = NEW_N(f->arena, NodeList, m->values.len), .stamp = NEW_N(f->arena, int, f->groups.len + m->state.len)};
+  for (int k = 1; k < m->nodes.len; k++) {
+    const Node *n = &m->nodes.at[k];
+    for (int i = 0; i < n->nin && !n->dead; i++) if (n->in[i]) *vec_push(f->arena, &s.users[n->in[i]]) = (NodeId)k;
+  }
+  for (int k = 0; k < m->state.len; k++) {
+    StateSlot *slot = &m->state.at[k];
+    if (!slot->value || !slot->next) continue;
+    NodeId d = value_of(m, slot->next)->def;
+    int writer = d ? node_of(m, d)->group : 0;
+    s.readers.len = 0;
+    s.conflict = !writer || node_of(m, d)->graph != m->main;
+    if (!s.conflict) find_readers(&s, slot->value, slot->value, writer);
+    for (int r = 0; r < s.readers.len && !s.conflict; r++) {
+      s.now++;
+      s.conflict = reaches(&s, s.readers.at[r], writer);
+    }
+    if (s.conflict) { put_off(&s, slot); continue; }
+    for (int r = 0; r < s.readers.len; r++) *vec_push(f->arena, &f->order) = (GroupOrder){writer, s.readers.at[r]};
+  }
+}
