@@ -1,4 +1,4 @@
-/* matmul, conv and conv_transpose: sums of products, accumulated in double (floats) or in 64 bits that wrap
+/* matmul, conv, conv_transpose and conv_grad_weight: sums of products, accumulated in double (floats) or in 64 bits that wrap
  * (integers) and rounded once at the end. The loops are in eval_heavy.tmpl. */
 #include "ir/eval_kit.h"
 
@@ -52,11 +52,11 @@ bool eval_matmul(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) 
   return true;
 }
 
-/* Reads the attributes; `m` is the number of output channels. */
-static bool conv_shape(Eval *e, const Node *n, const Tensor *x, const Tensor *w, const Tensor *y, int64_t m, ConvShape *s) {
+/* Reads the attributes; w [M, C, k…] (only its k count), y has the output's channels. */
+static bool conv_shape(Eval *e, const Node *n, const Tensor *x, const Tensor *w, const Tensor *y, ConvShape *s) {
   memset(s, 0, sizeof *s);
   s->rank = x->rank - 2;
-  s->N = x->dims[0]; s->C = x->dims[1]; s->M = m;
+  s->N = x->dims[0]; s->C = x->dims[1]; s->M = y->dims[1];
   s->group = node_int(n, "group", 1);
   int64_t pads[2 * MAX_RANK] = {0};
   for (int d = 0; d < s->rank; d++) s->stride[d] = s->dilation[d] = 1;
@@ -78,7 +78,7 @@ static bool conv_shape(Eval *e, const Node *n, const Tensor *x, const Tensor *w,
 static bool convolve(Eval *e, const Node *n, const Tensor *const *in, Tensor *y, bool transposed) {
   const Tensor *x = in[0], *w = in[1], *bias = n->nin > 2 ? in[2] : NULL;
   ConvShape s;
-  if (!conv_shape(e, n, x, w, y, y->dims[1], &s)) return false;
+  if (!conv_shape(e, n, x, w, y, &s)) return false;
   if (transposed ? w->dims[0] != s.C || w->dims[1] * s.group != s.M : w->dims[0] != s.M || w->dims[1] * s.group != s.C)
     return eval_fail(e, n, "weight %s does not fit input %s with group=%lld", tensor_type_text(w), tensor_type_text(x), (long long)s.group);
   Arena tmp = {0};
@@ -102,3 +102,23 @@ static bool convolve(Eval *e, const Node *n, const Tensor *const *in, Tensor *y,
 
 bool eval_conv(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) { return convolve(e, n, in, out[0], false); }
 bool eval_conv_transpose(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) { return convolve(e, n, in, out[0], true); }
+
+bool eval_conv_grad_weight(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) {
+  const Tensor *x = in[0], *dy = in[1];
+  Tensor *dw = out[0];
+  ConvShape s;
+  if (!conv_shape(e, n, x, dw, dy, &s)) return false;
+  if (x->dims[0] != dy->dims[0]) return eval_fail(e, n, "%s and %s", tensor_type_text(x), tensor_type_text(dy));
+  Arena tmp = {0};
+  if (tensor_is_float(dw)) {
+    double *sum = NEW_N(&tmp, double, tensor_count(dw) + 1);
+    conv_grad_weight_doubles(&s, load_doubles(&tmp, x), load_doubles(&tmp, dy), sum);
+    store_doubles(dw, sum);
+  } else {
+    uint64_t *sum = NEW_N(&tmp, uint64_t, tensor_count(dw) + 1);
+    conv_grad_weight_words(&s, load_words(&tmp, x), load_words(&tmp, dy), sum);
+    store_words(dw, sum);
+  }
+  arena_free(&tmp);
+  return true;
+}

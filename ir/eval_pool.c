@@ -1,4 +1,4 @@
-/* max_pool, avg_pool, lp_pool. x [N,C,in…] -> y [N,C,out…]; window element k of output o is the input index
+/* max_pool, avg_pool, lp_pool and their gradients. x [N,C,in…] -> y [N,C,out…]; window element k of output o is the input index
  * o * stride + k * dilation - pad. Positions outside the input take part in nothing, except that avg_pool with
  * count_include_pad divides by the positions inside the padded input (what ceil adds beyond is never counted). */
 #include "ir/eval_kit.h"
@@ -109,4 +109,61 @@ bool eval_avg_pool(Eval *e, const Node *n, const Tensor *const *in, Tensor **out
 
 bool eval_lp_pool(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) {
   return mean_pool(e, n, in[0], out[0], false, node_int(n, "p", 2));
+}
+
+/* dx, zero at first, gets every dy at the first element of its window that equals y or is no number. */
+bool eval_max_pool_grad(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) {
+  const Tensor *x = in[0], *y = in[1];
+  if (tensor_count(y) == 0 || tensor_count(x) == 0) return true;
+  Window w = window_of(e, n, x, y);
+  int64_t plane = dims_product(w.in, 0, w.rank), at = 0;
+  Arena tmp = {0};
+  double *xf = load_doubles(&tmp, x), *yf = load_doubles(&tmp, y), *dy = load_doubles(&tmp, in[2]), *dx = NEW_N(&tmp, double, tensor_count(x));
+  for (int64_t p = 0; p < w.planes; p++) {
+    int64_t o[MAX_RANK] = {0};
+    do {
+      int64_t k[MAX_RANK] = {0};
+      do {
+        int64_t j = window_at(&w, o, k);
+        if (j < 0 || (xf[p * plane + j] != yf[at] && !isnan(xf[p * plane + j]))) continue;
+        dx[p * plane + j] += dy[at];
+        break;
+      } while (index_next(k, w.k, w.rank));
+      at++;
+    } while (index_next(o, w.out, w.rank));
+  }
+  store_doubles(out[0], dx);
+  arena_free(&tmp);
+  return true;
+}
+
+/* Every element of a window gets dy / count. */
+bool eval_avg_pool_grad(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) {
+  const Tensor *y = in[0];
+  Tensor *x = out[0];
+  if (tensor_count(y) == 0 || tensor_count(x) == 0) return true;
+  Window w = window_of(e, n, x, y);
+  char counts = node_str(n, "count", "inside")[0];              // i, p or o
+  int64_t plane = dims_product(w.in, 0, w.rank), at = 0;
+  Arena tmp = {0};
+  double *dy = load_doubles(&tmp, y), *dx = NEW_N(&tmp, double, tensor_count(x));
+  for (int64_t p = 0; p < w.planes; p++) {
+    int64_t o[MAX_RANK] = {0};
+    do {
+      int64_t k[MAX_RANK] = {0}, count = 0, j;
+      do {
+        j = window_at(&w, o, k);
+        count += j >= 0 || (counts == 'p' && j == -1);
+      } while (index_next(k, w.k, w.rank));
+      memset(k, 0, sizeof k);
+      do {
+        j = window_at(&w, o, k);
+        if (j >= 0) dx[p * plane + j] += counts == 'o' ? dy[at] : dy[at] / (double)count;
+      } while (index_next(k, w.k, w.rank));
+      at++;
+    } while (index_next(o, w.out, w.rank));
+  }
+  store_doubles(x, dx);
+  arena_free(&tmp);
+  return true;
 }

@@ -114,6 +114,52 @@ bool eval_resize(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) 
   return true;
 }
 
+/* dy [outer, out, inner] -> dx [outer, in, inner], zeroed: the transpose of resize_axis */
+static void resize_axis_back(const ResizeAxis *s, int64_t outer, int64_t inner, const double *dy, double *dx) {
+  double weight[RESIZE_MAX_TAPS + 2];
+  for (int64_t o = 0; o < s->out; o++) {
+    int64_t first;
+    int count = resize_taps(s, resize_position(s, o), &first, weight);
+    for (int k = 0; k < count; k++) {
+      int64_t j = first + k;
+      j = j < 0 ? 0 : j >= s->in ? s->in - 1 : j;
+      for (int64_t p = 0; p < outer; p++)
+        for (int64_t q = 0; q < inner; q++) dx[(p * s->in + j) * inner + q] += weight[k] * dy[(p * s->out + o) * inner + q];
+    }
+  }
+}
+
+/* Positions beyond the input took the extrapolation value: nothing flows back from them. */
+bool eval_resize_grad(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) {
+  const Tensor *y = in[0], *roi = n->nin > 1 ? in[1] : NULL;
+  Tensor *x = out[0];
+  if (tensor_count(x) == 0) return true;
+  Arena tmp = {0};
+  double *v = load_doubles(&tmp, y);
+  bool crop = !strcmp(node_str(n, "coord", ""), "tf_crop_and_resize");
+  int64_t dims[MAX_RANK];
+  memcpy(dims, y->dims, sizeof dims);
+  for (int k = 0; k < y->rank; k++) {
+    ResizeAxis s = resize_axis_of(n, x->dims[k], y->dims[k], roi, x->rank, k);
+    if (tensor_count(y) && s.scale <= 0) { arena_free(&tmp); return eval_fail(e, n, "scale %g of axis %d", s.scale, k); }
+    if (s.in == s.out && s.scale == 1 && !crop) continue;
+    int64_t outer = dims_product(dims, 0, k), inner = dims_product(dims, k + 1, x->rank);
+    for (int64_t o = 0; crop && o < s.out; o++) {
+      double at = resize_position(&s, o);
+      if (at >= 0 && at <= (double)s.in - 1) continue;
+      for (int64_t p = 0; p < outer; p++)
+        for (int64_t q = 0; q < inner; q++) v[(p * s.out + o) * inner + q] = 0;
+    }
+    dims[k] = s.in;
+    double *next = NEW_N(&tmp, double, dims_product(dims, 0, x->rank) + 1);
+    if (tensor_count(y)) resize_axis_back(&s, outer, inner, v, next);
+    v = next;
+  }
+  store_doubles(x, v);
+  arena_free(&tmp);
+  return true;
+}
+
 /* ---- grid_sample ---- */
 
 typedef struct Sampler { char mode, padding; bool align; int rank; int64_t in[MAX_RANK]; } Sampler;

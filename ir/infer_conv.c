@@ -9,10 +9,9 @@
 
 typedef struct { int n; int64_t stride[MAX_RANK], dilation[MAX_RANK], pad[2 * MAX_RANK]; } Window;
 
-static bool read_window(Infer *x, Window *w) {
-  const Type *a = x->in[0];
-  if (a->rank < 3) return infer_fail(x, "input must have rank 3 or more [N, C, spatial…], has %d", a->rank);
-  w->n = a->rank - 2;
+static bool read_window(Infer *x, int rank, Window *w) {
+  if (rank < 3) return infer_fail(x, "input must have rank 3 or more [N, C, spatial…], has %d", rank);
+  w->n = rank - 2;
   return infer_ints(x, "strides", w->n, 1, ATTR_BOUND, w->stride) && infer_ints(x, "dilations", w->n, 1, ATTR_BOUND, w->dilation) &&
          infer_ints(x, "pads", 2 * w->n, 0, ATTR_BOUND, w->pad);
 }
@@ -72,7 +71,7 @@ bool infer_conv(Infer *x) {
   Type *y = &x->out[0];
   Window win;
   int64_t group;
-  if (!read_window(x, &win) || !check_filter(x, &group)) return false;
+  if (!read_window(x, a->rank, &win) || !check_filter(x, &group)) return false;
   Dim channels = a->dims[1], per_group = w->dims[1], outputs = w->dims[0], q;
   if (!dim_always_eq(channels, dim_mul(per_group, DIM(group)))) {
     if (dim_is_const(channels) && dim_is_const(per_group) && per_group.k > 0 && channels.k % per_group.k == 0) {
@@ -94,12 +93,42 @@ bool infer_conv(Infer *x) {
   return true;
 }
 
+bool infer_conv_grad_weight(Infer *x) {
+  const Type *a = x->in[0], *dy = x->in[1];
+  Type *dw = &x->out[0];
+  Window win;
+  int64_t group;
+  const Dim *kernel;
+  Dim per_group, q;
+  if (!infer_numeric_input(x, 0) || !infer_same_dtype(x, 1) || !read_window(x, a->rank, &win) ||
+      !infer_int(x, "group", 1, ATTR_BOUND, &group) || !infer_dim_list(x, "kernel", win.n, &kernel)) return false;
+  if (dy->rank != a->rank) return infer_fail(x, "'%s' has rank %d, the input has rank %d", infer_name(x, 1), dy->rank, a->rank);
+  if (!dim_always_eq(a->dims[0], dy->dims[0])) {
+    return infer_fail(x, "'%s' has batch %s, the input has %s", infer_name(x, 1), dim_text(dy->dims[0]), dim_text(a->dims[0]));
+  }
+  if (!dim_divisible(a->dims[1], DIM(group), &per_group) || !dim_divisible(dy->dims[1], DIM(group), &q)) {
+    return infer_fail(x, "%s and %s channels cannot be divided into %lld groups", dim_text(a->dims[1]), dim_text(dy->dims[1]), (long long)group);
+  }
+  *dw = *a;
+  dw->dims[0] = dy->dims[1];
+  dw->dims[1] = per_group;
+  for (int i = 0; i < win.n; i++) {
+    Dim out;
+    if (!window_count(x, &win, i, a->dims[2 + i], kernel[i], false, &out)) return false;
+    if (!dim_always_eq(out, dy->dims[2 + i])) {
+      return infer_fail(x, "the convolution gives %s on spatial axis %d, '%s' has %s", dim_text(out), i, infer_name(x, 1), dim_text(dy->dims[2 + i]));
+    }
+    dw->dims[2 + i] = kernel[i];
+  }
+  return true;
+}
+
 bool infer_conv_transpose(Infer *x) {
   const Type *a = x->in[0], *w = x->in[1];
   Type *y = &x->out[0];
   Window win;
   int64_t group, extra[MAX_RANK];
-  if (!read_window(x, &win) || !check_filter(x, &group) ||
+  if (!read_window(x, a->rank, &win) || !check_filter(x, &group) ||
       !infer_ints(x, "output_padding", win.n, 0, ATTR_BOUND, extra)) return false;
   Dim q, outputs = dim_mul(w->dims[1], DIM(group));
   if (!dim_always_eq(a->dims[1], w->dims[0])) {
@@ -124,14 +153,12 @@ bool infer_conv_transpose(Infer *x) {
   return true;
 }
 
-static bool infer_pool(Infer *x) {
-  const Type *a = x->in[0];
-  Type *y = &x->out[0];
+/* The type of what pools `a` with the node's window. */
+static bool pooled(Infer *x, const Type *a, Type *y) {
   Window win;
   const Dim *kernel;
   int64_t ceil;
-  if (!infer_numeric_input(x, 0) || !read_window(x, &win) || !infer_dim_list(x, "kernel", win.n, &kernel) ||
-      !infer_int(x, "ceil", 0, 1, &ceil)) return false;
+  if (!read_window(x, a->rank, &win) || !infer_dim_list(x, "kernel", win.n, &kernel) || !infer_int(x, "ceil", 0, 1, &ceil)) return false;
   *y = *a;
   for (int i = 0; i < win.n; i++) {
     Dim e = window_extent(&win, i, kernel[i]);
@@ -143,6 +170,8 @@ static bool infer_pool(Infer *x) {
   }
   return true;
 }
+
+static bool infer_pool(Infer *x) { return infer_numeric_input(x, 0) && pooled(x, x->in[0], &x->out[0]); }
 
 bool infer_max_pool(Infer *x) {
   int64_t order;
@@ -164,4 +193,26 @@ bool infer_avg_pool(Infer *x) {
 bool infer_lp_pool(Infer *x) {
   int64_t p;
   return infer_float_input(x, 0) && infer_int(x, "p", 1, ATTR_BOUND, &p) && infer_pool(x);
+}
+
+/* Is input k what pools `a` with the node's window? */
+static bool pooled_input(Infer *x, const Type *a, int k) {
+  Type y;
+  return pooled(x, a, &y) && infer_input_shape(x, k, y.rank, y.dims, "pooled");
+}
+
+bool infer_max_pool_grad(Infer *x) {
+  const Type *a = x->in[0];
+  if (!infer_float_input(x, 0) || !infer_same_dtype(x, 1) || !infer_same_dtype(x, 2) || !pooled_input(x, a, 1) ||
+      !pooled_input(x, a, 2)) return false;
+  x->out[0] = *a;
+  return true;
+}
+
+bool infer_avg_pool_grad(Infer *x) {
+  Type *dx = &x->out[0];
+  if (!infer_float_input(x, 0) || !infer_shape(x, "shape", dx) || !infer_choice(x, "count", "inside padded one") ||
+      !pooled_input(x, dx, 0)) return false;
+  dx->dtype = x->in[0]->dtype;
+  return true;
 }

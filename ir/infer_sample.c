@@ -1,21 +1,18 @@
-/* Inference of resize and grid_sample. */
+/* Inference of resize, its gradient, and grid_sample. */
 #include "ir/infer.h"
 #include <math.h>
 #include <string.h>
 
-bool infer_resize(Infer *x) {
-  const Type *a = x->in[0];
-  Type *y = &x->out[0];
+/* The attributes of a resize from shape a to shape y. */
+static bool check_resize(Infer *x, const Type *a, const Type *y) {
   const Attr *scales = node_attr(x->n, "scales");
   int64_t flag;
-  if (!infer_numeric_input(x, 0) || !infer_choice(x, "mode", "nearest linear cubic") ||
+  if (!infer_choice(x, "mode", "nearest linear cubic") ||
       !infer_choice(x, "coord", "half_pixel half_pixel_symmetric pytorch_half_pixel align_corners asymmetric "
                                 "tf_half_pixel_for_nn tf_crop_and_resize") ||
       !infer_choice(x, "nearest", "round_prefer_floor round_prefer_ceil floor ceil simple") ||
-      !infer_int(x, "exclude_outside", 0, 1, &flag) || !infer_int(x, "antialias", 0, 1, &flag) ||
-      !infer_shape(x, "shape", y)) return false;
-  y->dtype = a->dtype;
-  if (y->rank != a->rank) return infer_fail(x, "shape has %d entries, the input has rank %d", y->rank, a->rank);
+      !infer_int(x, "exclude_outside", 0, 1, &flag) || !infer_int(x, "antialias", 0, 1, &flag)) return false;
+  if (y->rank != a->rank) return infer_fail(x, "shape has %d entries, the input has rank %d", x->out[0].rank, x->in[0]->rank);
   if (scales->n != a->rank) return infer_fail(x, "scales has %d entries, the input has rank %d", scales->n, a->rank);
   for (int i = 0; i < a->rank; i++) {
     if (!(scales->floats[i] >= 0) || isinf(scales->floats[i])) {          // 0: shape / input size
@@ -26,6 +23,20 @@ bool infer_resize(Infer *x) {
   if (strcmp(node_str(x->n, "coord", ""), "tf_crop_and_resize")) return true;
   if (!x->in[1]) return infer_fail(x, "tf_crop_and_resize needs the region of interest (input 1)");
   return infer_float_input(x, 1) && infer_input_shape(x, 1, 1, (Dim[]){DIM(2 * a->rank)}, "region of interest (begins, ends)");
+}
+
+bool infer_resize(Infer *x) {
+  Type *y = &x->out[0];
+  if (!infer_numeric_input(x, 0) || !infer_shape(x, "shape", y)) return false;
+  y->dtype = x->in[0]->dtype;
+  return check_resize(x, x->in[0], y);
+}
+
+bool infer_resize_grad(Infer *x) {
+  Type *dx = &x->out[0];
+  if (!infer_float_input(x, 0) || !infer_shape(x, "shape", dx)) return false;
+  dx->dtype = x->in[0]->dtype;
+  return check_resize(x, dx, x->in[0]);
 }
 
 bool infer_grid_sample(Infer *x) {

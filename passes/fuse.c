@@ -30,7 +30,8 @@ static bool is_strided_view(const Node *n) {
 static bool is_placed(const Node *n) { return n->op == OP_CONCAT || (n->op == OP_PAD && !n->group); }
 
 /* Roots that write an element more than once, or elsewhere than at the index of the loop. */
-static bool takes_epilogue(const Node *root) {
+static bool takes_epilogue(Module *m, const Node *root) {
+  if (root->op == OP_MAX_POOL_GRAD || root->op == OP_AVG_POOL_GRAD) return pool_grad_tiles(m, root);
   return op_info[root->op].how == HOW_LOWER && root->op != OP_SCATTER_ELEMENTS && root->op != OP_SCATTER_ND;
 }
 
@@ -81,7 +82,7 @@ static bool try_join(Fuse *s, NodeId id, int g) {
   Node *n = node_of(s->m, id);
   Group *of = &s->f->groups.at[g];
   if (of->graph != n->graph) return false;
-  if (of->root && !takes_epilogue(node_of(s->m, of->root))) return false;
+  if (of->root && !takes_epilogue(s->m, node_of(s->m, of->root))) return false;
   if (!type_same_shape(&value_of(s->m, n->out[0])->type, &value_of(s->m, of->out)->type)) return false;
   for (int k = 0; k < n->nin; k++) {
     if (!n->in[k] || on_chain(s, g, n->in[k])) continue;

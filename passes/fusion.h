@@ -41,6 +41,7 @@ typedef struct Fusion {
   ValueList late;              /* copies into the state, to be made when all else is done */
 } Fusion;
 
+bool pool_grad_tiles(Module *m, const Node *n);       /* lower/pool.c: a gradient of a pool that writes each element once */
 Fusion *fuse_module(Module *m, Arena *a);
 bool value_is_stored(const Fusion *f, ValueId v);     /* does someone outside its group read it? */
 void fusion_set_stored(Fusion *f, ValueId v, bool yes);

@@ -76,6 +76,7 @@ static Dim flops_of(Build *s, const Group *g) {
     const Type *w = n->nin > 1 && n->in[1] ? &value_of(s->m, n->in[1])->type : NULL;
     if (n->op == OP_MATMUL) f = dim_mul(DIM(2), dim_mul(out, w->dims[w->rank - 2]));
     else if (n->op == OP_CONV) f = dim_mul(DIM(2), dim_mul(out, dim_floordiv(type_count(w), dim_max(w->dims[0], DIM(1)))));
+    else if (n->op == OP_CONV_GRAD_WEIGHT) f = dim_mul(DIM(2), dim_mul(type_count(w), dim_floordiv(out, dim_max(w->dims[1], DIM(1)))));
     else if (n->op == OP_CONV_TRANSPOSE) {
       Dim in = type_count(&value_of(s->m, n->in[0])->type);
       f = dim_mul(DIM(2), dim_mul(in, dim_floordiv(type_count(w), dim_max(w->dims[0], DIM(1)))));

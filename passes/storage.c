@@ -28,6 +28,7 @@ static bool wants_channels_last(Place *p, const Node *n) {
     case OP_CONV: case OP_CONV_TRANSPOSE: return dtype_is_float(y->dtype);
     case OP_MAX_POOL: return n->nout == 1 && p->last[n->in[0]];
     case OP_AVG_POOL: case OP_LP_POOL: case OP_RESIZE: case OP_PAD: case OP_CONCAT: case OP_COPY: case OP_SLICE:
+    case OP_MAX_POOL_GRAD: case OP_AVG_POOL_GRAD: case OP_RESIZE_GRAD:
       return n->nin && p->last[n->in[0]];
     default: break;
   }

@@ -2,6 +2,7 @@
  *   conv:            y[n, m, o…] = b[m] + sum over c, k… of x[n, g*C + c, o*stride + k*dilation - pad] * w[m, c, k…]
  *   conv_transpose:  y[n, g*M + m, o…] = b + sum over c, k… of x[n, g*C + c, i] * w[g*C + c, m, k…],
  *                    where o = i*stride + k*dilation - pad must hold for an integer i
+ *   conv_grad_weight: dw[m, c, k…] = sum over n, o… of dy[n, m, o…] * x[n, g*C + c, o*stride + k*dilation - pad]
  * Taps outside x are skipped by a guard. kernels/conv.c has the tiled version. */
 #include "passes/lower/functions.h"
 
@@ -87,5 +88,34 @@ bool lower_conv_transpose(Lower *l, const Node *n) {
   for (int s = 0; s < spatial + 1; s++) loop_end(b);
   lower_write(l, i, with_bias(l, n, i[1], ex_var(b, sum), t));
   lower_loops_end(l, y);
+  return true;
+}
+
+bool lower_conv_grad_weight(Lower *l, const Node *n) {
+  Builder *b = &l->b;
+  const Type *x = &value_of(l->m, n->in[0])->type, *dy = &value_of(l->m, n->in[1])->type;
+  const Type *dw = &value_of(l->m, n->out[0])->type;
+  const Attr *strides = node_dims(n, "strides"), *pads = node_dims(n, "pads"), *dil = node_dims(n, "dilations");
+  int64_t group = node_int(n, "group", 1);
+  Expr *i[MAX_RANK], *j[MAX_RANK], *q[MAX_RANK], *guard = NULL;
+  lower_loops(l, dw, i, -1);
+  DType t = dtype_compute(dw->dtype);
+  Var *sum = reg(b, "sum", ex_const(b, t, 0));
+  Expr *g = group == 1 ? ex_int(b, 0) : ex_div(b, i[0], ex_dim(b, dim_floordiv(dy->dims[1], DIM(group))));
+  q[0] = j[0] = loop_begin(b, "n", ex_int(b, 0), ex_dim(b, x->dims[0]), 1, FOR_SEQ);
+  q[1] = i[0];
+  j[1] = ex_add(b, ex_mul(b, g, ex_dim(b, dw->dims[1])), i[1]);
+  for (int s = 0; s < x->rank - 2; s++) {
+    q[2 + s] = loop_begin(b, "o", ex_int(b, 0), ex_dim(b, dy->dims[2 + s]), 1, FOR_SEQ);
+    j[2 + s] = ex_sub(b, ex_add(b, ex_mul(b, q[2 + s], ex_dim(b, strides->dims[s])), ex_mul(b, i[2 + s], ex_dim(b, dil->dims[s]))),
+                      ex_dim(b, pads->dims[s]));
+    guard = in_range(b, guard, j[2 + s], x->dims[2 + s]);
+  }
+  Expr *p = ex_cast(b, t, lower_read(l, n->in[0], j)), *r = ex_cast(b, t, lower_read(l, n->in[1], q));
+  if (guard) p = ex_select(b, guard, p, ex_const(b, t, 0));
+  st_set(b, sum, ex_fma(b, p, r, ex_var(b, sum)));
+  for (int k = 0; k < x->rank - 1; k++) loop_end(b);
+  lower_write(l, i, ex_var(b, sum));
+  lower_loops_end(l, dw);
   return true;
 }

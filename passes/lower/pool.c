@@ -1,4 +1,4 @@
-/* Pooling, naive, any number of spatial axes. Taps outside x do not take part (max) or count as zeros
+/* Pooling and its gradients, naive, any number of spatial axes. Taps outside x do not take part (max) or count as zeros
  * (average; in the divisor only with count_include_pad, and never beyond the padding that `ceil` adds). */
 #include "passes/lower/functions.h"
 #include <math.h>
@@ -11,14 +11,16 @@ typedef struct Window {
   Expr *i[MAX_RANK], *j[MAX_RANK];
 } Window;
 
-static void window_open(Window *w, Lower *l, const Node *n, int vector_axis) {
-  *w = (Window){.l = l, .x = &value_of(l->m, n->in[0])->type, .y = &value_of(l->m, n->out[0])->type,
+static Window window_of(Lower *l, const Node *n, ValueId x, ValueId y) {
+  return (Window){.l = l, .x = &value_of(l->m, x)->type, .y = &value_of(l->m, y)->type, .spatial = value_of(l->m, x)->type.rank - 2,
                 .kernel = node_dims(n, "kernel"), .strides = node_dims(n, "strides"), .pads = node_dims(n, "pads"),
                 .dilations = node_dims(n, "dilations")};
-  w->spatial = w->x->rank - 2;
+}
+
+/* Loops over y but its first axis, whose index is there. */
+static void plane_open(Window *w, int vector_axis) {
   // Loop order: channels innermost where they are contiguous, so that lanes are channels.
-  Builder *b = &l->b;
-  w->i[0] = loop_begin(b, "n", ex_int(b, 0), ex_dim(b, w->y->dims[0]), 1, FOR_SEQ);
+  Builder *b = &w->l->b;
   bool channels_inner = vector_axis == 1;
   if (!channels_inner) w->i[1] = loop_begin(b, "c", ex_int(b, 0), ex_dim(b, w->y->dims[1]), 1, FOR_SEQ);
   for (int s = 0; s < w->spatial; s++)
@@ -26,6 +28,12 @@ static void window_open(Window *w, Lower *l, const Node *n, int vector_axis) {
   if (channels_inner) w->i[1] = loop_begin(b, "c", ex_int(b, 0), ex_dim(b, w->y->dims[1]), 1, FOR_VECTOR);
   w->j[0] = w->i[0];
   w->j[1] = w->i[1];
+}
+
+static void window_open(Window *w, Lower *l, const Node *n, int vector_axis) {
+  *w = window_of(l, n, n->in[0], n->out[0]);
+  w->i[0] = loop_begin(&l->b, "n", ex_int(&l->b, 0), ex_dim(&l->b, w->y->dims[0]), 1, FOR_SEQ);
+  plane_open(w, vector_axis);
 }
 
 static void window_close(Window *w) {
@@ -146,3 +154,76 @@ bool lower_lp_pool(Lower *l, const Node *n) {
   window_close(&w);
   return true;
 }
+
+/* ---- gradients: image after image, dx = 0, then every window gives its taps what is theirs ---- */
+
+/* Does every element of dx lie in exactly one window? Then nothing is zeroed or added. */
+bool pool_grad_tiles(Module *m, const Node *n) {
+  if (n->op != OP_MAX_POOL_GRAD && n->op != OP_AVG_POOL_GRAD) return false;
+  const Type *x = &value_of(m, n->out[0])->type, *y = &value_of(m, n->in[n->nin - 1])->type;
+  const Attr *kernel = node_dims(n, "kernel"), *strides = node_dims(n, "strides"), *pads = node_dims(n, "pads"), *dil = node_dims(n, "dilations");
+  for (int s = 0; s < x->rank - 2; s++)
+    if (!dim_is(dil->dims[s], 1) || !dim_eq(kernel->dims[s], strides->dims[s]) || !dim_is(pads->dims[s], 0) ||
+        !dim_eq(x->dims[2 + s], dim_mul(y->dims[2 + s], strides->dims[s]))) return false;
+  return true;
+}
+
+static void clear_image(Lower *l, const Node *n, Expr *image, bool lanes) {
+  Builder *b = &l->b;
+  const Type *x = &value_of(l->m, n->out[0])->type;
+  Expr *i[MAX_RANK] = {image};
+  if (!lanes) i[1] = loop_begin(b, "c", ex_int(b, 0), ex_dim(b, x->dims[1]), 1, FOR_SEQ);
+  for (int s = 2; s < x->rank; s++)
+    i[s] = loop_begin(b, "i", ex_int(b, 0), ex_dim(b, x->dims[s]), 1, !lanes && s == x->rank - 1 ? FOR_VECTOR : FOR_SEQ);
+  if (lanes) i[1] = loop_begin(b, "c", ex_int(b, 0), ex_dim(b, x->dims[1]), 1, FOR_VECTOR);
+  lower_write_to(l, n->out[0], i, ex_const(b, dtype_compute(x->dtype), 0));
+  for (int k = 1; k < x->rank; k++) loop_end(b);
+}
+
+/* dx[j] += v, or = v where nothing was there */
+static void give(Window *w, const Node *n, Expr *v, bool tiles) {
+  Lower *l = w->l;
+  if (tiles) {
+    Expr **j = arena_dup(l->b.arena, w->j, sizeof w->j);
+    lower_write(l, j, v);
+    return;
+  }
+  Buf *dx = lower_buf(l, n->out[0]);
+  dx->role = BUF_INOUT;
+  Expr *at = lower_index(l, n->out[0], w->j);
+  st_store(&l->b, dx, at, ex_add(&l->b, ex_load(&l->b, dx, at), v));
+}
+
+static bool pool_grad(Lower *l, const Node *n) {
+  Builder *b = &l->b;
+  bool max = n->op == OP_MAX_POOL_GRAD, tiles = pool_grad_tiles(l->m, n), lanes = lower_contiguous(l, n->out[0], 1);
+  Window w = window_of(l, n, n->out[0], n->in[n->nin - 1]);
+  DType t = dtype_compute(w.x->dtype);
+  if (max) lanes = lanes && lower_contiguous(l, n->in[0], 1);
+  l->accumulates = !tiles;
+  w.i[0] = loop_begin(b, "n", ex_int(b, 0), ex_dim(b, w.y->dims[0]), 1, FOR_SEQ);
+  if (!tiles) clear_image(l, n, w.i[0], lanes);
+  plane_open(&w, lanes ? 1 : -1);
+  Expr *dy = lower_read(l, n->in[n->nin - 1], w.i), *zero = ex_const(b, t, 0);
+  if (max) {
+    Expr *y = let(b, "best", lower_read(l, n->in[1], w.i));
+    Var *rest = reg(b, "rest", dy);                             // dy until the element is found that it belongs to
+    taps_open(&w);
+    Expr *v = let(b, "v", lower_read(l, n->in[0], w.j)), *r = let(b, "r", ex_var(b, rest));
+    Expr *hit = ex_scalar(b, S_OR, ex_scalar(b, S_EQ, v, y, NULL), ex_scalar(b, S_NE, v, v, NULL), NULL);
+    st_set(b, rest, ex_select(b, hit, zero, r));
+    give(&w, n, ex_select(b, hit, r, zero), tiles);
+  } else {
+    const char *count = node_str(n, "count", "inside");
+    if (*count != 'o') dy = ex_scalar(b, S_DIV, dy, divisor(&w, *count == 'p', t), NULL);
+    dy = let(b, "part", dy);
+    taps_open(&w);
+    give(&w, n, dy, tiles);
+  }
+  taps_close(&w);
+  window_close(&w);
+  return true;
+}
+
+bool lower_max_pool_grad(Lower *l, const Node *n) { return pool_grad(l, n); }
+bool lower_avg_pool_grad(Lower *l, const Node *n) { return pool_grad(l, n); }

@@ -286,7 +286,16 @@ Test(infer, conv, .init = start, .fini = stop) {
     {"avg_pool", "f32[N,8,H,W]", "kernel=[H,W] strides=[1,1] pads=[0,0,0,0] dilations=[1,1] ceil=0 count_include_pad=0", "f32[N,8,1,1]"},
     {"avg_pool", "i8[1,1,4]", "kernel=[2] strides=[2] pads=[0,0] dilations=[1] ceil=0 count_include_pad=0", "! float"},
     {"lp_pool", "f32[1,1,4]", "kernel=[2] strides=[2] pads=[0,0] dilations=[1] ceil=0 p=2", "f32[1,1,2]"},
-    {"lp_pool", "f32[1,1,4]", "kernel=[2] strides=[2] pads=[0,0] dilations=[1] ceil=0 p=0", "! p is 0"});
+    {"lp_pool", "f32[1,1,4]", "kernel=[2] strides=[2] pads=[0,0] dilations=[1] ceil=0 p=0", "! p is 0"},
+    {"conv_grad_weight", "f32[N,4,9] f32[N,6,4]", "kernel=[3] strides=[2] pads=[0,0] dilations=[1] group=2", "f32[6,2,3]"},
+    {"conv_grad_weight", "f32[N,4,9] f32[N,6,5]", "kernel=[3] strides=[2] pads=[0,0] dilations=[1] group=2", "! gives 4 on spatial axis 0"},
+    {"conv_grad_weight", "f32[N,4,9] f32[2,6,4]", "kernel=[3] strides=[2] pads=[0,0] dilations=[1] group=2", "! has batch 2"},
+    {"conv_grad_weight", "f32[N,4,9] f32[N,6,4]", "kernel=[3] strides=[2] pads=[0,0] dilations=[1] group=4", "! divided into 4 groups"},
+    {"max_pool_grad", "f32[N,3,7,7] f32[N,3,3,3] f32[N,3,3,3]", "kernel=[3,3] strides=[2,2] pads=[0,0,0,0] dilations=[1,1] ceil=0", "f32[N,3,7,7]"},
+    {"max_pool_grad", "f32[N,3,7,7] f32[N,3,3,3] f32[N,3,3,2]", "kernel=[3,3] strides=[2,2] pads=[0,0,0,0] dilations=[1,1] ceil=0", "! pooled must be f32[N,3,3,3]"},
+    {"avg_pool_grad", "f32[1,1,2]", "shape=[1,1,4] kernel=[2] strides=[2] pads=[0,0] dilations=[1] ceil=0 count=inside", "f32[1,1,4]"},
+    {"avg_pool_grad", "f32[1,1,2]", "shape=[1,1,7] kernel=[2] strides=[2] pads=[0,0] dilations=[1] ceil=0 count=inside", "! pooled must be f32[1,1,3]"},
+    {"avg_pool_grad", "f32[1,1,2]", "shape=[1,1,4] kernel=[2] strides=[2] pads=[0,0] dilations=[1] ceil=0 count=some", "! must be one of"});
 }
 
 Test(infer, reduce, .init = start, .fini = stop) {
