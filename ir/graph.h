@@ -181,6 +181,8 @@ bool type_is_static(const Type *t);
  * In text read by module_parse a node's types may be left out: they are inferred. NULL after errors. */
 void module_print(Text *t, Module *m);
 Module *module_parse(const char *text, const char *weights_path, Diags *d);
+Module *module_parse_with(const char *text, const Module *constants, Diags *d);   /* those of another module, not copied */
+bool module_same(Module *a, Module *b, Text *why);                     /* as the text states them; false: `why` says what differs first */
 bool module_save_weights(Module *m, const char *path, char *why, size_t why_len);
 bool module_verify(Module *m, Diags *d);                               /* structure, arity, types, order */
 #endif

@@ -19,6 +19,7 @@ typedef struct Parser {
   char *weights;                       /* the side file */
   size_t nweights;
   const char *weights_path;
+  const Module *constants;             /* where large constants are found instead; NULL: the side file */
   VEC(struct { ValueId value; const char *at; }) later;   /* storage, see skip_storage */
   int depth;
   bool failed;
@@ -200,10 +201,31 @@ static bool element(Parser *p, Tensor *x, int64_t i) {
   return fail(p, "a constant needs an element type");
 }
 
+static bool found(Tensor *x, const Tensor *t, uint64_t hash) {
+  if (!t || !t->data || t->dtype != x->dtype || tensor_bytes(t) != tensor_bytes(x) || tensor_hash(t) != hash) return false;
+  x->data = t->data;
+  return true;
+}
+
+static bool find_constant(Parser *p, Tensor *x, uint64_t hash) {
+  const Module *m = p->constants;
+  for (int i = 1; i < m->values.len; i++)
+    if (found(x, m->values.at[i].constant, hash)) return true;
+  for (int i = 1; i < m->nodes.len; i++)
+    for (int k = 0; k < m->nodes.at[i].nattr; k++)
+      if (m->nodes.at[i].attr[k].kind == ATTR_TENSOR && found(x, m->nodes.at[i].attr[k].tensor, hash)) return true;
+  return fail(p, "there is no constant of this hash and size");
+}
+
 static bool stored(Parser *p, Tensor *x) {                      // after '#'
   char *end;
   uint64_t hash = strtoull(p->s, &end, 16);
   if (end == p->s) return fail(p, "expected the hash of a constant");
+  if (p->constants) {
+    if (!find_constant(p, x, hash)) return false;
+    p->s = end;
+    return true;
+  }
   if (!p->weights) return fail(p, "this constant is in a side file, and none was given");
   for (size_t at = 8; at + 16 <= p->nweights;) {
     uint64_t head[2];
@@ -577,6 +599,13 @@ Module *module_parse(const char *text, const char *weights_path, Diags *d) {
   bool ok = module(&p);
   free(p.weights);
   if (ok) return p.m;
-  module_free(p.m);
+  if (p.m) module_free(p.m);
+  return NULL;
+}
+
+Module *module_parse_with(const char *text, const Module *constants, Diags *d) {
+  Parser p = {.d = d, .start = text, .s = text, .constants = constants};
+  if (module(&p)) return p.m;
+  if (p.m) module_free(p.m);
   return NULL;
 }

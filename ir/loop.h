@@ -168,6 +168,7 @@ bool expr_eq(const Expr *x, const Expr *y);
 
 void kernel_print(Text *t, const Kernel *k);
 Kernel *kernel_parse(Arena *a, const char **text, Diags *d);
+const char *kernel_difference(const Kernel *x, const Kernel *y);   /* what differs first of what the text states; NULL: nothing */
 bool kernel_verify(const Kernel *k, Diags *d);
 
 /* ---- interpreter: bounds-checked, poisoned memory; the meaning of emitted C ---- */

@@ -10,7 +10,7 @@ struct Fusion;
 
 typedef struct PassOptions {
   bool naive;                          /* no tiles, no lanes, no layouts: plain nests, to compare with */
-  bool verify;                         /* module_verify after every pass */
+  bool verify;                         /* pass_check after every pass */
   const char *dump_dir;                /* a text file per pass that changed something; NULL: none */
   const char *stop_after;              /* a pass name, or NULL; one of the rounds: after all rounds */
   const char *const *no_rule;          /* disabled rules: "identity", or "canonicalise.identity" */
@@ -52,6 +52,7 @@ const PassInfo *pass_find(const char *name);
 bool rule_enabled(PassContext *c, const char *rule);
 
 void pass_begin(PassContext *c, Module *m, const Target *t, const PassOptions *o, Arena *arena);
+bool pass_check(PassContext *c);                               /* check.c: valid, and the same when printed and read */
 bool pass_run(PassContext *c, const PassInfo *p);              /* one pass; tools and tests */
 bool passes_run(PassContext *c);                               /* all of passes.def */
 void pass_end(PassContext *c);

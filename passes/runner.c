@@ -1,4 +1,4 @@
-/* Runs the passes of passes.def: times them, verifies and dumps after each, stops where asked, and applies no
+/* Runs the passes of passes.def: times them, checks and dumps after each, stops where asked, and applies no
  * more rewrites than a bisection allows. Passes themselves never print. */
 #include "passes/passes.h"
 #include "base/intern.h"
@@ -41,7 +41,7 @@ void pass_begin(PassContext *c, Module *m, const Target *t, const PassOptions *o
 
 void pass_end(PassContext *c) { arena_free(&c->tmp); }
 
-/* ---- dumps: DIR/03-fold.ir, DIR/09-lower.txt; DIR/constants.bin holds the large constants of all of them ---- */
+/* ---- dumps: DIR/00-import.ir, DIR/03-fold.ir, DIR/09-lower.txt; DIR/constants.bin holds the large constants of all of them ---- */
 
 static bool dump(PassContext *c, const char *name) {
   char path[1000], why[400];
@@ -95,13 +95,9 @@ bool pass_run(PassContext *c, const PassInfo *p) {
   arena_free(&c->tmp);
   bool changed = c->rewrites != rewrites || p->level != SIMPLIFY;
   if (ok && c->options->dump_dir && changed) ok = dump(c, p->name);
-  if (ok && c->options->verify && p->level <= PREPARE) {
-    int errors = c->diags->errors;
-    if (!module_verify(c->module, c->diags)) {
-      if (c->diags->errors > errors)
-        diag_note(c->diags, "after pass %s, rewrite %lld (%s)", p->name, (long long)c->rewrites, c->last_rule ? c->last_rule : "none");
-      ok = false;
-    }
+  if (ok && c->options->verify && !pass_check(c)) {
+    diag_note(c->diags, "after pass %s, rewrite %lld (%s)", p->name, (long long)c->rewrites, c->last_rule ? c->last_rule : "none");
+    ok = false;
   }
   bug_context = context;
   return ok;
@@ -120,6 +116,8 @@ static bool run_rounds(PassContext *c, int first, int end) {
 }
 
 bool passes_run(PassContext *c) {
+  if (c->options->dump_dir && !dump(c, "import")) return false;
+  if (c->options->verify && !pass_check(c)) return false;
   int i = 0;
   while (i < pass_count && !c->stopped) {
     int end = i + 1;
