@@ -82,7 +82,10 @@ $(BUILD)/conform: $(BUILD)/tests/tools/conform.o $(BUILD)/tests/tools/conform_em
 	$(CC) $(ALL_CFLAGS) -o $@ $^ $(LDLIBS)
 $(BUILD)/mutate: $(BUILD)/tests/tools/mutate.o $(LIBRARY)
 	$(CC) $(ALL_CFLAGS) -o $@ $^ $(LDLIBS)
-$(BUILD)/tests/tools/conform.o $(BUILD)/tests/tools/mutate.o: | $(PROTO).h
+# gradcheck: gradients against finite differences, emitted C against both.
+$(BUILD)/gradcheck: $(BUILD)/tests/tools/gradcheck.o $(BUILD)/driver/cases.o $(BUILD)/driver/ports.o $(LIBRARY)
+	$(CC) $(ALL_CFLAGS) -o $@ $^ $(LDLIBS)
+$(BUILD)/tests/tools/conform.o $(BUILD)/tests/tools/mutate.o $(BUILD)/tests/tools/gradcheck.o: | $(PROTO).h
 -include $(wildcard $(BUILD)/tests/tools/*.d)
 
 check: unit vecmath
@@ -91,7 +94,7 @@ include tests/vecmath/vecmath.mk                            # before its names a
 
 # The whole proof: every suite of tests/run, and one line that counts. SAN=1: under AddressSanitizer and UBSan.
 # `make test SUITES="errors lint"` runs some; `make bless` takes what comes out as what is expected.
-TEST_TOOLS = $(BUILD)/lathe $(BUILD)/unit $(BUILD)/conform $(BUILD)/mutate $(VECMATH_DIR)/accuracy
+TEST_TOOLS = $(BUILD)/lathe $(BUILD)/unit $(BUILD)/conform $(BUILD)/mutate $(BUILD)/gradcheck $(VECMATH_DIR)/accuracy
 test:
 	tools/install test
 	+MAKE="$(MAKE)" BUILD=$(BUILD) SAN=$(SAN) tests/run $(SUITES)
