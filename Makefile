@@ -4,7 +4,7 @@ CC      ?= cc
 BUILD   ?= build
 WARN     = -std=c11 -Wall -Wextra -Wpedantic -Wshadow -Wmissing-prototypes -Wstrict-prototypes
 CFLAGS  ?= -O2 -g
-ALL_CFLAGS = $(CFLAGS) $(WARN) -D_POSIX_C_SOURCE=200809L -I. -I$(BUILD)
+ALL_CFLAGS = $(CFLAGS) $(WARN) -D_POSIX_C_SOURCE=200809L -I. -I$(BUILD) -isystem /usr/include/stb
 LDLIBS   = -lprotobuf-c -lm -ldl -lpthread
 ifeq ($(SAN),1)
   BUILD  := $(BUILD)/san
@@ -18,7 +18,8 @@ FRONTEND = $(wildcard frontend/*.c)
 PASSES   = $(wildcard passes/*.c passes/lower/*.c passes/kernels/*.c)
 CODEGEN  = $(wildcard codegen/*.c)
 DRIVER   = $(wildcard driver/*.c)
-RUNTIME  = $(wildcard runtime/op_*.c) runtime/random.c runtime/lt_file.c      # what lathe shares with compiled models
+# What lathe shares with compiled models: operators, random numbers, files, and the readers of training data.
+RUNTIME  = $(wildcard runtime/op_*.c runtime/lt_data*.c) $(addprefix runtime/,random.c lt_file.c lt_image.c lt_zip.c lt_csv.c)
 SOURCES  = $(BASE) $(RUNTIME) $(IR) $(FRONTEND) $(PASSES) $(CODEGEN) $(DRIVER)
 OBJECTS  = $(SOURCES:%.c=$(BUILD)/%.o)
 
@@ -58,6 +59,8 @@ $(BUILD)/lathe: $(filter $(BUILD)/driver/%,$(OBJECTS)) $(LIBRARY) $(EXTRA_OBJECT
 $(BUILD)/%.o: %.c
 	@mkdir -p $(dir $@)
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/runtime/lt_image.o: WARN += -Wno-unused-function   # of stb_image, which is in it but for what we left out
 
 -include $(OBJECTS:.o=.d)
 

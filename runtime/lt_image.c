@@ -1,6 +1,6 @@
-/* Images as tensors: values 0..1 (floats) or 0..255 (8-bit), grey or RGB by the input's channel count. The size
- * must be the input's: nothing is resized behind the user's back. Decoding is stb_image's (public domain). */
-#include "lt_file.h"
+/* See lt_image.h. */
+#include "lt_image.h"
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,8 +24,6 @@
 #pragma GCC diagnostic pop
 #endif
 
-int lt_image_load(const char *path, lt_tensor *t, char *why, size_t why_len);
-
 /* Where channels, rows and columns are among the dims of an input. -1: there is no channel axis. */
 static int axes(const lt_tensor *t, int *c, int *h, int *w) {
   int r = t->rank;
@@ -37,7 +35,6 @@ static int axes(const lt_tensor *t, int *c, int *h, int *w) {
   return -1;
 }
 
-/* t comes with the input's dtype and dims; -1 where any size will do (it is filled in). */
 int lt_image_load(const char *path, lt_tensor *t, char *why, size_t why_len) {
   int c, h, w, width, height, of_file, k, channels, is_u8 = !strcmp(t->dtype, "u8");
   int64_t plane, i;
@@ -71,4 +68,18 @@ int lt_image_load(const char *path, lt_tensor *t, char *why, size_t why_len) {
   if (t->data) return 0;
   snprintf(why, why_len, "%s: no memory", path);
   return -1;
+}
+
+unsigned char *lt_image_decode(const void *bytes, size_t n, int channels, int *width, int *height, char *why,
+                               size_t why_len) {
+  int of_file;
+  unsigned char *pixels = NULL;
+  if (n <= INT_MAX) pixels = stbi_load_from_memory(bytes, (int)n, width, height, &of_file, channels);
+  if (!pixels) snprintf(why, why_len, "%s", n > INT_MAX ? "the image is too large" : stbi_failure_reason());
+  return pixels;                                               /* stb_image was left its malloc: free() frees them */
+}
+
+int lt_inflate(const void *bytes, size_t n, void *out, size_t out_n) {
+  if (n > INT_MAX - LT_INFLATE_AHEAD || out_n > INT_MAX) return -1;
+  return stbi_zlib_decode_noheader_buffer(out, (int)out_n, bytes, (int)n + LT_INFLATE_AHEAD) == (int)out_n ? 0 : -1;
 }

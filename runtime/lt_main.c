@@ -2,6 +2,7 @@
  * Compile with -DLT_MODEL=lt_model_PREFIX, together with PREFIX*.c, lt_file.c and lt_image.c. */
 #define _POSIX_C_SOURCE 200809L
 #include "lt_file.h"
+#include "lt_image.h"
 #include "lt_model.h"
 #include <math.h>
 #include <stdio.h>
@@ -10,7 +11,6 @@
 #include <time.h>
 
 extern const lt_model LT_MODEL;
-int lt_image_load(const char *path, lt_tensor *t, char *why, size_t why_len);    /* lt_image.c */
 
 static const lt_model *const m = &LT_MODEL;
 static char why[1200];
