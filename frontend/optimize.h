@@ -26,7 +26,7 @@ typedef struct Schedule {
 } Schedule;
 
 typedef enum {
-#define OPTIMIZER(E, name, options, what) OPTIMIZER_##E,
+#define OPTIMIZER(E, name, lr, options, what) OPTIMIZER_##E,
 #include "frontend/optimizers.def"
   OPTIMIZER_COUNT
 } OptimizerKind;
@@ -38,13 +38,14 @@ typedef struct OptimizeSpec {
   double clip_norm, clip_value, accumulate, average, decay_vectors;
 } OptimizeSpec;
 
-/* Options by name, for parsers and the reference: `at` is where the double lies in the struct. "lr" is rate.lr. */
+/* Options by name, for parsers and the reference: `at` is where the double lies in the struct; flags are 0 or 1.
+ * All take `lr`, every schedule takes `warmup`, every optimizer what optimize_common lists. */
 typedef struct OptimizeOption { const char *name; size_t at; double dflt; const char *what; } OptimizeOption;
-typedef struct OptimizerInfo { const char *name, *what; int noption; OptimizeOption option[8]; } OptimizerInfo;
+typedef struct OptimizerInfo { const char *name, *what; double lr; int noption; OptimizeOption option[8]; } OptimizerInfo;
 extern const OptimizerInfo optimizer_info[OPTIMIZER_COUNT];     /* offsets into OptimizeSpec */
-extern const OptimizeOption optimize_common[];                  /* options of every optimizer */
+extern const OptimizeOption optimize_common[];                  /* likewise */
 extern const int optimize_ncommon;
-extern const OptimizerInfo schedule_info[SCHEDULE_COUNT];       /* offsets into Schedule; each takes `warmup` as well */
+extern const OptimizerInfo schedule_info[SCHEDULE_COUNT];       /* offsets into Schedule */
 
 bool optimizer_find(const char *name, OptimizerKind *kind);
 bool schedule_find(const char *name, ScheduleKind *kind);
@@ -61,8 +62,8 @@ typedef struct OptimizeGroup { const char *const *param; int n; OptimizeSpec spe
 /* Adds to `step` one node `gradient` of loss with respect to all parameters of all groups, and the updates; to
  * `init`, where the parameters have been initialised before, what the moments start from; to b->state the moments:
  * "adam.m/NAME" …, "sum/NAME" (accumulation), "average/NAME", and "calls/STEP", the number of calls of this step,
- * where one of the groups needs it. clip_norm is over the parameters of its group. loss: rank 0. False after errors
- * in step->diags. */
+ * where one of the groups needs it. A moment whose name another step has taken is "adam.m@STEP/NAME". clip_norm is
+ * over the parameters of its group. loss: rank 0. False after errors in step->diags. */
 bool optimize_step(Bundle *b, Module *step, Module *init, ValueId loss, const OptimizeGroup *group, int ngroups);
 
 /* A tensor of the state, which init sets to `first` (0: init sets it elsewhere); false when the name is too long,
@@ -73,6 +74,6 @@ bool bundle_add_state(Bundle *b, Module *init, const char *name, Type t, StateRo
 bool optimize_settings(Bundle *b, Module *init, ValueId seed);
 /* "random" becomes [step + 1, seed]: once per step function, whatever it minimises. */
 void optimize_count(Module *step);
-/* f32 of rank 0: what this step multiplies its update with; "lr_scale" included. For reports. */
+/* f64 of rank 0: the rate in this step, times "lr_scale". */
 ValueId optimize_rate(Module *step, const Schedule *s);
 #endif

@@ -255,7 +255,10 @@ void graph_state_next(Module *m, const char *name, ValueId v) {
   StateSlot *s = state_slot(m, name);
   bool own = value_of(m, v)->def && !is_output(m->main, v);      // an output has memory of its own
   if (!own) v = graph_op(m->main, OP_COPY, &v, 1, NULL, 0);
+  ValueId was = s->next;
   s->next = v;
+  for (int k = 0; was && k < m->main->outputs.len; k++)
+    if (m->main->outputs.at[k] == was) { m->main->outputs.at[k] = v; return; }
   *vec_push(&m->perm, &m->main->outputs) = v;
 }
 

@@ -124,7 +124,7 @@ NodeId graph_add_node(Graph *g, Op op, const ValueId *in, int nin, int nout, con
 NodeId graph_new_node(Graph *g, Op op, const ValueId *in, int nin, int nout, const Attr *attr, int nattr);  /* without inference */
 void graph_attach_region(Module *m, NodeId n, Graph *region);          /* sets its owner; infer_node(n) when all are there */
 /* A tensor of the state: reads it (adds an input, or finds the one that is there), and says what it becomes (an
- * output; v has its type). Without graph_state_next it stays as it is. */
+ * output; v has its type). Without graph_state_next it stays as it is; after two calls the later one counts. */
 ValueId graph_state(Module *m, const char *name, Type t);
 void graph_state_next(Module *m, const char *name, ValueId v);
 const StateSlot *graph_state_of_value(const Module *m, ValueId v);     /* whose value or next is v; NULL: none */
