@@ -96,27 +96,6 @@ static const char *kernel_name(Build *s, const Group *g, int number) {
   return r;
 }
 
-static bool lower_map(Lower *l, const Group *g) {
-  Expr *i[MAX_RANK];
-  const Node *n = node_of(l->m, value_of(l->m, g->out)->def);
-  ValueId order = g->out;                                       // loop in the order of the value that is stored
-  if (!value_is_stored(l->fusion, order) && g->epilogue.len) order = node_of(l->m, g->epilogue.at[g->epilogue.len - 1])->out[0];
-  lower_loops_of(l, order, i);
-  l->writing = i;                                               // reads at the index being written
-  Expr *x;
-  if (op_is_scalar(n->op)) {
-    Expr *a[3] = {0};
-    for (int k = 0; k < n->nin && k < 3; k++)
-      a[k] = lower_read_broadcast(l, n->in[k], &value_of(l->m, g->out)->type, i);
-    x = ex_scalar(&l->b, op_scalar(n->op), a[0], a[1], a[2]);
-  } else {
-    x = read_fn[n->op](l, n, i);
-  }
-  lower_write(l, i, x);
-  lower_loops_end(l, &value_of(l->m, g->out)->type);
-  return true;
-}
-
 /* The last value of the chain that is stored: the one that may take an operand's place. */
 static ValueId last_stored(Build *s, const Group *g) {
   for (int k = g->epilogue.len - 1; k >= 0; k--) {

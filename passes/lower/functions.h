@@ -12,5 +12,6 @@
 #include "ir/ops.def"
 #undef OP
 
+bool lower_map(Lower *l, const Group *g);          /* map.c */
 bool lower_pad_border(Lower *l, const Node *n);    /* pad.c */
 #endif
