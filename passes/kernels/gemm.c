@@ -41,25 +41,6 @@ static float matrix_at(const void *ctx, int64_t k, int64_t col) {
   return m->data[k * m->cols + col];
 }
 
-/* Packs a computed B into scratch: panel after panel. */
-static void pack_at_run_time(Tiling *t) {
-  Builder *b = &t->l->b;
-  t->pack = lower_scratch(t->l, "packed", DT_F32, dim_mul(t->ksize[0], t->cols));
-  Panel p[8];
-  int n = tile_panels(t, p, 8);
-  for (int q = 0; q < n; q++) {
-    Expr *at = loop_begin(b, "panel", ex_int(b, 0), ex_int(b, p[q].repeat), 1, FOR_SEQ);
-    Expr *first = let(b, "first", ex_add(b, ex_mul(b, at, ex_int(b, p[q].width)), ex_int(b, p[q].start)));
-    Expr *c = loop_begin(b, "c", ex_int(b, 0), ex_int(b, p[q].width), 1, FOR_SEQ);
-    Expr *k = loop_begin(b, "k", ex_int(b, 0), ex_dim(b, t->ksize[0]), 1, FOR_SEQ);
-    Expr *to = ex_add(b, ex_mul(b, first, ex_dim(b, t->ksize[0])), ex_add(b, ex_mul(b, k, ex_int(b, p[q].width)), c));
-    st_store(b, t->pack, to, gemm_b(t, &k, ex_add(b, first, c)));
-    loop_end(b);
-    loop_end(b);
-    loop_end(b);
-  }
-}
-
 bool gemm_generate(Lower *l, const Node *n) {
   const Type *ta = &value_of(l->m, n->in[0])->type, *tb = &value_of(l->m, n->in[1])->type;
   const Type *ty = &value_of(l->m, n->out[0])->type;
@@ -98,7 +79,7 @@ bool gemm_generate(Lower *l, const Node *n) {
     Matrix m = {vb->constant->data, cols.k};
     t.pack = lower_weight(l, "weight", tile_pack(&t, t.ksize[0].k, matrix_at, &m));
   } else if (!direct) {
-    pack_at_run_time(&t);
+    tile_pack_here(&t, false);
   }
   tile_build(&t);
   for (int k = 0; k < loops; k++) loop_end(b);

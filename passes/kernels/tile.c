@@ -88,6 +88,26 @@ Tensor *tile_pack(Tiling *t, int64_t k, float (*at)(const void *ctx, int64_t k, 
   return out;
 }
 
+void tile_pack_here(Tiling *t, bool contiguous) {
+  Builder *b = &t->l->b;
+  t->pack = lower_scratch(t->l, "packed", DT_F32, dim_mul(t->ksize[0], t->cols));
+  Panel p[8];
+  int n = tile_panels(t, p, 8);
+  for (int q = 0; q < n; q++) {
+    Expr *at = loop_begin(b, "panel", ex_int(b, 0), ex_int(b, p[q].repeat), 1, FOR_SEQ);
+    Expr *first = let(b, "first", ex_add(b, ex_mul(b, at, ex_int(b, p[q].width)), ex_int(b, p[q].start)));
+    Expr *k = NULL, *c = NULL;
+    if (contiguous) k = loop_begin(b, "k", ex_int(b, 0), ex_dim(b, t->ksize[0]), 1, FOR_SEQ);
+    c = loop_begin(b, "c", ex_int(b, 0), ex_int(b, p[q].width), 1, contiguous ? FOR_VECTOR : FOR_SEQ);
+    if (!contiguous) k = loop_begin(b, "k", ex_int(b, 0), ex_dim(b, t->ksize[0]), 1, FOR_SEQ);
+    Expr *to = ex_add(b, ex_mul(b, first, ex_dim(b, t->ksize[0])), ex_add(b, ex_mul(b, k, ex_int(b, p[q].width)), c));
+    st_store(b, t->pack, to, t->b(t, &k, ex_add(b, first, c)));
+    loop_end(b);
+    loop_end(b);
+    loop_end(b);
+  }
+}
+
 /* ---- one tile ---- */
 
 static Expr *column(Tiling *t, const Panel *p, Expr *first, int c) {

@@ -58,6 +58,10 @@ int tile_panels(const Tiling *t, Panel *p, int max);            /* runs of equal
 /* Packs B for these panels: `at(ctx, k, col)` gives the source element. K = product of the reduction sizes. */
 Tensor *tile_pack(Tiling *t, int64_t k, float (*at)(const void *ctx, int64_t k, int64_t col), const void *ctx);
 
+/* The same for a B that is computed: adds the loops that pack it into scratch, through b(), and sets t->pack. contiguous: B's
+ * columns lie side by side, else its rows do. */
+void tile_pack_here(Tiling *t, bool contiguous);
+
 /* Can axes [from, to] of v be walked with the stride of the last alone? True also where v has 1s there. */
 bool axes_collapse(Lower *l, ValueId v, int from, int to);
 /* The same for everything the group's epilogue reads or stores, `rank` being the root's. */
