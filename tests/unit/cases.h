@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_IN = 8, MAX_OUT = 3 };
+enum { MAX_IN = 9, MAX_OUT = 5 };
 typedef struct Case { const char *op, *attrs, *in[MAX_IN], *out[MAX_OUT]; } Case;
 
 static const Case cases[] = {
