@@ -59,6 +59,11 @@ bool model_passes(Compiled *c, const Options *o);      /* c->p stays NULL when t
 bool model_compile_for(Compiled *c, const char *path, const Options *o, Strings *files, int from);
 const Tensor *tensor_of_file(Arena *a, const char *path, Diags *d);   /* .npy or .pb */
 void compiled_free(Compiled *c);
+/* The network language (language.c). */
+struct LanguageOptions;
+bool is_language(const char *path);
+void language_dims(const Options *o, struct LanguageOptions *to, Arena *a);   /* what --dim says */
+int language_print(const char *path, const Options *o);                        /* its modules; an exit code */
 double seconds_now(void);
 double cpu_seconds(void);                          /* of this thread: what a busy machine takes away does not count */
 void phase_time(const Options *o, const char *phase, double since);

@@ -67,6 +67,7 @@ static int opt_kernels(const Options *o, const char *path) {
 
 int verb_opt(Options *o) {
   if (is_loop_text(o->args.at[0])) return opt_kernels(o, o->args.at[0]);
+  if (is_language(o->args.at[0])) return language_print(o->args.at[0], o);
   Compiled c;
   if (!model_import(&c, o->args.at[0], o) || !model_passes(&c, o)) return EXIT_FAILED;
   Text t = {0};

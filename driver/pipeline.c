@@ -3,6 +3,7 @@
 #include "codegen/c.h"
 #include "driver/driver.h"
 #include "driver/ports.h"
+#include "frontend/language.h"
 #include "runtime/lt_file.h"
 #include <stdlib.h>
 #include <time.h>
@@ -52,6 +53,15 @@ static void dims_of(const Options *o, ImportOptions *io, Arena *a) {
     io->dims[io->ndims].hi = hi;
     io->ndims++;
   }
+}
+
+void language_dims(const Options *o, struct LanguageOptions *to, Arena *a) {
+  ImportOptions io = {0};
+  dims_of(o, &io, a);
+  LanguageDim *dims = NEW_N(a, LanguageDim, io.ndims + 1);
+  for (int i = 0; i < io.ndims; i++) dims[i] = (LanguageDim){io.dims[i].name, io.dims[i].lo, io.dims[i].hi};
+  to->dims = dims;
+  to->ndims = io.ndims;
 }
 
 const Tensor *tensor_of_file(Arena *a, const char *path, Diags *d) {

@@ -46,5 +46,6 @@ const Function *bundle_function(const Bundle *b, FunctionKind kind, const char *
 
 void bundle_free(Bundle *b) {
   for (int k = 0; k < b->fn.len; k++) if (b->fn.at[k].m) module_free(b->fn.at[k].m);
-  arena_free(&b->arena);
+  Arena a = b->arena;                                // the bundle itself may live in it
+  arena_free(&a);
 }

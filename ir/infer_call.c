@@ -70,7 +70,8 @@ bool infer_random(Infer *x) {
   int64_t v;
   Type *y = &x->out[0];
   y->dtype = DT_F32;
-  if (infer_in(x, 0) && !one_of(x, 0, DT_I64, "step")) return false;
+  const Type *step = infer_in(x, 0);
+  if (step && !(step->dtype == DT_I64 && step->rank == 1 && dim_is(step->dims[0], 2)) && !one_of(x, 0, DT_I64, "step")) return false;
   return infer_choice(x, "kind", "uniform normal") && infer_int(x, "seed", INT64_MIN, INT64_MAX, &v) &&
          infer_int(x, "stream", 0, UINT32_MAX, &v) && infer_shape(x, "shape", y);
 }

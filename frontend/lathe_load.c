@@ -1,0 +1,209 @@
+/* A `.lathe` text -> Bundle: the text is parsed, then its functions are built one after the other.
+ *
+ * The order matters: what builds no updates comes first (evaluations, inference), because it declares all
+ * parameters and shows what follows each of them; then `init`; then the training steps, whose optimizers add to init. */
+#include "frontend/lathe_build.h"
+#include "base/intern.h"
+#include <stdlib.h>
+#include <string.h>
+
+enum { STEP_STREAM = 1 << 20 };                                 /* random nodes of functions; below: those of init */
+
+/* ---- functions ---- */
+
+static Function *function_add(Lang *l, const char *name, FunctionKind kind) {
+  Function *f = vec_push(&l->b->arena, &l->b->fn);
+  *f = (Function){.name = name, .kind = kind, .m = module_new(name, &l->graph_errors)};
+  f->m->path = l->text.path;
+  return f;
+}
+
+static void function_begin(Lang *l, Module *m, FunctionKind kind, Dim n) {
+  l->m = m;
+  l->g = m->main;
+  l->kind = kind;
+  l->training = kind == FUNCTION_STEP;
+  l->n = n;
+  l->followed.len = l->called.len = l->column_values.len = 0;
+}
+
+static void function_end(Lang *l) {
+  lang_check(l, (Span){0, 0});
+  l->m = NULL;
+  l->g = NULL;
+}
+
+void lang_output(Lang *l, ValueId v, const char *name) {
+  Module *m = l->m;
+  bool taken = !value_of(m, v)->def;
+  for (int k = 0; k < m->main->outputs.len; k++) taken |= m->main->outputs.at[k] == v;
+  if (taken) v = build_op1(m->main, OP_COPY, v);
+  if (strcmp(value_of(m, v)->name, name)) graph_rename_value(m, v, name);
+  *vec_push(&m->perm, &m->main->outputs) = v;
+}
+
+/* ---- the parts of a text ---- */
+
+/* --dim T=64 replaces a constant T; a size of that name that is no constant is inference's (lathe_net.c). */
+static Val let_value(Lang *l, const LetDecl *d) {
+  for (int k = 0; k < l->o->ndims; k++) {
+    if (strcmp(l->o->dims[k].name, d->name.text)) continue;
+    if (l->o->dims[k].lo == l->o->dims[k].hi) return val_int(DIM(l->o->dims[k].lo));
+    lang_error(l, "usage", d->name.at, "'%s' is one number for the whole text; --dim gives it a range", d->name.text);
+  }
+  return lang_expr(l, d->value);
+}
+
+static void build_lets(Lang *l) {
+  for (int k = 0; k < l->file->lets.len; k++) {
+    const LetDecl *d = &l->file->lets.at[k];
+    const Binding *b = binding_find(&l->lets, d->name.text);
+    if (b) {
+      lang_error(l, "name", d->name.at, "'%s' has a value already, from line %d", d->name.text, lathe_line(&l->text, b->at.start));
+      continue;
+    }
+    lang_bind(l, &l->lets, d->name.text, let_value(l, d), d->name.at);
+  }
+}
+
+/* Rows of inference and evaluation: 1 up to the batch, or what --dim says. */
+static Dim row_symbol(Lang *l) {
+  int64_t lo = 1, hi = l->b->batch;
+  for (int k = 0; k < l->o->ndims; k++) {
+    if (strcmp(l->o->dims[k].name, "N")) continue;
+    lo = l->o->dims[k].lo;
+    hi = l->o->dims[k].hi;
+  }
+  if (lo == hi) return DIM(lo);
+  return dim_symbol("N", lo < 1 ? 1 : lo, hi > l->b->batch ? hi : l->b->batch);
+}
+
+static void check_names(Lang *l) {
+  for (int k = 0; k < l->file->nets.len; k++) {
+    const NetDecl *n = l->file->nets.at[k];
+    for (int i = 0; i < k; i++) {
+      if (l->file->nets.at[i]->name.text != n->name.text) continue;
+      lang_error(l, "name", n->name.at, "there are two nets '%s'; the other is in line %d", n->name.text,
+                 lathe_line(&l->text, l->file->nets.at[i]->name.at.start));
+      break;
+    }
+  }
+}
+
+static void function_drop(Lang *l) { module_free(l->b->fn.at[--l->b->fn.len].m); }
+
+/* A step without data has nothing to evaluate on; it is built so all the same, to meet its parameters. */
+static void build_evaluations(Lang *l, Dim rows) {
+  for (int k = 0; k < l->file->steps.len; k++) {
+    const StepDecl *s = l->file->steps.at[k];
+    const char *name = !lang_step_minimizes(s) ? s->name.text : s->named ? intern_printf("eval_%s", s->name.text) : intern("eval");
+    Function *f = function_add(l, name, FUNCTION_EVAL);
+    function_begin(l, f->m, FUNCTION_EVAL, rows);
+    bool ok = lang_step_build(l, s), data = l->column_values.len > 0;
+    function_end(l);
+    if (!ok || (lang_step_minimizes(s) && !data)) function_drop(l);
+  }
+}
+
+static void build_steps(Lang *l) {
+  for (int k = 0; k < l->file->steps.len; k++) {
+    const StepDecl *s = l->file->steps.at[k];
+    if (!lang_step_minimizes(s)) continue;
+    Function *f = function_add(l, s->name.text, FUNCTION_STEP);
+    function_begin(l, f->m, FUNCTION_STEP, DIM(l->b->batch));
+    lang_step_build(l, s);
+    function_end(l);
+  }
+}
+
+/* init, steps, evaluations, inference; each kind in the order of the text. */
+static void sort_functions(Bundle *b) {
+  for (int k = 1; k < b->fn.len; k++) {
+    Function f = b->fn.at[k];
+    int at = k;
+    for (; at > 0 && b->fn.at[at - 1].kind > f.kind; at--) b->fn.at[at] = b->fn.at[at - 1];
+    b->fn.at[at] = f;
+  }
+}
+
+static void build_nets(Lang *l, Dim rows) {
+  for (int k = 0; k < l->file->nets.len; k++) {
+    const NetDecl *n = l->file->nets.at[k];
+    if (net_is_open(l, n)) continue;
+    Function *f = function_add(l, n->name.text, FUNCTION_INFER);
+    function_begin(l, f->m, FUNCTION_INFER, rows);
+    bool ok = net_build(l, n);
+    function_end(l);
+    if (!ok) function_drop(l);
+  }
+}
+
+/* init stands first in the bundle. */
+static void build_init(Lang *l) {
+  Function *f = function_add(l, intern("init"), FUNCTION_INIT);
+  Function init = *f;
+  memmove(&l->b->fn.at[1], l->b->fn.at, (size_t)(l->b->fn.len - 1) * sizeof init);
+  l->b->fn.at[0] = init;
+  function_begin(l, init.m, FUNCTION_INIT, DIM(1));
+  lang_build_init(l);
+  function_end(l);
+}
+
+static void build_all(Lang *l) {
+  Frame top = {.prefix = ""};
+  int errors = l->d->errors;
+  l->frame = &top;
+  build_lets(l);
+  lang_settings(l);
+  check_names(l);
+  Dim rows = row_symbol(l);
+  build_evaluations(l, rows);
+  build_nets(l, rows);
+  build_init(l);
+  if (l->d->errors == errors) build_steps(l);
+  sort_functions(l->b);
+  l->frame = NULL;
+}
+
+static const char *stem_of(Arena *a, const char *path) {
+  const char *slash = strrchr(path, '/');
+  char *s = arena_strdup(a, slash ? slash + 1 : path), *dot = strrchr(s, '.');
+  if (dot && dot != s) *dot = 0;
+  return s;
+}
+
+Bundle *lathe_language_text(const char *path, const char *text, size_t size, const LanguageOptions *o, Diags *d) {
+  static const LanguageOptions none = {0};
+  Arena tmp = {0}, own = {0};
+  Bundle *b = NEW(&own, Bundle);
+  *b = (Bundle){.arena = own, .diags = d};
+  b->name = stem_of(&b->arena, path);
+  b->source = arena_printf(&b->arena, "%.*s", (int)size, text);
+  Lang l = {.text = {intern(path), b->source, strlen(b->source), &tmp, d}, .o = o ? o : &none, .b = b, .d = d, .a = &tmp, .stream = STEP_STREAM};
+  int errors = d->errors;
+  if (size > strlen(b->source)) lathe_error(&l.text, "parse", (Span){(int)strlen(b->source), (int)strlen(b->source)}, "a zero byte in the text");
+  l.file = lathe_parse(&l.text);
+  if (d->errors == errors) build_all(&l);
+  for (int k = 0; k < b->fn.len; k++) b->fn.at[k].m->diags = d;
+  diags_free(&l.graph_errors);
+  arena_free(&tmp);
+  if (d->errors == errors) {
+    bundle_layout(b);
+    return b;
+  }
+  bundle_free(b);
+  return NULL;
+}
+
+Bundle *lathe_language_load(const char *path, const LanguageOptions *o, Diags *d) {
+  char why[300];
+  size_t size;
+  char *text = file_load(path, &size, why, sizeof why);
+  if (!text) {
+    diag_error(d, "io", NULL, "%s", why);
+    return NULL;
+  }
+  Bundle *b = lathe_language_text(path, text, size, o, d);
+  free(text);
+  return b;
+}
