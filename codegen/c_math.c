@@ -1,41 +1,8 @@
 /* The scalar functions of scalar.def in C: an operator, a function of runtime/vecmath.tmpl (f32 on SIMD
- * targets), a libm function, or a small helper from the table below. What has no vector form works lane by
+ * targets), a libm function, or a small helper of the row's body. What has no vector form works lane by
  * lane on the scalar function. */
 #include "codegen/c.h"
 #include "base/intern.h"
-
-/* Bodies of scalar helpers: expressions over a and b of type T. `flt`: floats, `sint`, `uint`: integers; NULL:
- * not a helper there. @m is replaced by the suffix of libm functions (f or nothing), @T by the C type, @B by
- * the number of bits, @U by the unsigned C type. They say what scalar.def says. */
-typedef struct Body { const char *flt, *sint, *uint; } Body;
-static const Body bodies[SCALAR_COUNT] = {
-  [S_MIN] = {"a < b || a != a ? a : b", "a < b ? a : b", "a < b ? a : b"},
-  [S_MAX] = {"a > b || a != a ? a : b", "a > b ? a : b", "a > b ? a : b"},
-  [S_RELU] = {"a < 0 ? 0 : a", "a < 0 ? 0 : a", "a"},
-  [S_ABS] = {NULL, "(@T)(a < 0 ? -a : a)", "a"},
-  [S_SIGN] = {"a != a ? a : (@T)((a > 0) - (a < 0))", "(@T)((a > 0) - (a < 0))", "(@T)(a > 0)"},
-  [S_DIV] = {NULL, "(@T)(b == 0 ? 0 : b == -1 ? (@T)(0 - (@U)a) : a / b)", "(@T)(b == 0 ? 0 : a / b)"},
-  [S_FMOD] = {NULL, "(@T)(b == 0 || b == -1 ? 0 : a % b)", "(@T)(b == 0 ? 0 : a % b)"},
-  [S_MOD] = {NULL, "(@T)(b == 0 || b == -1 ? 0 : a % b != 0 && (a < 0) != (b < 0) ? a % b + b : a % b)", "(@T)(b == 0 ? 0 : a % b)"},
-  [S_RECIP] = {NULL, "(@T)(a == 1 || a == -1 ? a : 0)", "(@T)(a == 1)"},
-  [S_SHL] = {NULL, "(@T)(b < 0 || b >= @B ? 0 : (@U)a << b)", "(@T)(b >= @B ? 0 : a << b)"},
-  [S_SHR] = {NULL, "(@T)(b < 0 || b >= @B ? (a < 0 ? -1 : 0) : a >> b)", "(@T)(b >= @B ? 0 : a >> b)"},
-  [S_SIGMOID] = {"1 / (1 + exp@m(-a))", NULL, NULL},
-  [S_GELU] = {"a * (@T)0.5 * (1 + erf@m(a * (@T)0.70710678118654752))", NULL, NULL},
-  [S_GELU_TANH] = {"a * (@T)0.5 * (1 + tanh@m((@T)0.79788456080286536 * (a + (@T)0.044715 * a * a * a)))", NULL, NULL},
-  [S_SILU] = {"a / (1 + exp@m(-a))", NULL, NULL},
-  [S_SOFTPLUS] = {"(a > 0 ? a : 0) + log1p@m(exp@m(-fabs@m(a)))", NULL, NULL},
-  [S_MISH] = {"a * tanh@m((a > 0 ? a : 0) + log1p@m(exp@m(-fabs@m(a))))", NULL, NULL},
-  [S_ISNAN] = {"a != a", NULL, NULL},
-  [S_ISINF] = {"a - a != a - a && a == a", NULL, NULL},
-};
-
-/* Helpers of several lines: `static inline T name(T a, T b) { … }` */
-static const char *const mod_float =
-  "INLINE %s %s(%s a, %s b) {\n  %s r = fmod%s(a, b);\n  return r != 0 && (r < 0) != (b < 0) ? r + b : r;\n}\n";
-static const char *const pow_int =
-  "INLINE %s %s(%s a, %s b) {\n  %s r = 1, x = (%s)a;\n  if (%s) return (%s)(a == 1 || (a + 1 == 0 && b %% 2 == 0) ? 1 : a + 1 == 0 ? a : 0);\n"
-  "  for (; b; b /= 2, x *= x)\n    if (b %% 2) r *= x;\n  return (%s)r;\n}\n";
 
 static const char *unsigned_of(int bits) {
   return bits <= 32 ? "uint32_t" : "uint64_t";                 // wide enough not to promote to int
@@ -58,18 +25,13 @@ static const char *fill(CPrinter *p, const char *body, DType t) {
 }
 
 static const char *scalar_helper(CPrinter *p, ScalarOp op, DType t) {
-  const char *T = c_storage(t), *m = t == DT_F64 ? "" : "f";
-  const char *name = arena_printf(p->arena, "%s_%s", scalar_info[op].text, dtype_info[t].text);
-  if (op == S_MOD && dtype_is_float(t)) return c_helper(p, name, mod_float, T, name, T, T, T, m);
-  if (op == S_POW && dtype_is_int(t)) {
-    const char *u = unsigned_of(c_bits(t));
-    return c_helper(p, name, pow_int, T, name, T, T, u, u, dtype_is_signed(t) ? "b < 0" : "0", T, T);
-  }
-  const Body *b = &bodies[op];
-  const char *body = dtype_is_float(t) ? b->flt : dtype_is_signed(t) ? b->sint : b->uint;
-  if (!body) BUG("no C for %s of %s", scalar_info[op].text, dtype_info[t].text);
-  const char *args = scalar_info[op].arity == 2 ? arena_printf(p->arena, "%s a, %s b", T, T) : arena_printf(p->arena, "%s a", T);
-  return c_helper(p, name, "INLINE %s %s(%s) { return %s; }\n", scalar_info[op].gives_bool ? "int" : T, name, args, fill(p, body, t));
+  const ScalarInfo *info = &scalar_info[op];
+  const char *T = c_storage(t), *name = arena_printf(p->arena, "%s_%s", info->text, dtype_info[t].text);
+  const char *body = dtype_is_float(t) ? info->body.flt : dtype_is_signed(t) ? info->body.sint : info->body.uint;
+  if (!body) BUG("no C for %s of %s", info->text, dtype_info[t].text);
+  const char *args = arena_printf(p->arena, info->arity == 2 ? "%s a, %s b" : "%s a", T, T);
+  const char *form = strchr(body, ';') ? "INLINE %s %s(%s) {\n  %s\n}\n" : "INLINE %s %s(%s) { return %s; }\n";
+  return c_helper(p, name, form, info->gives_bool ? "int" : T, name, args, fill(p, body, t));
 }
 
 /* Vector bodies, for floats and integers alike: m is the mask type. */

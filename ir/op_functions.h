@@ -11,7 +11,7 @@
 #define OP_DECLARES_CALL(name)    OP_DECLARES_EVAL(name)
 #define OP_DECLARES_CONTROL(name) OP_DECLARES_EVAL(name)
 #define OP_DECLARES_DECOMPOSE(name) OP_DECLARES_EVAL(name)
-#define OP(E, name, min_in, max_in, nout, how, attrs, grad) \
+#define OP(E, name, min_in, max_in, nout, how, ...) \
   bool infer_##name(Infer *x);                        \
   OP_DECLARES_##how(name)
 #include "ir/ops.def"

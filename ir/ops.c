@@ -12,17 +12,51 @@
 #define EVAL_CONTROL(name)   eval_##name
 #define EVAL_DECOMPOSE(name) eval_##name
 
+/* ---- operations, for reports: the column `flops` ---- */
+
+static Dim elements(const Module *m, ValueId v) { return v ? type_count(&m->values.at[v].type) : DIM(0); }
+
+static Dim size(const Module *m, ValueId v, int axis) {
+  const Type *t = v ? &m->values.at[v].type : NULL;
+  if (t && axis < 0) axis += t->rank;
+  return t && axis >= 0 && axis < t->rank ? dim_max(t->dims[axis], DIM(1)) : DIM(1);
+}
+
+static Dim window(const Node *n) {
+  const Attr *k = node_dims(n, "kernel");
+  Dim d = DIM(1);
+  for (int i = 0; k && i < k->n; i++) d = dim_mul(d, k->dims[i]);
+  return d;
+}
+
+#define OUT             elements(m, n->out[0])
+#define IN(k)           (n->nin > (k) ? elements(m, n->in[k]) : DIM(0))
+#define SIZE(k, axis)   size(m, n->in[k], axis)
+#define WINDOW          window(n)
+#define TIMES(k, x, y)  dim_mul(DIM(k), dim_mul(x, y))
+#define OVER(x, y)      dim_floordiv(x, y)
+#define PLUS(x, y)      dim_add(x, y)
+#define NO_FLOPS        DIM(0)
+#define OP(E, name, min_in, max_in, outs, how, attributes, flags, flops, grad) \
+  static Dim flops_##name(const Module *m, const Node *n) { (void)m, (void)n; return flops; }
+#include "ir/ops.def"
+#undef OP
+
+static Dim flops_scalar(const Module *m, const Node *n) { return OUT; }
+
+/* ---- ops ---- */
+
 #define GRAD(name)     GRAD_RULE, NULL
 #define ZERO_GRAD(why) GRAD_ZERO, why
 #define NO_GRAD(why)   GRAD_NONE, why
 const OpInfo op_info[OP_COUNT] = {
-  [OP_NONE] = {"none", 0, 0, 0, HOW_SCALAR, "", NULL, NULL, NO_GRAD("there is no op")},
-#define SCALAR(E, name, arity, domain, result, f, i, c_operator, vecmath, libm, grad) \
-  [OP_##E] = {name, arity, arity, 1, HOW_SCALAR, "", NULL, NULL, grad},
+  [OP_NONE] = {"none", 0, 0, 0, HOW_SCALAR, "", 0, NULL, NULL, NULL, NO_GRAD("there is no op")},
+#define SCALAR(E, name, arity, domain, result, f, i, c_operator, vecmath, libm, body, grad) \
+  [OP_##E] = {name, arity, arity, 1, HOW_SCALAR, "", ELEMENTWISE, flops_scalar, NULL, NULL, grad},
 #include "ir/scalar.def"
 #undef SCALAR
-#define OP(E, name, min_in, max_in, outs, how, attributes, grad) \
-  [OP_##E] = {#name, min_in, max_in, outs, HOW_##how, attributes, infer_##name, EVAL_##how(name), grad},
+#define OP(E, name, min_in, max_in, outs, how, attributes, flags, flops, grad) \
+  [OP_##E] = {#name, min_in, max_in, outs, HOW_##how, attributes, flags, flops_##name, infer_##name, EVAL_##how(name), grad},
 #include "ir/ops.def"
 #undef OP
 };
@@ -40,9 +74,13 @@ Op op_from_text(const char *s) {
 
 #define GIVES_SAME false
 #define GIVES_BOOL true
+#define C_NONE                 {NULL, NULL, NULL}
+#define C_FLOAT(flt)           {flt, NULL, NULL}
+#define C_INT(sint, uint)      {NULL, sint, uint}
+#define C_ANY(flt, sint, uint) {flt, sint, uint}
 const ScalarInfo scalar_info[SCALAR_COUNT] = {
-#define SCALAR(E, name, arity, domain, result, f, i, c_operator, vecmath, libm, grad) \
-  [S_##E] = {name, arity, DOM_##domain, GIVES_##result, c_operator, vecmath, libm},
+#define SCALAR(E, name, arity, domain, result, f, i, c_operator, vecmath, libm, body, grad) \
+  [S_##E] = {name, arity, DOM_##domain, GIVES_##result, c_operator, vecmath, libm, body},
 #include "ir/scalar.def"
 #undef SCALAR
 };

@@ -4,6 +4,7 @@
 #include "ir/graph.h"
 
 typedef enum { HOW_SCALAR, HOW_VIEW, HOW_LOWER, HOW_CALL, HOW_DECOMPOSE, HOW_CONTROL } OpHow;
+enum { ELEMENTWISE = 1, STRIDED_VIEW = 2, READS_ONCE = 4, SCATTERS = 8, CHANNELS_LAST = 16, FOLLOWS_LAYOUT = 32 };   /* ops.def */
 
 typedef enum { GRAD_RULE, GRAD_ZERO, GRAD_NONE } OpGrad;
 
@@ -25,6 +26,8 @@ typedef struct OpInfo {
   int min_in, max_in, nout;
   OpHow how;
   const char *attrs;
+  int flags;
+  Dim (*flops)(const Module *m, const Node *n);
   InferFn infer;
   EvalFn eval;                    /* NULL: scalar ops (generic) */
   OpGrad grad;
@@ -35,11 +38,19 @@ extern const OpInfo op_info[OP_COUNT];
 Op op_from_text(const char *s);   /* OP_NONE when unknown */
 
 static inline bool op_is_scalar(Op o) { return o > OP_NONE && o <= OP_NONE + SCALAR_COUNT; }
+static inline bool op_has(Op o, int flag) { return op_info[o].flags & flag; }
 static inline ScalarOp op_scalar(Op o) { return (ScalarOp)(o - OP_NONE - 1); }
 static inline Op scalar_op(ScalarOp s) { return (Op)(OP_NONE + 1 + (int)s); }
 
 typedef enum { DOM_NUM, DOM_FLT, DOM_INT, DOM_BITS, DOM_LOGIC, DOM_ANY } ScalarDomain;
-typedef struct ScalarInfo { const char *text; int arity; ScalarDomain domain; bool gives_bool; const char *c_operator, *vecmath, *libm; } ScalarInfo;
+typedef struct ScalarInfo {
+  const char *text;
+  int arity;
+  ScalarDomain domain;
+  bool gives_bool;
+  const char *c_operator, *vecmath, *libm;
+  struct { const char *flt, *sint, *uint; } body;               /* NULL: it has none for such elements */
+} ScalarInfo;
 extern const ScalarInfo scalar_info[SCALAR_COUNT];
 double   scalar_eval_float(ScalarOp op, double a, double b, double c);
 int64_t  scalar_eval_int(ScalarOp op, int64_t a, int64_t b, int64_t c);

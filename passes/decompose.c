@@ -12,7 +12,7 @@
 #define FN_DECOMPOSE(E, name) [OP_##E] = decompose_##name,
 static const DecomposeFn decompose_fn[OP_COUNT + 1] = {
   [OP_COUNT] = NULL,
-#define OP(E, name, MIN, MAX, NOUT, HOW, ATTRS, GRADIENT) FN_##HOW(E, name)
+#define OP(E, name, MIN, MAX, NOUT, HOW, ...) FN_##HOW(E, name)
 #include "ir/ops.def"
 #undef OP
 };

@@ -14,7 +14,7 @@ bool decompose_node(Graph *g, NodeId id);
 #define DECOMPOSES_CALL(name)
 #define DECOMPOSES_CONTROL(name)
 #define DECOMPOSES_DECOMPOSE(name) bool decompose_##name(Graph *g, const Node *n, ValueId *out);
-#define OP(E, name, MIN, MAX, NOUT, HOW, ATTRS, GRADIENT) DECOMPOSES_##HOW(name)
+#define OP(E, name, MIN, MAX, NOUT, HOW, ...) DECOMPOSES_##HOW(name)
 #include "ir/ops.def"
 #undef OP
 #endif

@@ -18,21 +18,13 @@ typedef struct Fuse {
   bool *is_output;                   /* per value: output of some graph, or used by a control node */
 } Fuse;
 
-/* Evaluated where it is read, one element from one element, so it may stand in an epilogue or a map. */
-static bool is_elementwise(const Node *n) { return op_is_scalar(n->op) || n->op == OP_CAST || n->op == OP_BITCAST; }
-
-/* Views that storage tries to express as strides. */
-static bool is_strided_view(const Node *n) {
-  return n->op == OP_RESHAPE || n->op == OP_TRANSPOSE || n->op == OP_SLICE || n->op == OP_EXPAND;
-}
-
 /* Placed into by its inputs (storage.c), or computed from nothing. */
 static bool is_placed(const Node *n) { return n->op == OP_CONCAT || (n->op == OP_PAD && !n->group); }
 
-/* Roots that write an element more than once, or elsewhere than at the index of the loop. */
+/* A root that scatters takes none; the gradient of a pool scatters where its windows overlap. */
 static bool takes_epilogue(Module *m, const Node *root) {
   if (root->op == OP_MAX_POOL_GRAD || root->op == OP_AVG_POOL_GRAD) return pool_grad_tiles(m, root);
-  return op_info[root->op].how == HOW_LOWER && root->op != OP_SCATTER_ELEMENTS && root->op != OP_SCATTER_ND;
+  return op_info[root->op].how == HOW_LOWER && !op_has(root->op, SCATTERS);
 }
 
 static int group_new(Fuse *s, Graph *g, NodeId root, ValueId out, NodeId last) {
@@ -104,8 +96,8 @@ static void visit_node(Fuse *s, Graph *g, NodeId id) {
   if (n->nregion) return;
   OpHow how = op_info[n->op].how;
   if (how == HOW_LOWER || how == HOW_CALL) { n->group = group_new(s, g, id, n->out[0], id); return; }
-  if (is_strided_view(n) || is_placed(n) || n->op == OP_IOTA || n->op == OP_DIMS) return;
-  if (is_elementwise(n)) {
+  if (op_has(n->op, STRIDED_VIEW) || is_placed(n) || n->op == OP_IOTA || n->op == OP_DIMS) return;
+  if (op_has(n->op, ELEMENTWISE)) {
     int tried = 0;
     for (;;) {                                               // the latest group among the operands', then the one before, …
       int best = 0;
@@ -127,15 +119,6 @@ static void visit(Fuse *s, Graph *g) {
 }
 
 /* ---- prologue: maps evaluated where they are read ---- */
-
-/* Reads each element of its inputs about once, so that a prologue costs nothing. */
-static bool reads_once(const Node *n) {
-  switch ((int)n->op) {
-    case OP_REDUCE_SUM: case OP_REDUCE_PROD: case OP_REDUCE_MAX: case OP_REDUCE_MIN:
-    case OP_CUMSUM: case OP_CUMPROD: return true;
-    default: return false;
-  }
-}
 
 /* What an element costs; maps with expensive functions are not repeated, ever. */
 static bool is_cheap(const Node *n) {
@@ -175,7 +158,7 @@ static void inline_maps(Fuse *s) {
       if (!u->group || (into && u->group != into) || u->graph != of->graph) { ok = false; break; }
       into = u->group;
       const Group *to = &s->f->groups.at[into];
-      if (to->root == uid) ok = reads_once(u) && u->in[0] == v;
+      if (to->root == uid) ok = op_has(u->op, READS_ONCE) && u->in[0] == v;
       else {                                                 // an epilogue operand or a map's: broadcast repeats it
         Dim small = type_count(&value_of(s->m, v)->type), large = type_count(&value_of(s->m, u->out[0])->type);
         bool repeats = !dim_known_le(large, small);

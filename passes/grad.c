@@ -14,8 +14,8 @@ static const GradFn rules[OP_COUNT] = {
 #define GRAD(name)     grad_##name
 #define ZERO_GRAD(why) NULL
 #define NO_GRAD(why)   NULL
-#define SCALAR(E, text, arity, domain, result, f, i, c_operator, vecmath, libm, grad) [OP_##E] = grad,
-#define OP(E, name, MIN, MAX, NOUT, HOW, ATTRS, grad) [OP_##E] = grad,
+#define SCALAR(E, text, arity, domain, result, f, i, c_operator, vecmath, libm, body, grad) [OP_##E] = grad,
+#define OP(E, name, MIN, MAX, NOUT, HOW, ATTRS, FLAGS, FLOPS, grad) [OP_##E] = grad,
 #include "ir/scalar.def"
 #include "ir/ops.def"
 #undef OP

@@ -47,8 +47,8 @@ bool grad_fail(GradNode *r, const char *fmt, ...) __attribute__((format(printf, 
 #define GRAD(name) bool grad_##name(GradNode *r);
 #define ZERO_GRAD(why)
 #define NO_GRAD(why)
-#define SCALAR(E, text, arity, domain, result, f, i, c_operator, vecmath, libm, grad) grad
-#define OP(E, name, MIN, MAX, NOUT, HOW, ATTRS, grad) grad
+#define SCALAR(E, text, arity, domain, result, f, i, c_operator, vecmath, libm, body, grad) grad
+#define OP(E, name, MIN, MAX, NOUT, HOW, ATTRS, FLAGS, FLOPS, grad) grad
 #include "ir/scalar.def"
 #include "ir/ops.def"
 #undef OP

@@ -67,22 +67,14 @@ static const char *describe(Build *s, const Group *g) {
   return r;
 }
 
-/* Two operations per multiply-add of the heavy ops; one per element and node elsewhere. */
+/* Of every node that is computed in the group. */
 static Dim flops_of(Build *s, const Group *g) {
-  Dim f = DIM(0);
-  if (g->root) {
-    const Node *n = node_of(s->m, g->root);
-    Dim out = type_count(&value_of(s->m, n->out[0])->type);
-    const Type *w = n->nin > 1 && n->in[1] ? &value_of(s->m, n->in[1])->type : NULL;
-    if (n->op == OP_MATMUL) f = dim_mul(DIM(2), dim_mul(out, w->dims[w->rank - 2]));
-    else if (n->op == OP_CONV) f = dim_mul(DIM(2), dim_mul(out, dim_floordiv(type_count(w), dim_max(w->dims[0], DIM(1)))));
-    else if (n->op == OP_CONV_GRAD_WEIGHT) f = dim_mul(DIM(2), dim_mul(type_count(w), dim_floordiv(out, dim_max(w->dims[1], DIM(1)))));
-    else if (n->op == OP_CONV_TRANSPOSE) {
-      Dim in = type_count(&value_of(s->m, n->in[0])->type);
-      f = dim_mul(DIM(2), dim_mul(in, dim_floordiv(type_count(w), dim_max(w->dims[0], DIM(1)))));
-    } else if (n->op != OP_PAD && n->in[0]) f = type_count(&value_of(s->m, n->in[0])->type);
+  const Node *first = node_of(s->m, g->root ? g->root : value_of(s->m, g->out)->def);
+  Dim f = op_info[first->op].flops(s->m, first);
+  for (int k = 0; k < g->epilogue.len + g->inlined.len; k++) {
+    const Node *n = node_of(s->m, k < g->epilogue.len ? g->epilogue.at[k] : g->inlined.at[k - g->epilogue.len]);
+    f = dim_add(f, op_info[n->op].flops(s->m, n));
   }
-  for (int k = 0; k < g->epilogue.len; k++) f = dim_add(f, type_count(&value_of(s->m, node_of(s->m, g->epilogue.at[k])->out[0])->type));
   return f;
 }
 

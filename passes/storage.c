@@ -24,15 +24,9 @@ static Node *def_of(Place *p, ValueId v) {
 static bool wants_channels_last(Place *p, const Node *n) {
   const Type *y = &value_of(p->m, n->out[0])->type;
   if (y->rank < 3 || y->rank > 5) return false;
-  switch ((int)n->op) {
-    case OP_CONV: case OP_CONV_TRANSPOSE: return dtype_is_float(y->dtype);
-    case OP_MAX_POOL: return n->nout == 1 && p->last[n->in[0]];
-    case OP_AVG_POOL: case OP_LP_POOL: case OP_RESIZE: case OP_PAD: case OP_CONCAT: case OP_COPY: case OP_SLICE:
-    case OP_MAX_POOL_GRAD: case OP_AVG_POOL_GRAD: case OP_RESIZE_GRAD:
-      return n->nin && p->last[n->in[0]];
-    default: break;
-  }
-  if (op_is_scalar(n->op) || n->op == OP_CAST)
+  if (op_has(n->op, CHANNELS_LAST)) return dtype_is_float(y->dtype);
+  if (op_has(n->op, FOLLOWS_LAYOUT)) return n->nout == 1 && p->last[n->in[0]];
+  if (op_has(n->op, ELEMENTWISE))
     for (int k = 0; k < n->nin; k++)
       if (n->in[k] && p->last[n->in[k]] && type_same_shape(&value_of(p->m, n->in[k])->type, y)) return true;
   return false;

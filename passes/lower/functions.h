@@ -8,7 +8,7 @@
 #define DECLARE_CALL(name)      bool lower_##name(Lower *l, const Node *n);
 #define DECLARE_DECOMPOSE(name)
 #define DECLARE_CONTROL(name)
-#define OP(E, name, MIN, MAX, NOUT, HOW, ATTRS, GRADIENT) DECLARE_##HOW(name)
+#define OP(E, name, MIN, MAX, NOUT, HOW, ...) DECLARE_##HOW(name)
 #include "ir/ops.def"
 #undef OP
 

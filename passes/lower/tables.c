@@ -7,7 +7,7 @@
 #define READ_DECOMPOSE(E, name)
 #define READ_CONTROL(E, name)
 const ReadFn read_fn[OP_COUNT] = {
-#define OP(E, name, MIN, MAX, NOUT, HOW, ATTRS, GRADIENT) READ_##HOW(E, name)
+#define OP(E, name, MIN, MAX, NOUT, HOW, ...) READ_##HOW(E, name)
 #include "ir/ops.def"
 #undef OP
 };
@@ -18,7 +18,7 @@ const ReadFn read_fn[OP_COUNT] = {
 #define LOWER_DECOMPOSE(E, name)
 #define LOWER_CONTROL(E, name)
 const LowerFn lower_fn[OP_COUNT] = {
-#define OP(E, name, MIN, MAX, NOUT, HOW, ATTRS, GRADIENT) LOWER_##HOW(E, name)
+#define OP(E, name, MIN, MAX, NOUT, HOW, ...) LOWER_##HOW(E, name)
 #include "ir/ops.def"
 #undef OP
 };

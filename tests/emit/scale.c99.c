@@ -5,7 +5,7 @@
  *   target    c99 (any C99 compiler, no extensions)
  *   weights   64 bytes, in scale.bin
  *   arena     0 bytes
- *   work      10*N FLOP
+ *   work      20*N FLOP
  */
 #include "scale.h"
 #include <math.h>
@@ -19,7 +19,7 @@ INLINE float sigmoid_f32(float a) { return 1 / (1 + expf(-a)); }
 
 /* mul + sigmoid
  * f32[N,10] x f32[10] -> f32[N,10]
- * 10*N FLOP */
+ * 20*N FLOP */
 KERNEL void k0_mul_sigmoid(const float *restrict in, const float *restrict wt, float *restrict out, int64_t N) {
   for (int64_t i = 0; i < N; i++)
     for (int64_t j = 0; j < 10; j++)
