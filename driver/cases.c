@@ -129,7 +129,8 @@ static Chosen choose_sizes(Compiled *c, uint64_t seed, Sizes sizes) {
   for (int i = 0; i < s.n; i++) {
     const Symbol *x = symbol_at(i);
     uint64_t range = (uint64_t)(x->hi - x->lo) + 1;
-    s.at[i] = sizes == SIZES_LOW ? x->lo : sizes == SIZES_HIGH || sizes == SIZES_FULL ? x->hi : x->lo + (int64_t)(next(&seed) % range);
+    if (sizes == SIZES_FEW) s.at[i] = x->lo + 2 < x->hi ? x->lo + 2 : x->hi;
+    else s.at[i] = sizes == SIZES_LOW ? x->lo : sizes == SIZES_HIGH || sizes == SIZES_FULL ? x->hi : x->lo + (int64_t)(next(&seed) % range);
   }
   for (bool smaller = true; smaller && !is_modest(c, &s, sizes);) {
     smaller = false;

@@ -19,7 +19,7 @@ bool case_of_data(Compiled *c, const Ports *p, const char *dir, Case *x);
 
 /* Inputs at a choice of sizes: elements of `like` (a case; NULL: random numbers) from a random place on, again and
  * again, so that they are as plausible as its own. Sizes above the lower bounds shrink until inputs, work and arena are modest. */
-typedef enum { SIZES_LOW, SIZES_HIGH, SIZES_RANDOM, SIZES_FULL } Sizes;    /* full: high, but modest enough to run only */
+typedef enum { SIZES_LOW, SIZES_FEW, SIZES_HIGH, SIZES_RANDOM, SIZES_FULL } Sizes;    /* few: 2 above the lowest; full: high, but modest enough to run only */
 Case case_random(Compiled *c, uint64_t seed, Sizes sizes, const Case *like);
 /* Floating point operations of a call; where a branch is taken at run time the larger side counts. */
 double program_flops(const Program *p, int64_t (*value)(const char *symbol, void *ctx), void *ctx);

@@ -48,6 +48,8 @@ typedef struct Compiled {
   const char *last_rule, *last_where;  /* the last of them; where is known with --rewrites */
 } Compiled;
 
+int verify_gradients(Options *o);        /* verify --grad */
+
 /* options_target: NULL target names give native. Exits with a usage error on an unknown one. */
 const Target *options_target(const Options *o);
 /* import (ONNX, or graph IR text when the path ends in .ir); then passes. false: diags were printed. */

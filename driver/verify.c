@@ -3,6 +3,7 @@
  * differs depends on memory that nobody wrote. */
 #include "driver/cases.h"
 #include "ir/eval.h"
+#include "passes/pipeline.h"
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <math.h>
@@ -201,7 +202,7 @@ static bool unit_make(Unit *u, Options *o, Arena *a, const char *set) {
   if (set) unit_say(u, set);
   bool ok = model_load(&u->l, &u->c, o);
   if (!ok) diags_print(&u->c.diags, stderr);
-  return ok && (o->no_eval || model_import(&u->fresh, o->args.at[0], o));
+  return ok && (o->no_eval || (model_import(&u->fresh, o->args.at[0], o) && module_expand(u->fresh.m, EXPAND_ALL)));
 }
 
 /* Prints what the cases reported. */
@@ -332,5 +333,5 @@ static int bisect(Options *o) {
 
 int verb_verify(Options *o) {
   o->want_dims = true;                                         // or data that give them
-  return o->bisect ? bisect(o) : verify(o);
+  return o->grad ? verify_gradients(o) : o->bisect ? bisect(o) : verify(o);
 }

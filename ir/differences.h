@@ -4,9 +4,11 @@
 #include "ir/eval.h"
 
 /* d output 0 / d element `at` of input k, where the module (evaluated in double) gives one number as output 0. in[k] is
- * changed and put back. Two central differences of steps h and 2h, extrapolated: the error falls with h^4, h about 1e-3.
+ * changed and put back. Two central differences of steps h and 2h, extrapolated: the error falls with h^4, so that the
+ * usual h of 1e-3 leaves 1e-9; smaller ones keep clear of kinks and lose digits. For elements beyond 1, h is relative.
  * False: evaluation failed, the module's diags say why. */
-bool eval_slope(Module *m, Tensor *const *in, int k, int64_t at, double *slope);
-/* Output 0 there. */
-bool eval_number(Module *m, Tensor *const *in, double *y);
+bool eval_slope(Module *m, Tensor *const *in, int k, int64_t at, double h, double *slope);
+/* Before: what passes a stop_gradient of the main graph is a constant to the gradient, so it must not move here. Such
+ * values become inputs with the value they have at this point; in has room for `room` tensors, which live in a. */
+bool eval_freeze(Module *m, Tensor **in, int room, Arena *a);
 #endif

@@ -21,6 +21,10 @@ typedef struct Grad {
  * and the reason ("its result is an index"). */
 bool grad_build(Graph *g, ValueId loss, const ValueId *wrt, int n, ValueId *gradient);
 
+/* Op gradient of a scalar for every float input of the main graph: its results become outputs d_NAME, wrt[k] their
+ * inputs (room for all). How many; -1 after an error. */
+int grad_of_inputs(Module *m, ValueId loss, ValueId *wrt);
+
 /* ---- for rules ---- */
 
 /* One node whose outputs have gradients. A rule may hold no pointer to nodes or types across a call that builds. */

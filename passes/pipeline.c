@@ -12,6 +12,19 @@ Program *compile_module(Module *m, const Target *t, const PipelineOptions *o, Ar
   return ok ? c.program : NULL;
 }
 
+bool module_expand(Module *m, Expansion passes) {
+  static const char *const name[] = {"dce", "grad", "decompose"};
+  Arena arena = {0};
+  PassOptions o = {.verify = true};
+  PassContext c;
+  pass_begin(&c, m, NULL, &o, &arena);
+  bool ok = true;
+  for (int k = 0; ok && k < (int)passes; k++) ok = pass_run(&c, pass_find(name[k]));
+  pass_end(&c);
+  arena_free(&arena);
+  return ok;
+}
+
 bool pass_split_pads(PassContext *c) {
   if (!c->options->naive) split_pads(c->module);
   return true;

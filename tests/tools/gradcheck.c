@@ -16,6 +16,7 @@
 #include "driver/cases.h"
 #include "ir/build.h"
 #include "ir/differences.h"
+#include "passes/grad.h"
 #include "passes/pass.h"
 #include "passes/pipeline.h"
 #include "passes/retype.h"
@@ -25,7 +26,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 
-enum { BATCH = 40, MAX_CLAUSES = 12 };
+enum { BATCH = 40, MAX_CLAUSES = 12, MAX_FROZEN = 10 };
 static const double limit64 = 1e-6, limit32 = 1e-3;
 
 typedef struct Clause { const char *name; double lo, hi; const char *values; } Clause;
@@ -127,13 +128,6 @@ static const Clause *clause_of(const GradCase *c, const char *name) {
 
 /* ---- the network and its loss ---- */
 
-static int float_inputs(Module *m, ValueId *v) {
-  int n = 0;
-  for (int i = 0; i < m->main->inputs.len; i++)
-    if (dtype_is_float(value_of(m, m->main->inputs.at[i])->type.dtype)) v[n++] = m->main->inputs.at[i];
-  return n;
-}
-
 /* Output 0 becomes the loss; the network's own follow. */
 static ValueId loss_add(Module *m) {
   Graph *g = m->main;
@@ -162,29 +156,19 @@ static Module *case_module(GradCase *c, DType t, Ends ends, Diags *d) {
   *d = (Diags){.file = c->file};
   Module *m = module_parse(c->text, NULL, d);
   if (!m || (t != DT_F32 && !module_retype(m, DT_F32, t))) { complain_diags(c, "the network", d); return NULL; }
-  ValueId wrt[64];
-  int n = float_inputs(m, wrt + 1);
-  wrt[0] = loss_add(m);
-  if (!wrt[0] || !n) { complain(c, "no float output or input: %s", d->len ? d->at[0].text : ""); return NULL; }
-  if (ends == LOSS_ONLY) {
-    m->main->outputs.len = 1;
-    return m;
-  }
-  ValueId *dx = NEW_N(&m->perm, ValueId, n);
-  if (!build_multi(m->main, OP_GRADIENT, wrt, n + 1, NULL, 0, dx, n)) { complain_diags(c, "gradient", d); return NULL; }
-  for (int k = 0; k < n; k++) {
-    graph_rename_value(m, dx[k], arena_printf(&m->perm, "d_%s", value_of(m, wrt[k + 1])->name));
-    *vec_push(&m->perm, &m->main->outputs) = dx[k];
-  }
+  ValueId wrt[64], loss = loss_add(m);
+  if (!loss) { complain(c, "no float output: %s", d->len ? d->at[0].text : ""); return NULL; }
+  if (ends == LOSS_ONLY) m->main->outputs.len = 1;
+  else if (grad_of_inputs(m, loss, wrt) <= 0) { complain_diags(c, "gradient", d); return NULL; }
   return m;
 }
 
-static bool simplify(Module *m, const char *stop_after, bool all) {
+static bool simplify(Module *m) {
   Arena tmp = {0};
-  PassOptions o = {.verify = true, .stop_after = stop_after};
+  PassOptions o = {.verify = true, .stop_after = "dce"};
   PassContext pc;
   pass_begin(&pc, m, NULL, &o, &tmp);
-  bool ok = all ? passes_run(&pc) : pass_run(&pc, pass_find("grad")) && pass_run(&pc, pass_find("decompose"));
+  bool ok = passes_run(&pc);
   pass_end(&pc);
   arena_free(&tmp);
   return ok && !m->diags->errors;
@@ -235,7 +219,7 @@ static bool point_make(GradCase *c, Module *m) {
   Graph *g = m->main;
   uint64_t seed = 88172645463325252u;
   c->nin = g->inputs.len;
-  c->in = NEW_N(&c->arena, Tensor *, c->nin + 1);
+  c->in = NEW_N(&c->arena, Tensor *, c->nin + MAX_FROZEN);
   for (int i = 0; i < c->nin; i++) {
     const Value *v = value_of(m, g->inputs.at[i]);
     const Clause *k = clause_of(c, v->name);
@@ -296,16 +280,15 @@ static bool near(GradCase *c, const char *stage, const char *name, const Tensor 
 static bool slopes(GradCase *c, const Tensor **slope) {
   Diags d;
   Module *m = case_module(c, DT_F64, LOSS_ONLY, &d);
-  bool ok = m && simplify(m, NULL, false);
+  if (m) ops_seen(m);
+  bool ok = m && module_expand(m, EXPAND_GRADIENTS) && point_make(c, m) && eval_freeze(m, c->in, c->nin + MAX_FROZEN, &c->arena);
   int n = 0;
-  ops_seen(m);
-  ok = ok && point_make(c, m);
-  for (int i = 0; ok && i < c->nin && strncmp(value_of(m, m->main->inputs.at[i])->name, "weight_", 7); i++) {
+  for (int i = 0; ok && i < c->nin; i++) {
     if (!dtype_is_float(c->in[i]->dtype)) continue;
     Tensor *t = tensor_new(&c->arena, DT_F64, c->in[i]->rank, c->in[i]->dims);
     for (int64_t e = 0, all = tensor_count(t); ok && e < all; e++) {
       double v;
-      ok = eval_slope(m, c->in, i, e, &v);
+      ok = eval_slope(m, c->in, i, e, 1e-3, &v);
       if (ok) tensor_set(t, e, v);
     }
     slope[n++] = t;
@@ -324,7 +307,7 @@ static bool check_doubles(GradCase *c) {
     Diags d;
     Module *m = case_module(c, DT_F64, WITH_GRADIENTS, &d);
     if (!m) return false;
-    if (!simplify(m, "dce", round)) return complain_diags(c, stage[round], &d);
+    if (!(round ? simplify(m) : module_expand(m, EXPAND_ALL))) return complain_diags(c, stage[round], &d);
     int nout = m->main->outputs.len, own = 0;
     const Tensor **out = NEW_N(&c->arena, const Tensor *, nout + 1);
     if (!evaluate(c, m, out)) return complain_diags(c, stage[round], &d);
