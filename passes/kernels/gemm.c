@@ -1,6 +1,6 @@
 /* Matrix product by register tiles. B constant: packed at compile time. B computed: read in place where its
  * columns are contiguous, else packed into scratch once per batch (its rows are then contiguous: a transpose).
- * Batch axes that only A has collapse into the rows. */
+ * Batch axes that only A has collapse into the rows. A transposed: gemm_turned.c. */
 #include "passes/kernels/tile.h"
 #include "passes/lower/functions.h"
 
@@ -59,7 +59,8 @@ bool gemm_generate(Lower *l, const Node *n) {
   int loops = 0;
   bool b_batched = false;
   for (int k = 0; k < tb->rank - 2; k++) b_batched |= !dim_is(tb->dims[k], 1);
-  bool flat = r > 2 && ta->rank == r && !b_batched && axes_collapse(l, n->in[0], 0, r - 2) && epilogue_collapses(l, 0, r - 2);
+  bool turned = !constant && lower_contiguous(l, n->in[0], ta->rank - 2) && !lower_contiguous(l, n->in[0], ta->rank - 1);
+  bool flat = !turned && r > 2 && ta->rank == r && !b_batched && axes_collapse(l, n->in[0], 0, r - 2) && epilogue_collapses(l, 0, r - 2);
   if (flat) {
     t.flat = true;
     t.flat_from = r - 2;
@@ -75,6 +76,10 @@ bool gemm_generate(Lower *l, const Node *n) {
   const Value *va = value_of(l->m, n->in[0]);
   int axis = t.flat && t.flat_from < r - 2 ? t.flat_from + ta->rank - r : ta->rank - 2;
   if (va->at.base && axis >= 0 && dim_is_const(va->at.stride[axis])) t.row_stride = va->at.stride[axis].k * 4;
+  if (turned && gemm_turned(&t, direct)) {
+    for (int k = 0; k < loops; k++) loop_end(b);
+    return true;
+  }
   if (constant) {
     Matrix m = {vb->constant->data, cols.k};
     t.pack = lower_weight(l, "weight", tile_pack(&t, t.ksize[0].k, matrix_at, &m));

@@ -62,6 +62,9 @@ Tensor *tile_pack(Tiling *t, int64_t k, float (*at)(const void *ctx, int64_t k, 
  * columns lie side by side, else its rows do. */
 void tile_pack_here(Tiling *t, bool contiguous);
 
+/* gemm_turned.c: builds the product with packed A and B; false: nothing built, it would not pay. */
+bool gemm_turned(Tiling *t, bool b_contiguous);
+
 /* Can axes [from, to] of v be walked with the stride of the last alone? True also where v has 1s there. */
 bool axes_collapse(Lower *l, ValueId v, int from, int to);
 /* The same for everything the group's epilogue reads or stores, `rank` being the root's. */

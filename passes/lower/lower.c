@@ -75,7 +75,7 @@ Expr *lower_index(Lower *l, ValueId v, Expr **i) {
 bool lower_contiguous(Lower *l, ValueId v, int axis) {
   const Value *val = value_of(l->m, v);
   const Node *def = val->def ? node_of(l->m, val->def) : NULL;
-  if (def && !value_is_stored(l->fusion, v) && def->nin) return lower_contiguous(l, def->in[0], axis);   // a guess; safe: gathers are correct
+  if (def && !val->at.base && !value_is_stored(l->fusion, v) && def->nin) return lower_contiguous(l, def->in[0], axis);   // a guess; safe: gathers are correct
   return dim_is(stride_of(l->m, v, axis), 1) || dim_is(val->type.dims[axis], 1);
 }
 
