@@ -91,6 +91,14 @@ $(BUILD)/gradcheck: $(BUILD)/tests/tools/gradcheck.o $(BUILD)/driver/cases.o $(B
 $(BUILD)/tests/tools/conform.o $(BUILD)/tests/tools/mutate.o $(BUILD)/tests/tools/gradcheck.o: | $(PROTO).h
 -include $(wildcard $(BUILD)/tests/tools/*.d)
 
+# A trainer around a network written by hand, and around another one, for tests of runtime/lt_train*.c.
+TRAINER  = $(patsubst %,$(BUILD)/runtime/lt_%.o,trainer call loader run curves progress watch)
+SOFTMAX  = $(BUILD)/tests/train/softmax3 $(BUILD)/tests/train/softmax4
+$(BUILD)/tests/train/softmax%: tests/train/softmax.c runtime/lt_train.c $(TRAINER) $(LIBRARY)
+	@mkdir -p $(dir $@)
+	$(CC) $(ALL_CFLAGS) -DCLASSES=$* -DLT_BUNDLE=lt_bundle_softmax -o $@ $^ -lm -pthread $(filter -fsanitize%,$(LDLIBS))
+-include $(TRAINER:.o=.d)
+
 check: unit vecmath
 
 include tests/vecmath/vecmath.mk                            # before its names appear among prerequisites

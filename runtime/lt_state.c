@@ -27,14 +27,14 @@ static uint64_t u64(const void *block, size_t at) { uint64_t v; memcpy(&v, (cons
 uint64_t lt_state_layout(const void *block) { return u64(block, 16); }
 int lt_state_tensors(const void *block) { return (int)u32(block, 32); }
 
-const lt_state_entry *lt_state_tensor(const void *block, int k) {
+const lt_state_entry *lt_state_at(const void *block, int k) {
   return (const lt_state_entry *)((const char *)block + LT_STATE_HEADER) + k;
 }
 
 const lt_state_entry *lt_state_find(const void *block, const char *name) {
   int k, n = lt_state_tensors(block);
   for (k = 0; k < n; k++)
-    if (!strcmp(lt_state_tensor(block, k)->name, name)) return lt_state_tensor(block, k);
+    if (!strcmp(lt_state_at(block, k)->name, name)) return lt_state_at(block, k);
   return NULL;
 }
 
@@ -64,7 +64,7 @@ int lt_state_check(const void *block, size_t bytes, char *why, size_t why_len) {
   head = LT_STATE_HEADER + (size_t)n * LT_STATE_ENTRY;
   if (head > u64(block, 24)) return fail(why, why_len, "is damaged: %u tensors have no room in it", n);
   for (k = 0; k < n; k++)
-    if (!entry_is_sound(lt_state_tensor(block, (int)k), head, (size_t)u64(block, 24)))
+    if (!entry_is_sound(lt_state_at(block, (int)k), head, (size_t)u64(block, 24)))
       return fail(why, why_len, "is damaged: entry %u of its table", k);
   return 0;
 }
@@ -80,14 +80,14 @@ int lt_state_same(const void *given, const void *wanted, const char *what, char 
   int k, n = lt_state_tensors(wanted), extra = lt_state_tensors(given);
   char a[200], b[200];
   for (k = 0; k < n; k++) {
-    const lt_state_entry *w = lt_state_tensor(wanted, k), *g = lt_state_find(given, w->name);
+    const lt_state_entry *w = lt_state_at(wanted, k), *g = lt_state_find(given, w->name);
     tensor_text(w, b, sizeof b);
     if (!g) return fail(why, why_len, "%s is of another network: it has no tensor '%s' (%s)", what, w->name, b);
     tensor_text(g, a, sizeof a);
     if (strcmp(a, b)) return fail(why, why_len, "%s is of another network: its '%s' is %s, here it is %s", what, w->name, a, b);
   }
   for (k = 0; k < extra; k++) {
-    const lt_state_entry *g = lt_state_tensor(given, k);
+    const lt_state_entry *g = lt_state_at(given, k);
     if (!lt_state_find(wanted, g->name)) return fail(why, why_len, "%s is of another network: its tensor '%s' is not in this one", what, g->name);
   }
   if (lt_state_layout(given) == lt_state_layout(wanted)) return 0;

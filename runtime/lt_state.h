@@ -34,7 +34,7 @@ typedef struct lt_state {
 int lt_state_check(const void *block, size_t bytes, char *why, size_t why_len);
 uint64_t lt_state_layout(const void *block);
 int lt_state_tensors(const void *block);
-const lt_state_entry *lt_state_tensor(const void *block, int k);
+const lt_state_entry *lt_state_at(const void *block, int k);
 const lt_state_entry *lt_state_find(const void *block, const char *name);       /* NULL: there is none */
 void *lt_state_data(const void *block, const lt_state_entry *e);
 /* Whether two sound blocks have the same tensors: else -1, and why names the first that differs. `what` is how to call

@@ -1,0 +1,143 @@
+/* See lt_watch.h. A tensor's updates count as vanished below 1e-4 of the median tensor's, as exploded above the size of
+ * the weights themselves. Ratios, not gradients, are what is seen from outside: under adam the gradient's scale cancels,
+ * and an update that small means a gradient that is gone. */
+#include "lt_watch.h"
+#include "lt_file.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { IN_A_ROW = 3, SETTLING = 20 };                          /* steps before an explosion is one: warm-up, zero biases */
+static const double VANISHED = 1e-4, EXPLODED = 1.0, TINY = 1e-3;      /* TINY: the size of weights that start at zero */
+
+static int64_t count_of(const lt_state_tensor *t) {
+  int64_t n = 1;
+  int k;
+  for (k = 0; k < t->rank; k++) n *= t->dims[k];
+  return n;
+}
+
+static lt_tensor view(const lt_state_tensor *t, const void *state) {
+  lt_tensor v;
+  memset(&v, 0, sizeof v);
+  snprintf(v.dtype, sizeof v.dtype, "%s", t->dtype);
+  v.elem_bytes = t->elem_bytes;
+  v.count = count_of(t);
+  v.data = (char *)state + t->offset;
+  return v;
+}
+
+static int is_watched(const lt_state_tensor *t) { return t->role == LT_PARAMETER && lt_is_float(t->dtype) && count_of(t) > 0; }
+
+const char *lt_watch_broken(const lt_bundle *b, const void *state) {
+  int k;
+  int64_t i;
+  for (k = 0; k < b->tensors; k++) {
+    lt_tensor v = view(&b->tensor[k], state);
+    if (!lt_is_float(v.dtype)) continue;
+    if (!strcmp(v.dtype, "f32")) {                             /* nearly always; exponent all ones: infinite or NaN */
+      const uint32_t *p = v.data;
+      uint32_t bad = 0;
+      for (i = 0; i < v.count; i++) bad |= (p[i] & 0x7F800000u) == 0x7F800000u;
+      if (bad) return b->tensor[k].name;
+      continue;
+    }
+    for (i = 0; i < v.count; i++) {
+      double x = lt_get(&v, i);
+      if (x - x != 0) return b->tensor[k].name;
+    }
+  }
+  return NULL;
+}
+
+int lt_watch_open(lt_watch *w, const lt_bundle *b) {
+  size_t n = (size_t)b->tensors + 1;
+  w->bundle = b;
+  w->before = malloc(n * LT_SAMPLE * sizeof *w->before);       /* untouched pages cost nothing */
+  w->ratio = malloc(n * sizeof *w->ratio);
+  w->small = calloc(n, sizeof *w->small);
+  w->large = calloc(n, sizeof *w->large);
+  return w->before && w->ratio && w->small && w->large ? 0 : -1;
+}
+
+void lt_watch_close(lt_watch *w) {
+  free(w->before);
+  free(w->ratio);
+  free(w->small);
+  free(w->large);
+}
+
+/* Element s of n samples of `count`. */
+static int64_t place(int64_t s, int64_t n, int64_t count) { return n == count ? s : (int64_t)((double)s / (double)n * (double)count); }
+static int64_t samples(int64_t count) { return count < LT_SAMPLE ? count : LT_SAMPLE; }
+
+void lt_watch_before(lt_watch *w, const void *state) {
+  int k;
+  int64_t s;
+  for (k = 0; k < w->bundle->tensors; k++)
+    if (is_watched(&w->bundle->tensor[k])) {
+      lt_tensor v = view(&w->bundle->tensor[k], state);
+      int64_t n = samples(v.count);
+      for (s = 0; s < n; s++) w->before[(int64_t)k * LT_SAMPLE + s] = lt_get(&v, place(s, n, v.count));
+    }
+}
+
+static double measure(const lt_watch *w, int k, const void *state) {
+  lt_tensor v = view(&w->bundle->tensor[k], state);
+  int64_t n = samples(v.count), s;
+  double size = 0, change = 0;
+  for (s = 0; s < n; s++) {
+    double a = w->before[(int64_t)k * LT_SAMPLE + s], d = lt_get(&v, place(s, n, v.count)) - a;
+    size += a * a;
+    change += d * d;
+  }
+  size = sqrt(size / (double)n);
+  return sqrt(change / (double)n) / (size > TINY ? size : TINY);
+}
+
+static int by_value(const void *x, const void *y) {
+  double a = *(const double *)x, b = *(const double *)y;
+  return a < b ? -1 : a > b;
+}
+
+static double median(const lt_watch *w) {
+  double *sorted = malloc(((size_t)w->bundle->tensors + 1) * sizeof *sorted), m = 0;
+  int k, n = 0;
+  for (k = 0; sorted && k < w->bundle->tensors; k++)
+    if (w->ratio[k] >= 0) sorted[n++] = w->ratio[k];
+  if (n) {
+    qsort(sorted, (size_t)n, sizeof *sorted, by_value);
+    m = sorted[n / 2];
+  }
+  free(sorted);
+  return m;
+}
+
+void lt_watch_after(lt_watch *w, const void *state, int64_t step, void (*warn)(const char *text)) {
+  char text[400];
+  double typical;
+  int k;
+  for (k = 0; k < w->bundle->tensors; k++) w->ratio[k] = is_watched(&w->bundle->tensor[k]) ? measure(w, k, state) : -1;
+  typical = median(w);
+  if (typical == 0) return;                                    /* nothing moves: the learning rate is 0 */
+  for (k = 0; k < w->bundle->tensors; k++) {
+    const char *name = w->bundle->tensor[k].name;
+    double r = w->ratio[k];
+    if (r < 0) continue;
+    w->small[k] = r < VANISHED * typical ? w->small[k] + 1 : w->small[k] > IN_A_ROW ? w->small[k] : 0;
+    w->large[k] = r > EXPLODED && step > SETTLING ? w->large[k] + 1 : w->large[k] > IN_A_ROW ? w->large[k] : 0;
+    if (w->small[k] == IN_A_ROW) {
+      snprintf(text, sizeof text, "step %lld: the gradient of '%.100s' vanishes: a step changes it by %.1e of its size, a typical tensor by %.1e",
+               (long long)step, name, r, typical);
+      warn(text);
+      w->small[k]++;
+    }
+    if (w->large[k] == IN_A_ROW) {
+      snprintf(text, sizeof text, "step %lld: the updates of '%.100s' explode: a step changes it by %.1e of its size; try a smaller --lr, or clipping",
+               (long long)step, name, r);
+      warn(text);
+      w->large[k]++;
+    }
+  }
+}
