@@ -36,7 +36,8 @@ void lt_progress_clear(void) {
 
 static void print_metric(const char *name, double v) {
   double size = fabs(v);
-  printf(size == 0 || (size >= 1e-3 && size < 1e4) ? "  %s %.4f" : "  %s %.3e", name, v);
+  if (v != v) printf("  %s nan", name);                         /* printf may say -nan */
+  else printf(size == 0 || (size >= 1e-3 && size < 1e4) ? "  %s %.4f" : "  %s %.3e", name, v);
 }
 
 static void print_time(double s) {

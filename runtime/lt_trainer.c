@@ -24,7 +24,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { WATCH_EVERY = 20, ROWS = 1000, PATH = 4096 };           /* ROWS: about so many of history in a run */
+enum { WATCH_EVERY = 20, ROWS = 1000, PATH = 4096, UNEASY = 3 };           /* ROWS: about so many of history in a run */
 
 typedef struct trainer {
   const lt_bundle *b;
@@ -41,6 +41,7 @@ typedef struct trainer {
   int64_t examples;                                            /* rows through the steps in this process */
   int64_t on_disk;                                             /* the step of last.state; -1: there is none of this run */
   int over, log_failed;                                        /* over: enough epochs, or patience ran out */
+  int uneasy;                                                  /* the loss jumped up: the next step is watched */
 } trainer;
 
 static volatile sig_atomic_t asked_to_stop;
@@ -306,7 +307,7 @@ static int not_finite(trainer *t, const lt_call *c, const lt_batch *batch) {
   char row[600], rest[400] = "no checkpoint had been written";
   const char *tensor = lt_watch_broken(t->b, t->state);
   if (t->on_disk >= 0) snprintf(rest, sizeof rest, "%.300s/last.state is from step %lld", t->o->out, (long long)t->on_disk);
-  fail(t, "step %lld: the loss of %s is not finite", (long long)t->run.step + 1, c->f->name);
+  fail(t, "step %lld: the loss of %s is not finite", (long long)t->run.step + (c->f->kind == LT_STEP), c->f->name);
   if (find_broken_row(t, batch, row, sizeof row)) fprintf(stderr, "  a value of its batch is not finite: %s\n", row);
   else fprintf(stderr, "  its data is finite; a smaller --lr, or clipping, may help\n");
   if (tensor) fprintf(stderr, "  first tensor that is not finite: %s\n", tensor);
@@ -316,7 +317,7 @@ static int not_finite(trainer *t, const lt_call *c, const lt_batch *batch) {
 
 static int train_batch(trainer *t, const lt_batch *batch) {
   lt_run *r = &t->run;
-  int watched = r->step % WATCH_EVERY == 0, f, k, m = 0;
+  int watched = r->step % WATCH_EVERY == 0 || t->uneasy, f, k, m = 0;
   if (watched) lt_watch_before(&t->watch, t->state);
   for (f = 0; f < t->steps; f++) {
     lt_call *c = &t->step[f];
@@ -326,6 +327,7 @@ static int train_batch(trainer *t, const lt_batch *batch) {
       if (!lt_call_is_scalar(c, k)) continue;
       v = lt_call_scalar(c, k);
       if (k == 0 && v - v != 0) return not_finite(t, c, batch);
+      if (k == 0 && f == 0) t->uneasy = r->wholes && v > UNEASY * r->whole[0] / (double)r->wholes;
       r->recent[m] += v;
       r->whole[m++] += v;
     }
@@ -363,6 +365,7 @@ static int validate(trainer *t, double *held) {
       if (lt_call_run(c, t->state, &t->arena, &t->arena_bytes, batch.column, batch.n, why, sizeof why)) return fail(t, "%s", why);
       for (k = 0; k < c->f->outputs; k++)
         if (lt_call_is_scalar(c, k)) held[m++] += lt_call_scalar(c, k) * (double)batch.n;
+      if (held[0] - held[0] != 0) return not_finite(t, c, &batch);
     }
     rows += batch.n;
   }
@@ -448,6 +451,7 @@ int lt_trainer_run(const lt_bundle *b, const lt_options *o) {
   stop.sa_flags = (int)SA_RESETHAND;                           /* a second signal ends the process at once */
   sigaction(SIGINT, &stop, NULL);
   sigaction(SIGTERM, &stop, NULL);
+  signal(SIGXFSZ, SIG_IGN);                                    /* a file limit: an error of write, not the end */
   bad = begin(&t);
   if (!bad && !t.over)
     lt_progress_say("%s: %lld rows to train on, %lld held out, %lld steps of %lld rows, seed %lld", b->name, (long long)t.loader.trains,

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { IN_A_ROW = 3, SETTLING = 20 };                          /* steps before an explosion is one: warm-up, zero biases */
+enum { SMALLS = 3, LARGES = 2, SETTLING = 20 };               /* measurements in a row before a warning; steps before an explosion is one: warm-up, zero biases */
 static const double VANISHED = 1e-4, EXPLODED = 1.0, TINY = 1e-3;      /* TINY: the size of weights that start at zero */
 
 static int64_t count_of(const lt_state_tensor *t) {
@@ -125,15 +125,15 @@ void lt_watch_after(lt_watch *w, const void *state, int64_t step, void (*warn)(c
     const char *name = w->bundle->tensor[k].name;
     double r = w->ratio[k];
     if (r < 0) continue;
-    w->small[k] = r < VANISHED * typical ? w->small[k] + 1 : w->small[k] > IN_A_ROW ? w->small[k] : 0;
-    w->large[k] = r > EXPLODED && step > SETTLING ? w->large[k] + 1 : w->large[k] > IN_A_ROW ? w->large[k] : 0;
-    if (w->small[k] == IN_A_ROW) {
+    w->small[k] = r < VANISHED * typical ? w->small[k] + 1 : w->small[k] > SMALLS ? w->small[k] : 0;
+    w->large[k] = r > EXPLODED && step > SETTLING ? w->large[k] + 1 : w->large[k] > LARGES ? w->large[k] : 0;
+    if (w->small[k] == SMALLS) {
       snprintf(text, sizeof text, "step %lld: the gradient of '%.100s' vanishes: a step changes it by %.1e of its size, a typical tensor by %.1e",
                (long long)step, name, r, typical);
       warn(text);
       w->small[k]++;
     }
-    if (w->large[k] == IN_A_ROW) {
+    if (w->large[k] == LARGES) {
       snprintf(text, sizeof text, "step %lld: the updates of '%.100s' explode: a step changes it by %.1e of its size; try a smaller --lr, or clipping",
                (long long)step, name, r);
       warn(text);
