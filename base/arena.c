@@ -1,7 +1,6 @@
 /* Arenas: a list of malloc'ed blocks, each at least twice as large as the last up to 1 MiB.
  * Large requests get a block of their own, so that weights of hundreds of MB waste nothing. */
 #include "base/arena.h"
-#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -61,15 +60,21 @@ void *arena_dup(Arena *a, const void *p, size_t bytes) {
 
 char *arena_strdup(Arena *a, const char *s) { return arena_dup(a, s, strlen(s) + 1); }
 
-char *arena_printf(Arena *a, const char *fmt, ...) {
-  va_list ap, again;
-  va_start(ap, fmt);
+char *arena_vprintf(Arena *a, const char *fmt, va_list ap) {
+  va_list again;
   va_copy(again, ap);
-  int n = vsnprintf(NULL, 0, fmt, ap);
-  va_end(ap);
-  char *s = arena_alloc(a, (size_t)n + 1);
-  vsnprintf(s, (size_t)n + 1, fmt, again);
+  int n = vsnprintf(NULL, 0, fmt, again);
   va_end(again);
+  char *s = arena_alloc(a, (size_t)n + 1);
+  vsnprintf(s, (size_t)n + 1, fmt, ap);
+  return s;
+}
+
+char *arena_printf(Arena *a, const char *fmt, ...) {
+  va_list ap;
+  va_start(ap, fmt);
+  char *s = arena_vprintf(a, fmt, ap);
+  va_end(ap);
   return s;
 }
 

@@ -1,6 +1,7 @@
 /* Growing text and whole-file reads and writes. */
 #include "base/text.h"
 #include "base/arena.h"
+#include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -36,6 +37,8 @@ void text_printf(Text *t, const char *fmt, ...) {
   va_end(again);
   t->len += (size_t)n;
 }
+
+bool char_is_word(char c) { return isalnum((unsigned char)c) || c == '_'; }
 
 void text_free(Text *t) {
   free(t->at);

@@ -11,6 +11,7 @@ void text_printf(Text *t, const char *fmt, ...) __attribute__((format(printf, 2,
 void text_put(Text *t, const char *s);
 void text_bytes(Text *t, const void *p, size_t n);
 void text_free(Text *t);
+bool char_is_word(char c);                              /* a letter, a digit or _, as in C's names */
 bool text_save(const Text *t, const char *path, char *why, size_t why_len);   /* false: why says what failed */
 bool file_save(const void *p, size_t n, const char *path, char *why, size_t why_len);
 /* A file that is never in memory as a whole: its pieces, one after the other. */

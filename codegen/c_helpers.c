@@ -19,15 +19,10 @@ CPrinter *c_printer_new(Arena *a, const Target *t) {
 
 const char *c_helper(CPrinter *p, const char *name, const char *fmt, ...) {
   if (!c_once(p, name)) return intern(name);
-  va_list ap, again;
+  va_list ap;
   va_start(ap, fmt);
-  va_copy(again, ap);
-  int n = vsnprintf(NULL, 0, fmt, ap);
+  text_put(&p->helpers, arena_vprintf(p->arena, fmt, ap));
   va_end(ap);
-  char *s = arena_alloc(p->arena, (size_t)n + 1);
-  vsnprintf(s, (size_t)n + 1, fmt, again);
-  va_end(again);
-  text_printf(&p->helpers, "%s", s);
   return intern(name);
 }
 

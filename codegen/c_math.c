@@ -59,9 +59,6 @@ static const char *vector_helper(CPrinter *p, ScalarOp op, DType t, int lanes) {
   const char *select = c_select(p, t, lanes);
   const char *args = scalar_info[op].arity == 2 ? arena_printf(p->arena, "%s a, %s b", v, v) : arena_printf(p->arena, "%s a", v);
   const char *cmp = strstr(s, "zero") ? arena_printf(p->arena, "a < 0, (%s){0}, a", v) : s;
-  if (!dtype_is_signed(t)) {                                   // a comparison of unsigned lanes is signed: the mask fits as it is
-    return c_helper(p, name, "INLINE %s %s(%s) { return %s(%s); }\n", v, name, args, select, cmp);
-  }
   return c_helper(p, name, "INLINE %s %s(%s) { return %s(%s); }\n", v, name, args, select, cmp);
 }
 
@@ -136,52 +133,74 @@ static C call(CPrinter *p, const Expr *e) {
 
 static C where(CPrinter *p, const Expr *e) {
   const Expr *c = e->arg[0], *x = e->arg[1], *y = e->arg[2];
-  if (e->lanes == 1)
-    return (C){arena_printf(p->arena, "%s ? %s : %s", c_at(p, c, P_OROR), c_at(p, x, P_COND + 1), c_at(p, y, P_COND)), P_COND};
   if (c->lanes == 1)
     return (C){arena_printf(p->arena, "%s ? %s : %s", c_at(p, c, P_OROR), c_at(p, x, P_COND + 1), c_at(p, y, P_COND)), P_COND};
   const char *mask = c_mask(p, c, c_bits(e->elem), 0);
   return (C){arena_printf(p->arena, "%s(%s, %s, %s)", c_select(p, e->elem, e->lanes), mask, c_expr(p, x).s, c_expr(p, y).s), P_POSTFIX};
 }
 
-static C index_div(CPrinter *p, const Expr *e) {
-  if (e->arg[1]->lo > 0) return infix(p, e, e->op == S_DIV ? "/" : "%", P_MUL, false);
-  return call(p, e);
+static C product(CPrinter *p, const Expr *e) { return infix(p, e, "*", P_MUL, true); }
+static C equality(CPrinter *p, const Expr *e) { return infix(p, e, scalar_info[e->op].c_operator, P_EQ, false); }
+static C bit_and(CPrinter *p, const Expr *e) { return infix(p, e, "&", P_AND, true); }
+static C bit_or(CPrinter *p, const Expr *e) { return infix(p, e, "|", P_OR, true); }
+static C bit_xor(CPrinter *p, const Expr *e) { return infix(p, e, "^", P_XOR, true); }
+
+/* Of integers: only where the divisor is known not to be 0. */
+static C quotient(CPrinter *p, const Expr *e) {
+  bool is_int = dtype_is_int(e->arg[0]->elem);
+  if (is_int ? e->arg[1]->lo <= 0 : e->op == S_FMOD) return call(p, e);
+  return infix(p, e, e->op == S_DIV ? "/" : "%", P_MUL, false);
+}
+
+static C reciprocal(CPrinter *p, const Expr *e) {
+  const Expr *x = e->arg[0];
+  if (dtype_is_int(x->elem)) return call(p, e);
+  return (C){arena_printf(p->arena, "%s / %s", x->elem == DT_F64 ? "1.0" : "1.0f", c_at(p, x, P_UNARY)), P_MUL};
+}
+
+static C negation(CPrinter *p, const Expr *e) {
+  const Expr *x = e->arg[0];
+  int prec = x->kind == EX_CONST ? P_POSTFIX : x->kind == EX_SCALAR && x->op == S_NEG ? P_UNARY + 1 : P_UNARY;   // not --x
+  return narrowed(p, e, (C){arena_printf(p->arena, "-%s", c_at(p, x, prec)), P_UNARY});
+}
+
+static C order(CPrinter *p, const Expr *e) {
+  const char *x = c_at(p, e->arg[0], P_SHIFT), *y = c_at(p, e->arg[1], P_SHIFT);
+  return (C){arena_printf(p->arena, "%s %s %s", x, scalar_info[e->op].c_operator, y), P_REL};
+}
+
+static bool is_or(const Expr *e) { return e->kind == EX_SCALAR && e->op == S_OR; }
+
+/* Of bools; masks take the path of calls. */
+static C logic(CPrinter *p, const Expr *e) {
+  if (e->lanes > 1) return call(p, e);
+  if (e->op == S_AND) return infix(p, e, "&&", P_ANDAND, true);
+  if (e->op == S_XOR) return infix(p, e, "!=", P_EQ, false);
+  const char *x = c_at(p, e->arg[0], is_or(e->arg[0]) ? P_OROR : P_ANDAND + 1);   // gcc asks for parentheses around && in ||
+  const char *y = c_at(p, e->arg[1], is_or(e->arg[1]) ? P_OROR : P_ANDAND + 1);
+  return (C){arena_printf(p->arena, "%s || %s", x, y), P_OROR};
+}
+
+static C not(CPrinter *p, const Expr *e) { return (C){arena_printf(p->arena, "!%s", c_at(p, e->arg[0], P_UNARY)), P_UNARY}; }
+
+static C bit_not(CPrinter *p, const Expr *e) {
+  return narrowed(p, e, (C){arena_printf(p->arena, "~%s", c_at(p, e->arg[0], P_UNARY)), P_UNARY});
+}
+
+/* An operator where the distance is known to be less than the width, which C demands. */
+static C shift(CPrinter *p, const Expr *e) {
+  const Expr *y = e->arg[1], *s = c_unsplat(y) ? c_unsplat(y) : y;
+  if (s->kind != EX_CONST || s->i < 0 || s->i >= c_bits(e->elem)) return call(p, e);
+  return infix(p, e, scalar_info[e->op].c_operator, P_SHIFT, false);
 }
 
 C c_scalar(CPrinter *p, const Expr *e) {
-  const Expr *x = e->arg[0], *y = e->arg[1];
-  bool scalar = e->lanes == 1, is_int = dtype_is_int(x->elem);
-  switch ((int)e->op) {                                        // only what is not a plain call
-  case S_ADD: case S_SUB: return sum(p, e);
-  case S_MUL: return infix(p, e, "*", P_MUL, true);
-  case S_DIV: return is_int ? index_div(p, e) : infix(p, e, "/", P_MUL, false);
-  case S_FMOD: return is_int ? index_div(p, e) : call(p, e);
-  case S_NEG: return narrowed(p, e, (C){arena_printf(p->arena, "-%s", c_at(p, x, x->kind == EX_CONST ? P_POSTFIX : P_UNARY + (x->kind == EX_SCALAR && x->op == S_NEG))), P_UNARY});
-  case S_RECIP:
-    if (is_int) return call(p, e);
-    return (C){arena_printf(p->arena, "%s / %s", x->elem == DT_F64 ? "1.0" : "1.0f", c_at(p, x, P_UNARY)), P_MUL};
-  case S_EQ: case S_NE: return infix(p, e, scalar_info[e->op].c_operator, P_EQ, false);
-  case S_LT: case S_LE: case S_GT: case S_GE: return (C){arena_printf(p->arena, "%s %s %s", c_at(p, x, P_SHIFT), scalar_info[e->op].c_operator, c_at(p, y, P_SHIFT)), P_REL};
-  case S_AND: if (scalar) return infix(p, e, "&&", P_ANDAND, true); break;
-  case S_OR:                                                   // gcc asks for parentheses around && inside ||
-    if (scalar) return (C){arena_printf(p->arena, "%s || %s", c_at(p, x, x->kind == EX_SCALAR && x->op == S_OR ? P_OROR : P_ANDAND + 1),
-                                        c_at(p, y, y->kind == EX_SCALAR && y->op == S_OR ? P_OROR : P_ANDAND + 1)), P_OROR};
-    break;
-  case S_XOR: if (scalar) return infix(p, e, "!=", P_EQ, false); break;
-  case S_NOT: return (C){arena_printf(p->arena, "!%s", c_at(p, x, P_UNARY)), P_UNARY};
-  case S_BITAND: return infix(p, e, "&", P_AND, true);
-  case S_BITOR:  return infix(p, e, "|", P_OR, true);
-  case S_BITXOR: return infix(p, e, "^", P_XOR, true);
-  case S_BITNOT: return narrowed(p, e, (C){arena_printf(p->arena, "~%s", c_at(p, x, P_UNARY)), P_UNARY});
-  case S_SHL: case S_SHR: {
-    int64_t k;
-    const Expr *s = c_unsplat(y) ? c_unsplat(y) : y;
-    bool in_range = s->kind == EX_CONST && (k = s->i, k >= 0 && k < c_bits(e->elem));
-    if (in_range) return infix(p, e, scalar_info[e->op].c_operator, P_SHIFT, false);
-    return call(p, e);
-  }
-  case S_WHERE: return where(p, e);
-  }
-  return call(p, e);
+  static C (*const form[SCALAR_COUNT])(CPrinter *p, const Expr *e) = {             // only what is not a plain call
+    [S_ADD] = sum, [S_SUB] = sum, [S_MUL] = product, [S_DIV] = quotient, [S_FMOD] = quotient,
+    [S_NEG] = negation, [S_RECIP] = reciprocal, [S_WHERE] = where,
+    [S_EQ] = equality, [S_NE] = equality, [S_LT] = order, [S_LE] = order, [S_GT] = order, [S_GE] = order,
+    [S_AND] = logic, [S_OR] = logic, [S_XOR] = logic, [S_NOT] = not,
+    [S_BITAND] = bit_and, [S_BITOR] = bit_or, [S_BITXOR] = bit_xor, [S_BITNOT] = bit_not, [S_SHL] = shift, [S_SHR] = shift,
+  };
+  return form[e->op] ? form[e->op](p, e) : call(p, e);
 }

@@ -19,14 +19,10 @@ static size_t break_at(const char *s, size_t from, size_t limit) {
 }
 
 void c_line(CPrinter *p, const char *fmt, ...) {
-  va_list ap, again;
+  va_list ap;
   va_start(ap, fmt);
-  va_copy(again, ap);
-  int n = vsnprintf(NULL, 0, fmt, ap);
+  char *line = arena_vprintf(p->arena, fmt, ap);
   va_end(ap);
-  char *line = arena_alloc(p->arena, (size_t)n + 1);
-  vsnprintf(line, (size_t)n + 1, fmt, again);
-  va_end(again);
   int indent = p->indent * 2;
   const char *s = line;
   for (;;) {

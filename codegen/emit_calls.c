@@ -4,14 +4,12 @@
 #include "codegen/emit_parts.h"
 #include <ctype.h>
 
-static bool is_word(char c) { return isalnum((unsigned char)c) || c == '_'; }
-
 /* Does the file define this function: "name(" after a type, at the start of a line, in a .c file? */
 static bool defines(const EmbedFile *f, const char *name) {
   size_t len = strlen(f->name), n = strlen(name);
   if (len < 2 || strcmp(f->name + len - 2, ".c") || !strncmp(f->name, "lt_", 3)) return false;
   for (const char *s = f->text; (s = strstr(s, name)); s += n) {
-    if (s[n] != '(' || s == f->text || is_word(s[-1])) continue;
+    if (s[n] != '(' || s == f->text || char_is_word(s[-1])) continue;
     const char *line = s;
     while (line > f->text && line[-1] != '\n') line--;
     if (!isalpha((unsigned char)*line) || !strncmp(line, "static", 6) || !strncmp(line, "return", 6)) continue;
@@ -46,8 +44,8 @@ static void add_file(Emit *e, const EmbedFile *f) {
   bool header = len > 2 && !strcmp(f->name + len - 2, ".h");
   for (const char *s = f->text; !header && (s = strstr(s, "lt_")); s += 3) {
     size_t n = 3;
-    while (is_word(s[n])) n++;
-    if (s[n] != '(' || (s > f->text && is_word(s[-1]))) continue;
+    while (char_is_word(s[n])) n++;
+    if (s[n] != '(' || (s > f->text && char_is_word(s[-1]))) continue;
     const char *name = arena_printf(e->a, "%.*s", (int)n, s);
     if (!defines(f, name)) add_definition(e, name);
   }

@@ -1,6 +1,7 @@
 /* The command line: what the verbs share. */
 #ifndef DRIVER_DRIVER_H
 #define DRIVER_DRIVER_H
+#include "base/clock.h"
 #include "base/vec.h"
 #include "codegen/emit.h"
 #include "ir/program.h"
@@ -66,8 +67,6 @@ struct LanguageOptions;
 bool is_language(const char *path);
 void language_dims(const Options *o, struct LanguageOptions *to, Arena *a);   /* what --dim says */
 int language_print(const char *path, const Options *o);                        /* its modules; an exit code */
-double seconds_now(void);
-double cpu_seconds(void);                          /* of this thread: what a busy machine takes away does not count */
 void phase_time(const Options *o, const char *phase, double since);
 
 /* The module as files; `dflt`: how weights go when --weights does not say. `table`: with lt_model. */

@@ -6,19 +6,6 @@
 #include "frontend/language.h"
 #include "runtime/lt_file.h"
 #include <stdlib.h>
-#include <time.h>
-
-double seconds_now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-double cpu_seconds(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 void phase_time(const Options *o, const char *phase, double since) {
   if (o->time) fprintf(stderr, "%-10s %8.1f ms\n", phase, (seconds_now() - since) * 1e3);

@@ -442,12 +442,9 @@ typedef struct Interval { int64_t lo, hi; } Interval;
 
 static Interval dim_interval(Dim a);
 
-static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
-
 static Interval interval_mul(Interval a, Interval b) {
   int64_t p = sat_mul(a.lo, b.lo), q = sat_mul(a.lo, b.hi), r = sat_mul(a.hi, b.lo), s = sat_mul(a.hi, b.hi);
-  return (Interval){min64(min64(p, q), min64(r, s)), max64(max64(p, q), max64(r, s))};
+  return (Interval){int64_min(int64_min(p, q), int64_min(r, s)), int64_max(int64_max(p, q), int64_max(r, s))};
 }
 
 /* floor(a / b): infinite ends stay infinite. */
@@ -456,14 +453,14 @@ static int64_t end_div(int64_t a, int64_t b) { return a == INT64_MAX || a == INT
 static Interval atom_interval(const Atom *a) {
   if (a->kind == DIM_SYMBOL) return (Interval){symbols.at[a->symbol].lo, symbols.at[a->symbol].hi};
   Interval x = dim_interval(a->x), y = dim_interval(a->y);
-  int64_t y0 = max64(y.lo, 1), y1 = max64(y.hi, y0);             // divisors are positive by contract
+  int64_t y0 = int64_max(y.lo, 1), y1 = int64_max(y.hi, y0);             // divisors are positive by contract
   switch (a->kind) {
     case DIM_FLOORDIV:
-      return (Interval){min64(end_div(x.lo, y0), end_div(x.lo, y1)), max64(end_div(x.hi, y0), end_div(x.hi, y1))};
+      return (Interval){int64_min(end_div(x.lo, y0), end_div(x.lo, y1)), int64_max(end_div(x.hi, y0), end_div(x.hi, y1))};
     case DIM_MOD:
-      return (Interval){0, x.lo >= 0 ? min64(x.hi, y1 - 1) : y1 - 1};
-    case DIM_MIN: return (Interval){min64(x.lo, y.lo), min64(x.hi, y.hi)};
-    case DIM_MAX: return (Interval){max64(x.lo, y.lo), max64(x.hi, y.hi)};
+      return (Interval){0, x.lo >= 0 ? int64_min(x.hi, y1 - 1) : y1 - 1};
+    case DIM_MIN: return (Interval){int64_min(x.lo, y.lo), int64_min(x.hi, y.hi)};
+    case DIM_MAX: return (Interval){int64_max(x.lo, y.lo), int64_max(x.hi, y.hi)};
     case DIM_CONST: case DIM_SYMBOL: case DIM_ADD: case DIM_MUL: break;
   }
   return (Interval){INT64_MIN, INT64_MAX};
@@ -516,7 +513,7 @@ Dim dim_symbol(const char *name, int64_t lo, int64_t hi) {
     *vec_push(&arena, &symbols) = (Symbol){name, lo, hi};
   } else {
     Symbol *s = &symbols.at[i];
-    int64_t l = max64(s->lo, lo), h = min64(s->hi, hi);
+    int64_t l = int64_max(s->lo, lo), h = int64_min(s->hi, hi);
     if (l <= h && (l != s->lo || h != s->hi)) {                  // contradictory bounds are the frontend's to report
       s->lo = l;
       s->hi = h;

@@ -15,6 +15,8 @@ typedef struct Poly Poly;
 typedef struct Dim { int64_t k; const Poly *poly; } Dim;        /* value = k + poly */
 
 #define DIM(n) ((Dim){(n), NULL})
+static inline int64_t int64_min(int64_t a, int64_t b) { return a < b ? a : b; }
+static inline int64_t int64_max(int64_t a, int64_t b) { return a > b ? a : b; }
 extern bool dim_overflow;
 
 Dim  dim_symbol(const char *name, int64_t lo, int64_t hi);      /* same name: same symbol; bounds are tightened */

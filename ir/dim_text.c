@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool is_word(const char *s) {
+static bool is_plain_name(const char *s) {
   static const char *const taken[] = {"min", "max", "floordiv", "ceildiv", "mod", "in"};
   for (size_t i = 0; i < sizeof taken / sizeof *taken; i++)
     if (!strcmp(s, taken[i])) return false;
@@ -21,7 +21,7 @@ static bool is_word(const char *s) {
 }
 
 void dim_print_symbol(Text *t, const char *name) {
-  if (is_word(name)) { text_put(t, name); return; }
+  if (is_plain_name(name)) { text_put(t, name); return; }
   text_put(t, "'");
   for (const char *s = name; *s; s++) {
     if (*s == '\'' || *s == '\\') text_put(t, "\\");

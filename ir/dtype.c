@@ -118,6 +118,8 @@ float narrow_to_float(DType t, uint32_t bits) {
   return sign ? -r : r;
 }
 
+double narrow_limit(DType t) { return layouts[t].saturates ? (double)narrow_to_float(t, (uint32_t)layouts[t].max) : 0; }
+
 /* ---- tensors ---- */
 
 int64_t tensor_count(const Tensor *t) {

@@ -51,4 +51,5 @@ void    tensor_set_int(Tensor *t, int64_t i, int64_t v);
 /* Narrow floats <-> float, round to nearest even, for every storage-only type. `saturate` as ONNX Cast. */
 float    narrow_to_float(DType t, uint32_t bits);
 uint32_t narrow_from_float(DType t, float v, bool saturate);
+double   narrow_limit(DType t);                                 /* where saturating stops; 0: the type does not saturate */
 #endif

@@ -360,7 +360,8 @@ static bool walk_gather(Walk *w, const Node *n, Small *y) {
   return true;
 }
 
-static bool walk_iota(const Node *n, Small *y) {
+static bool walk_iota(Walk *w, const Node *n, Small *y) {
+  (void)w;
   int axis = (int)node_int(n, "axis", 0);
   for (int p = 0; p < y->n; p++) {
     int64_t i[MAX_RANK];
@@ -370,7 +371,8 @@ static bool walk_iota(const Node *n, Small *y) {
   return true;
 }
 
-static bool walk_dims(const Node *n, Small *y) {
+static bool walk_dims(Walk *w, const Node *n, Small *y) {
+  (void)w;
   const Attr *a = node_dims(n, "dims");
   for (int p = 0; p < y->n; p++) y->at[p] = (Elem){.d = a->dims[p], .den = 1};
   return true;
@@ -412,20 +414,14 @@ static bool walk_reduce(Walk *w, const Node *n, Small *y) {
 }
 
 static bool walk_node(Walk *w, const Node *n, Small *y) {
+  static bool (*const walk[OP_COUNT])(Walk *w, const Node *n, Small *y) = {
+    [OP_DIMS] = walk_dims, [OP_IOTA] = walk_iota, [OP_CAST] = walk_cast, [OP_COPY] = walk_same_order,
+    [OP_RESHAPE] = walk_same_order, [OP_EXPAND] = walk_expand, [OP_TRANSPOSE] = walk_transpose, [OP_SLICE] = walk_slice,
+    [OP_CONCAT] = walk_concat, [OP_GATHER] = walk_gather, [OP_REDUCE_SUM] = walk_reduce, [OP_REDUCE_PROD] = walk_reduce,
+    [OP_REDUCE_MAX] = walk_reduce, [OP_REDUCE_MIN] = walk_reduce,
+  };
   if (op_is_scalar(n->op)) return walk_scalar(w, n, y);
-  switch ((int)n->op) {
-    case OP_DIMS: return walk_dims(n, y);
-    case OP_IOTA: return walk_iota(n, y);
-    case OP_CAST: return walk_cast(w, n, y);
-    case OP_COPY: case OP_RESHAPE: return walk_same_order(w, n, y);
-    case OP_EXPAND: return walk_expand(w, n, y);
-    case OP_TRANSPOSE: return walk_transpose(w, n, y);
-    case OP_SLICE: return walk_slice(w, n, y);
-    case OP_CONCAT: return walk_concat(w, n, y);
-    case OP_GATHER: return walk_gather(w, n, y);
-    case OP_REDUCE_SUM: case OP_REDUCE_PROD: case OP_REDUCE_MAX: case OP_REDUCE_MIN: return walk_reduce(w, n, y);
-    default: return false;
-  }
+  return walk[n->op] && walk[n->op](w, n, y);
 }
 
 /* ---- values ---- */

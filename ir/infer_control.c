@@ -42,9 +42,6 @@ static bool one_element(Infer *x, int k, DType t, const char *what) {
   return infer_fail_type(x, "the %s must be one %s, is %s", what, dtype_info[t].text, type_text(a));
 }
 
-static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
-
 /* Result k, whose shape is a's or b's. */
 static bool join(Infer *x, int k, const Type *a, const Type *b, const char *stem) {
   if (a->kind != b->kind || a->dtype != b->dtype) {
@@ -58,7 +55,7 @@ static bool join(Infer *x, int k, const Type *a, const Type *b, const char *stem
   for (int i = 0; i < a->rank; i++) {
     Dim p = a->dims[i], q = b->dims[i];
     if (dim_always_eq(p, q)) continue;
-    int64_t lo = max64(0, min64(dim_lo(p), dim_lo(q))), hi = max64(lo, max64(dim_hi(p), dim_hi(q)));
+    int64_t lo = int64_max(0, int64_min(dim_lo(p), dim_lo(q))), hi = int64_max(lo, int64_max(dim_hi(p), dim_hi(q)));
     y->dims[i] = infer_fresh_dim(x, k, i, stem, lo, hi);
   }
   return true;
@@ -169,7 +166,7 @@ static bool stack(Infer *x, int k, const Graph *g, const Type *item, int64_t axi
   for (int i = 0, from = 0; i < y->rank; i++) {
     y->dims[i] = i == axis ? trips : item->dims[from++];
     if (i == axis || known_outside(x, g, y->dims[i])) continue;
-    y->dims[i] = infer_fresh_dim(x, k, i, stem, max64(0, dim_lo(y->dims[i])), max64(0, dim_hi(y->dims[i])));
+    y->dims[i] = infer_fresh_dim(x, k, i, stem, int64_max(0, dim_lo(y->dims[i])), int64_max(0, dim_hi(y->dims[i])));
   }
   return true;
 }
@@ -212,7 +209,7 @@ bool infer_loop(Infer *x) {
     if (!carry(x, k, first, type_at(x, body->inputs.at[2 + k]), type_at(x, body->outputs.at[1 + k]), "loop_dim")) return false;
   }
   const Dim *count = n->in[0] ? value_of(x->m, n->in[0])->content : NULL;
-  int64_t most = count ? max64(0, min64(dim_hi(*count), INT32_MAX)) : INT32_MAX;
+  int64_t most = count ? int64_max(0, int64_min(dim_hi(*count), INT32_MAX)) : INT32_MAX;
   Dim trips;
   if (count && runs_all_trips(x, body)) trips = dim_max(*count, DIM(0));
   else if (scans > 0) trips = infer_fresh_dim(x, carried, 0, "loop_trips", 0, most);

@@ -24,21 +24,14 @@ static Expr *fold(Builder *b, ScalarOp op, DType elem, Expr *x, Expr *y, Expr *z
   return expr_int(b, elem, v);
 }
 
-static ScalarOp inverse(ScalarOp op) {
-  switch ((int)op) {
-  case S_EQ: return S_NE;
-  case S_NE: return S_EQ;
-  case S_LT: return S_GE;
-  case S_GE: return S_LT;
-  case S_GT: return S_LE;
-  case S_LE: return S_GT;
-  default: return SCALAR_COUNT;
-  }
-}
+/* !(x op y) as a comparison; of all else S_ADD, which is none. */
+static const ScalarOp inverse[SCALAR_COUNT] = {
+  [S_EQ] = S_NE, [S_NE] = S_EQ, [S_LT] = S_GE, [S_GE] = S_LT, [S_GT] = S_LE, [S_LE] = S_GT,
+};
 
 /* 1, 0, or -1: not known */
 static int compare_ranges(ScalarOp op, int64_t lo, int64_t hi) {  /* of x - y */
-  switch ((int)op) {
+  switch (op) {
   case S_LT: return hi < 0 ? 1 : lo >= 0 ? 0 : -1;
   case S_LE: return hi <= 0 ? 1 : lo > 0 ? 0 : -1;
   case S_GT: return lo > 0 ? 1 : hi <= 0 ? 0 : -1;
@@ -59,9 +52,9 @@ static Expr *bool_rule(Builder *b, ScalarOp op, Expr *x, Expr *y) {
   if (op == S_NOT) {
     if (x->kind != EX_SCALAR) return NULL;
     if (x->op == S_NOT) return x->arg[0];
-    ScalarOp inv = inverse(x->op);
+    ScalarOp inv = inverse[x->op];
     bool ordered = !dtype_is_float(x->arg[0]->elem) || x->op == S_EQ || x->op == S_NE;  // !(NaN < 1) is not NaN >= 1
-    return inv != SCALAR_COUNT && ordered ? ex_scalar(b, inv, x->arg[0], x->arg[1], NULL) : NULL;
+    return inv != S_ADD && ordered ? ex_scalar(b, inv, x->arg[0], x->arg[1], NULL) : NULL;
   }
   if (is_const(x)) { Expr *t = x; x = y; y = t; }
   if (is_const(y)) {
@@ -92,7 +85,7 @@ static Expr *int_rule(Builder *b, ScalarOp op, Expr *x, Expr *y) {
     int known = compare_ranges(op, d.lo, d.hi);
     return known < 0 ? NULL : expr_int(b, DT_BOOL, known);
   }
-  switch ((int)op) {
+  switch (op) {
   case S_ADD: return index ? index_add(b, x, y, 1) : is_const(y) && y->i == 0 ? x : is_const(x) && x->i == 0 ? y : NULL;
   case S_SUB: return index ? index_add(b, x, y, -1) : is_const(y) && y->i == 0 ? x : NULL;
   case S_MUL:

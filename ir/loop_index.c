@@ -89,26 +89,23 @@ static Range range_of_rem(Range x, Range d) {
   return r;
 }
 
-static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
-
 Range range_of_scalar(ScalarOp op, DType elem, const Expr *x, const Expr *y, const Expr *z) {
   Range all = type_range(elem), r = all;
   if (!dtype_is_int(elem) || elem == DT_U64) return all;
   Range a = x ? (Range){x->lo, x->hi} : ANY, c = y ? (Range){y->lo, y->hi} : ANY;
-  switch ((int)op) {
+  switch (op) {
   case S_ADD: r = range_add(a, c); break;
   case S_SUB: r = range_add(a, range_neg(c)); break;
   case S_MUL: r = range_mul(a, c); break;
   case S_DIV: r = range_of_div(a, c); break;
   case S_FMOD: r = range_of_rem(a, c); break;
   case S_MOD: if (c.lo >= 1 && c.hi != INT64_MAX) r = (Range){0, c.hi - 1}; break;
-  case S_MIN: r = (Range){min64(a.lo, c.lo), min64(a.hi, c.hi)}; break;
-  case S_MAX: r = (Range){max64(a.lo, c.lo), max64(a.hi, c.hi)}; break;
+  case S_MIN: r = (Range){int64_min(a.lo, c.lo), int64_min(a.hi, c.hi)}; break;
+  case S_MAX: r = (Range){int64_max(a.lo, c.lo), int64_max(a.hi, c.hi)}; break;
   case S_NEG: r = range_neg(a); break;
-  case S_ABS: if (a.lo != INT64_MIN) r = (Range){a.lo >= 0 ? a.lo : a.hi <= 0 ? -a.hi : 0, max64(-a.lo, a.hi)}; break;
-  case S_RELU: r = (Range){max64(a.lo, 0), max64(a.hi, 0)}; break;
-  case S_WHERE: r = (Range){min64(y->lo, z->lo), max64(y->hi, z->hi)}; break;
+  case S_ABS: if (a.lo != INT64_MIN) r = (Range){a.lo >= 0 ? a.lo : a.hi <= 0 ? -a.hi : 0, int64_max(-a.lo, a.hi)}; break;
+  case S_RELU: r = (Range){int64_max(a.lo, 0), int64_max(a.hi, 0)}; break;
+  case S_WHERE: r = (Range){int64_min(y->lo, z->lo), int64_max(y->hi, z->hi)}; break;
   default: break;
   }
   if (r.lo < all.lo || r.hi > all.hi) return all;               // it may wrap
@@ -206,7 +203,7 @@ static Range linear_range_symbolic(const Linear *l) {
   }
   if (!symbolic || up.full || down.full) return r;
   Range u = linear_range(&up), d = linear_range(&down);
-  return (Range){max64(r.lo, d.lo), min64(r.hi, u.hi)};
+  return (Range){int64_max(r.lo, d.lo), int64_min(r.hi, u.hi)};
 }
 
 Range index_difference(Expr *x, Expr *y) {

@@ -34,13 +34,11 @@ static void skip(Parse *p) {
   while (isspace((unsigned char)*p->at)) p->at++;
 }
 
-static bool is_word(char c) { return isalnum((unsigned char)c) || c == '_'; }
-
 static bool accept(Parse *p, const char *s) {
   skip(p);
   size_t n = strlen(s);
   if (p->failed || strncmp(p->at, s, n) != 0) return false;
-  if (is_word(s[n - 1]) && is_word(p->at[n])) return false;
+  if (char_is_word(s[n - 1]) && char_is_word(p->at[n])) return false;
   p->at += n;
   return true;
 }
@@ -53,7 +51,7 @@ static bool expect(Parse *p, const char *s) {
 static const char *word(Parse *p) {
   skip(p);
   const char *s = p->at;
-  while (is_word(*p->at)) p->at++;
+  while (char_is_word(*p->at)) p->at++;
   if (s == p->at) { fail(p, "expected a name"); return ""; }
   return intern_n(s, (size_t)(p->at - s));
 }

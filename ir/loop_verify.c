@@ -38,18 +38,6 @@ static bool has_buf(const Verify *v, const Buf *b) {
   return false;
 }
 
-static bool in_domain(ScalarDomain domain, DType t) {
-  switch (domain) {
-  case DOM_NUM: return dtype_is_float(t) || dtype_is_int(t);
-  case DOM_FLT: return dtype_is_float(t);
-  case DOM_INT: return dtype_is_int(t);
-  case DOM_BITS: return dtype_is_int(t) || t == DT_BOOL;
-  case DOM_LOGIC: return t == DT_BOOL;
-  case DOM_ANY: return true;
-  }
-  return false;
-}
-
 static void check_scalar(Verify *v, const Expr *e) {
   const ScalarInfo *s = &scalar_info[e->op];
   int first = e->op == S_WHERE;
@@ -65,7 +53,7 @@ static void check_scalar(Verify *v, const Expr *e) {
   }
   DType in = e->arg[first]->elem;
   check(v, e->elem == (s->gives_bool ? DT_BOOL : in), "a result of the wrong type");
-  check(v, in_domain(s->domain, in), arena_printf(&v->tmp, "'%s' does not take %s", s->text, dtype_info[in].text));
+  check(v, scalar_takes(s->domain, in), arena_printf(&v->tmp, "'%s' does not take %s", s->text, dtype_info[in].text));
 }
 
 static void check_load(Verify *v, const Buf *b, const Expr *index) {

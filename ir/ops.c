@@ -85,6 +85,18 @@ const ScalarInfo scalar_info[SCALAR_COUNT] = {
 #undef SCALAR
 };
 
+bool scalar_takes(ScalarDomain domain, DType t) {
+  switch (domain) {
+  case DOM_NUM: return dtype_is_float(t) || dtype_is_int(t);
+  case DOM_FLT: return dtype_is_float(t);
+  case DOM_INT: return dtype_is_int(t);
+  case DOM_BITS: return dtype_is_int(t) || t == DT_BOOL;
+  case DOM_LOGIC: return t == DT_BOOL;
+  case DOM_ANY: return true;
+  }
+  return false;
+}
+
 static double scalar_mod(double a, double b) {                  // sign of b, as in Python
   double r = fmod(a, b);
   return r != 0 && (r < 0) != (b < 0) ? r + b : r;

@@ -19,7 +19,7 @@ static bool is_identity_perm(const Node *n) {
 }
 
 static bool changes_nothing(const Node *n) {         // given that the type stays
-  switch ((int)n->op) {
+  switch (n->op) {
     case OP_COPY: case OP_RESHAPE: case OP_EXPAND: case OP_CAST: case OP_BITCAST: case OP_PAD: return true;
     case OP_SLICE: return is_whole_slice(n);
     case OP_TRANSPOSE: return is_identity_perm(n);

@@ -1,15 +1,15 @@
 /* Runs the passes of passes.def: times them, checks and dumps after each, stops where asked, and applies no
  * more rewrites than a bisection allows. Passes themselves never print. */
 #include "passes/passes.h"
+#include "base/clock.h"
 #include "base/intern.h"
 #include "ir/program.h"
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
 const PassInfo pass_info[] = {
-#define PASS(E, name, level, function, reason) {name, level, function, reason},
+#define PASS(name, level, function, reason) {name, level, function, reason},
 #include "passes/passes.def"
 #undef PASS
 };
@@ -67,12 +67,6 @@ static bool dump(PassContext *c, const char *name) {
 
 /* ---- running ---- */
 
-static double now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static PassTime *time_of(PassContext *c, const char *pass) {
   for (int i = 0; i < c->times.len; i++)
     if (!strcmp(c->times.at[i].pass, pass)) return &c->times.at[i];
@@ -85,11 +79,11 @@ bool pass_run(PassContext *c, const PassInfo *p) {
   int64_t rewrites = c->rewrites;
   const char *context = bug_context;
   bug_context = c->pass = p->name;
-  double start = now();
+  double start = seconds_now();
   bool ok = p->run(c);
   if (p->level <= PREPARE) graph_sweep(c->module);
   PassTime *t = time_of(c, p->name);
-  t->seconds += now() - start;
+  t->seconds += seconds_now() - start;
   t->runs++;
   t->rewrites += c->rewrites - rewrites;
   arena_free(&c->tmp);

@@ -337,7 +337,7 @@ static void build_block(Vectorise *v, const Block *s) {
 
 static Expr *identity(Builder *b, ScalarOp op, DType t) {
   bool flt = dtype_is_float(t);
-  switch ((int)op) {
+  switch (op) {
   case S_MUL: return ex_const(b, t, 1);
   case S_MAX: case S_MIN: {
     if (flt) return ex_const(b, t, op == S_MAX ? -(double)INFINITY : (double)INFINITY);

@@ -1,14 +1,11 @@
 /* Readers, writers and loops: the core of lowering. See lower.h for what they promise. */
 #include "passes/lower/lower.h"
-#include <stdarg.h>
 
 bool lower_fail(Lower *l, const char *fmt, ...) {
-  char buf[512];
   va_list ap;
   va_start(ap, fmt);
-  vsnprintf(buf, sizeof buf, fmt, ap);
+  l->why = arena_vprintf(l->b.arena, fmt, ap);
   va_end(ap);
-  l->why = arena_strdup(l->b.arena, buf);
   return false;
 }
 

@@ -153,17 +153,6 @@ Expr *read_dims(Lower *l, const Node *n, Expr **i) {
   return r;
 }
 
-/* What a saturating cast gives for everything beyond; 0: the type does not saturate. */
-static double largest_finite(DType t) {
-  switch ((int)t) {
-    case DT_F8E4M3FN: return 448;
-    case DT_F8E4M3FNUZ: return 240;
-    case DT_F8E5M2: case DT_F8E5M2FNUZ: return 57344;
-    case DT_F4E2M1: return 6;
-    default: return 0;
-  }
-}
-
 /* A saturating cast to a power of two: the next one up, at least 2^-127; negative: NaN. Adding all ones below the exponent
  * carries into it unless x is a power already. */
 static Expr *power_above(Builder *b, Expr *x) {
@@ -184,7 +173,7 @@ Expr *read_cast(Lower *l, const Node *n, Expr **i) {
   if (to == DT_BOOL) return x->elem == DT_BOOL ? x : ex_scalar(b, S_NE, x, ex_const(b, x->elem, 0), NULL);
   if (c != to && dtype_is_float(to)) {
     x = ex_cast(b, c, x);
-    double top = node_int(n, "saturate", 1) ? largest_finite(to) : 0;
+    double top = node_int(n, "saturate", 1) ? narrow_limit(to) : 0;
     if (top > 0) x = ex_min(b, ex_const(b, c, top), ex_max(b, ex_const(b, c, -top), x));
     if (to == DT_F8E8M0 && node_int(n, "saturate", 1)) x = power_above(b, x);
     return ex_cast(b, c, ex_cast(b, to, x));
