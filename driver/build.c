@@ -36,6 +36,7 @@ static bool copy_file(const char *from, const char *to, Diags *d) {
 int verb_build(Options *o) {
   if (!o->output) usage_error("build wants -o PROGRAM");
   if (o->shared && o->is_static) usage_error("--shared and --static exclude each other");
+  if (!output_is_file(o->output) || (o->keep && !output_is_folder(o->keep))) return EXIT_FAILED;
   Compiled c;
   EmitFiles files = {0};
   o->want_dims = true;
@@ -67,7 +68,7 @@ int verb_run(Options *o) {
   const char *extra = arena_printf(&c.arena, "-DLT_MODEL=lt_model_%s", c.prefix), *exe = NULL;
   double since = seconds_now();
   if (ok) exe = toolchain_cached(&t, &files, c.prefix, extra, false, &c.arena, &c.diags);
-  if (!exe) { diags_print(&c.diags, stderr); return EXIT_FAILED; }
+  if (!exe) { compiled_free(&c); return EXIT_FAILED; }
   phase_time(o, "cc", since);
   Strings argv = {0};
   *vec_push(&c.arena, &argv) = c.prefix;
@@ -85,5 +86,6 @@ int verb_run(Options *o) {
   fflush(stdout);
   execv(exe, (char *const *)argv.at);
   fprintf(stderr, "lathe: cannot run %s: %s\n", exe, strerror(errno));
+  compiled_drop(&c);
   return EXIT_FAILED;
 }

@@ -44,6 +44,7 @@ typedef struct Compiled {
   Module *m;
   const Target *target;
   Program *p;
+  Arena samples;                       /* what model_compile_for read; constants of the module lie in it */
   const char *path, *prefix, *command;
   int64_t rewrites;                    /* of the graph, by named rules */
   const char *last_rule, *last_where;  /* the last of them; where is known with --rewrites */
@@ -62,6 +63,7 @@ bool model_passes(Compiled *c, const Options *o);      /* c->p stays NULL when t
 bool model_compile_for(Compiled *c, const char *path, const Options *o, Strings *files, int from);
 const Tensor *tensor_of_file(Arena *a, const char *path, Diags *d);   /* .npy or .pb */
 void compiled_free(Compiled *c);
+void compiled_drop(Compiled *c);                       /* frees without printing what it said: another attempt follows */
 /* The network language (language.c). */
 struct LanguageOptions;
 bool is_language(const char *path);
@@ -81,6 +83,9 @@ bool toolchain_build(const Toolchain *t, const char *dir, const EmitFiles *files
 bool files_write(const EmitFiles *f, const char *dir, Diags *d);
 void files_remove(const EmitFiles *f, const char *dir);
 bool make_dirs(const char *path);
+/* Asked before the work: can -o be written? Messages go to stderr. */
+bool output_is_file(const char *path);
+bool output_is_folder(const char *path);
 /* Builds `name` from the files, or finds it in the cache ($LATHE_CACHE, ~/.cache/lathe). Its path; NULL: d says why. */
 const char *toolchain_cached(const Toolchain *t, const EmitFiles *f, const char *name, const char *extra, bool shared, Arena *a, Diags *d);
 

@@ -16,13 +16,6 @@ static const char *quoted(Arena *a, const char *s) {
   return r;
 }
 
-static int64_t parameters(Module *m) {
-  int64_t n = 0;
-  for (int i = 1; i < m->values.len; i++)
-    if (m->values.at[i].constant && dtype_is_float(m->values.at[i].constant->dtype)) n += tensor_count(m->values.at[i].constant);
-  return n;
-}
-
 static int count_steps(const StepList *s) {
   int n = 0;
   for (int i = 0; i < s->len; i++) n += 1 + count_steps(&s->at[i]->then) + count_steps(&s->at[i]->other);
@@ -80,7 +73,7 @@ static void text_report(Compiled *c, const NodeLine *node, int n) {
     printf("  %10s + %-10s steps %3d to %-3d  %s\n", dim_text(b->offset), dim_text(dim_mul(b->elems, DIM(dtype_bytes(b->dtype)))), b->first, b->last, b->name);
   }
   printf("\n  parameters  %lld\n  weights     %lld bytes\n  arena       %s bytes (at most %lld; no plan can be below %lld)\n  work        %s FLOP\n",
-         (long long)parameters(m), (long long)p->weight_bytes, dim_text(p->arena_bytes), (long long)p->arena_bound, (long long)p->arena_lower,
+         (long long)c->m->parameters, (long long)p->weight_bytes, dim_text(p->arena_bytes), (long long)p->arena_bound, (long long)p->arena_lower,
          dim_text(total_flops(&p->steps)));
 }
 
@@ -99,7 +92,7 @@ static void json_report(Compiled *c, const NodeLine *node, int n) {
   json_ports(c, "inputs", &c->m->main->inputs);
   json_ports(c, "outputs", &c->m->main->outputs);
   printf("  \"parameters\": %lld, \"weights_bytes\": %lld, \"arena_bytes\": \"%s\", \"arena_bound\": %lld, \"arena_lower\": %lld, \"flop\": \"%s\",\n",
-         (long long)parameters(c->m), (long long)p->weight_bytes, dim_text(p->arena_bytes), (long long)p->arena_bound, (long long)p->arena_lower,
+         (long long)c->m->parameters, (long long)p->weight_bytes, dim_text(p->arena_bytes), (long long)p->arena_bound, (long long)p->arena_lower,
          dim_text(total_flops(&p->steps)));
   printf("  \"nodes\": [");
   for (int i = 0; i < n; i++)
@@ -121,9 +114,10 @@ int verb_inspect(Options *o) {
   NodeLine *node;
   if (!model_import(&before, o->args.at[0], o)) return EXIT_FAILED;
   int n = node_lines(&before, &node);
-  if (!model_compile(&c, o->args.at[0], o)) return EXIT_FAILED;
-  if (o->json) json_report(&c, node, n);
-  else text_report(&c, node, n);
-  compiled_free(&c);
-  return EXIT_DONE;
+  bool ok = model_compile(&c, o->args.at[0], o);
+  if (ok && o->json) json_report(&c, node, n);
+  else if (ok) text_report(&c, node, n);
+  if (ok) compiled_free(&c);
+  compiled_drop(&before);                                      // it said the same as c
+  return ok ? EXIT_DONE : EXIT_FAILED;
 }

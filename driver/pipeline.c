@@ -224,10 +224,15 @@ bool model_compile(Compiled *c, const char *path, const Options *o) {
   return true;
 }
 
-void compiled_free(Compiled *c) {
-  diags_print(&c->diags, stderr);                              // warnings
+void compiled_drop(Compiled *c) {
   diags_free(&c->diags);
   if (c->m) module_free(c->m);
   c->m = NULL;
+  arena_free(&c->samples);
   arena_free(&c->arena);
+}
+
+void compiled_free(Compiled *c) {
+  diags_print(&c->diags, stderr);                              // warnings
+  compiled_drop(c);
 }

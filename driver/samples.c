@@ -92,7 +92,9 @@ static bool sample_files(Ports *p, Arena *a, const Strings *files, int from, int
 static bool compile_sampled(Compiled *c, const char *path, Options *o, Ports *p) {
   for (int round = 0; round < 8; round++) {
     if (model_compile(c, path, o)) return true;
-    if (!ports_adapt(p, &c->diags, false)) break;
+    bool more = ports_adapt(p, &c->diags, false);
+    compiled_drop(c);
+    if (!more) break;
   }
   for (int k = 0; k < p->nin; k++) p->in[k].bound = false;     // the first messages are the ones to show
   o->quiet = false;
@@ -113,24 +115,33 @@ static void drop_bound(const Ports *p, Strings *files, const int *by_input) {
 }
 
 /* First without the files, which is all when no dim is free; it leaves the types of the inputs. */
-bool model_compile_for(Compiled *c, const char *path, const Options *o, Strings *files, int from) {
-  Arena a = {0};                                               // not freed: the module may refer to it
+static bool compile_for(Compiled *c, const char *path, Options *o, Arena *a, Strings *files, int from) {
   Ports ports = {0};
   Diags early = {.file = path};
+  bool ok = ports_find(&ports, a, path, &early);
+  o->ports = &ports;
+  o->quiet = true;
+  if (ok && !model_compile(c, path, o)) {
+    int *by_input = NEW_N(a, int, ports.nin + 1);
+    bool any = sample_files(&ports, a, files, from, by_input, &early);
+    ok = any && !early.errors;
+    if (ok || early.errors) compiled_drop(c);
+    else compiled_free(c);                                     // its messages are the ones to show
+    ok = ok && compile_sampled(c, path, o, &ports);
+    if (ok) drop_bound(&ports, files, by_input);
+  }
+  diags_print(&early, stderr);
+  diags_free(&early);
+  return ok;
+}
+
+bool model_compile_for(Compiled *c, const char *path, const Options *o, Strings *files, int from) {
+  Arena a = {0};
   Options strict = *o;
   strict.want_dims = true;
   if (has_ending(path, ".ir")) return model_compile(c, path, &strict);
-  if (!ports_find(&ports, &a, path, &early)) { diags_print(&early, stderr); return false; }
-  strict.ports = &ports;
-  strict.quiet = true;
-  if (model_compile(c, path, &strict)) return true;
-  int *by_input = NEW_N(&a, int, ports.nin + 1);
-  bool any = sample_files(&ports, &a, files, from, by_input, &early);
-  if (!any || early.errors) {
-    diags_print(early.errors ? &early : &c->diags, stderr);
-    return false;
-  }
-  if (!compile_sampled(c, path, &strict, &ports)) return false;
-  drop_bound(&ports, files, by_input);
-  return true;
+  bool ok = compile_for(c, path, &strict, &a, files, from);
+  if (ok) c->samples = a;
+  else arena_free(&a);
+  return ok;
 }

@@ -250,6 +250,7 @@ static bool import_initializers(Loader *l, Scope *s, const Onnx__Graph *p) {
     const Tensor *t = sparse ? onnx_sparse_tensor(&l->source, sp, where) : onnx_tensor(&l->source, p->initializer[k], where);
     ok &= t && define(l, s, name, (int64_t)graph_add_constant(l->m, name, t), "initializer");
     if (!t) define(l, s, name, FAILED_VALUE, "initializer");
+    else if (dtype_is_float(t->dtype)) l->m->parameters += tensor_count(t);
   }
   return ok;
 }

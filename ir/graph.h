@@ -90,6 +90,7 @@ typedef struct Module {
   Arena perm;
   Diags *diags;
   const char *name, *path;      /* path: the file it came from, for messages */
+  int64_t parameters;           /* floats among the file's weights, for reports: folding makes more constants */
   VEC(Value) values;            /* [0] unused */
   VEC(Node) nodes;              /* [0] unused */
   VEC(Graph *) graphs;          /* all ever made, regions of dead nodes included */

@@ -357,6 +357,7 @@ static bool weight(Parser *p) {
   const char *at;
   if (!skip_storage(p, &at) || !expect(p, "=") || !tensor(p, &v.type, &x)) return false;
   stored_later(p, graph_add_constant(p->m, v.name, x), at);
+  if (dtype_is_float(x->dtype)) p->m->parameters += tensor_count(x);
   return true;
 }
 
