@@ -1,10 +1,20 @@
-/* split_pads: conv(x, pads) -> conv(pad(x), 0), and the like for conv_transpose, for float convolutions with constant
- * weights.
+/* split_pads: conv(x, pads) -> conv(pad(x), 0), and the like for conv_transpose and conv_grad_weight, for floats.
  *
  * The tiled kernel then reads without guards, and storage lets the producer of x write straight into the padded
  * buffer, so that only the border is left to fill. Runs before fuse. */
 #include "passes/split_pads.h"
 #include "ir/ops.h"
+#include <string.h>
+
+/* A pad of v that stands before node `end`: the convolution's, for its gradient. 0: none. */
+static ValueId find_pad(Module *m, const Graph *g, NodeId end, ValueId v, const Attr *before, const Attr *after) {
+  for (int k = 0; k < g->nodes.len && g->nodes.at[k] != end; k++) {
+    const Node *n = node_of(m, g->nodes.at[k]);
+    if (n->op == OP_PAD && !n->dead && n->nin == 1 && n->in[0] == v && !strcmp(node_str(n, "mode", "constant"), "constant") &&
+        attr_eq(node_attr(n, "before"), before) && attr_eq(node_attr(n, "after"), after)) return n->out[0];
+  }
+  return 0;
+}
 
 /* Puts a zero pad before input 0 of node id and gives the node these pads. */
 static void insert_pad(Module *m, Graph *g, NodeId id, const Dim *before, const Dim *after, const Dim *pads) {
@@ -14,11 +24,13 @@ static void insert_pad(Module *m, Graph *g, NodeId id, const Dim *before, const 
   for (int k = 0; k < rank; k++) any |= !dim_is(before[k], 0) || !dim_is(after[k], 0);
   if (!any) return;
   Attr a[3] = {attr_dims(m, "before", before, rank), attr_dims(m, "after", after, rank), attr_str("mode", "constant")};
-  ValueId v = n->in[0];
-  graph_set_source(m, n->source);
-  graph_insert_before(g, id);
-  ValueId p = graph_op(g, OP_PAD, &v, 1, a, 3);
-  graph_insert_end(g);
+  ValueId v = n->in[0], p = find_pad(m, g, id, v, &a[0], &a[1]);
+  if (!p) {
+    graph_set_source(m, n->source);
+    graph_insert_before(g, id);
+    p = graph_op(g, OP_PAD, &v, 1, a, 3);
+    graph_insert_end(g);
+  }
   n = node_of(m, id);
   ValueId *in = arena_dup(&m->perm, n->in, sizeof *n->in * (size_t)n->nin);
   in[0] = p;
@@ -28,7 +40,7 @@ static void insert_pad(Module *m, Graph *g, NodeId id, const Dim *before, const 
     if (n->attr[k].name == name) n->attr[k] = attr_dims(m, "pads", pads, 2 * (rank - 2));
 }
 
-/* conv(x, pads) -> conv(pad(x, pads), 0) */
+/* conv(x, pads) -> conv(pad(x, pads), 0), and conv_grad_weight alike */
 static void split_conv(Module *m, Graph *g, NodeId id) {
   const Node *n = node_of(m, id);
   const Attr *pads = node_dims(n, "pads");
@@ -70,9 +82,9 @@ static void walk(Module *m, Graph *g) {
     const Node *n = node_of(m, nodes.at[k]);
     for (int r = 0; r < n->nregion; r++) walk(m, node_of(m, nodes.at[k])->region[r]);
     n = node_of(m, nodes.at[k]);
-    if ((n->op != OP_CONV && n->op != OP_CONV_TRANSPOSE) || !dtype_is_float(value_of(m, n->out[0])->type.dtype) ||
-        !value_of(m, n->in[1])->constant) continue;
-    if (n->op == OP_CONV) split_conv(m, g, nodes.at[k]);
+    bool transposed = n->op == OP_CONV_TRANSPOSE;
+    if ((n->op != OP_CONV && n->op != OP_CONV_GRAD_WEIGHT && !transposed) || !dtype_is_float(value_of(m, n->out[0])->type.dtype)) continue;
+    if (!transposed) split_conv(m, g, nodes.at[k]);
     else if (node_int(n, "group", 1) == 1) split_conv_transpose(m, g, nodes.at[k]);
   }
 }

@@ -1,6 +1,7 @@
 /* Convolution by register tiles over channels-last output: rows are output pixels along the last spatial axis,
  * columns are output channels, the reduction runs over kernel taps and input channels. Weights are packed as
- * panels [channels/width][taps…][input channels][width]. Padding was split off (passes/split_pads.c).
+ * panels [channels/width][taps…][input channels][width], by the compiler, or by the kernel where they are computed (a
+ * network that trains). Padding was split off (passes/split_pads.c).
  * A 1x1 convolution with stride 1 over dense pixels is a matrix product: all its pixels are rows.
  * Depthwise: columns are channels of input and output alike, A is a vector too. */
 #include "passes/kernels/tile.h"
@@ -40,6 +41,16 @@ static Expr *depthwise_a(Tiling *t, Expr *row, Expr **k, Expr *col) {
 
 static Expr *channel_of(Tiling *t, Expr *col) {
   return t->g ? ex_add(&t->l->b, ex_mul(&t->l->b, t->g, ex_int(&t->l->b, t->group_out)), col) : col;
+}
+
+/* w[m, c, taps…] */
+static Expr *conv_b(Tiling *t, Expr **k, Expr *col) {
+  Expr *j[MAX_RANK];
+  int spatial = t->tb->rank - 2;
+  j[0] = channel_of(t, col);
+  j[1] = t->vector_a ? ex_int(&t->l->b, 0) : k[spatial];
+  for (int s = 0; s < spatial; s++) j[2 + s] = k[s];
+  return lower_read(t->l, t->n->in[1], j);
 }
 
 static Expr *conv_start(Tiling *t, Expr *col) {
@@ -122,14 +133,14 @@ bool conv_generate(Lower *l, const Node *n) {
   const Tensor *w = value_of(l->m, n->in[1])->constant;
   int spatial = tx->rank - 2;
   const Attr *pads = node_dims(n, "pads");
-  if (l->target->lanes == 1 || ty->dtype != DT_F32 || !w || spatial < 1) return false;
+  if (l->target->lanes == 1 || ty->dtype != DT_F32 || !type_is_static(tw) || spatial < 1) return false;
   for (int s = 0; s < 2 * spatial; s++) if (!dim_is(pads->dims[s], 0)) return false;
   int64_t group = node_int(n, "group", 1), out = tw->dims[0].k, in = tw->dims[1].k, taps = 1;
   bool depthwise = group > 1 && in == 1 && out == group;
   if (group > 1 && !depthwise && out / group < 4) return false;
   if (depthwise && !lower_contiguous(l, n->in[0], 1)) return false;
   Tiling t = {.l = l, .n = n, .cols = DIM(depthwise ? out : out / group),
-              .a = depthwise ? depthwise_a : conv_a, .start = conv_start, .write = conv_write, .outer_begin = image_loops,
+              .a = depthwise ? depthwise_a : conv_a, .b = conv_b, .start = conv_start, .write = conv_write, .outer_begin = image_loops,
               .outer_end = image_loops_end, .ta = tx, .tb = tw, .ty = ty, .strides = node_dims(n, "strides"),
               .dilations = node_dims(n, "dilations"), .vector_a = depthwise, .group = group, .group_in = in,
               .group_out = out / group};
@@ -147,9 +158,16 @@ bool conv_generate(Lower *l, const Node *n) {
     t.kname[t.kaxes++] = "c";
   }
   Builder *b = &l->b;
-  Filter f = {.w = w->data, .in = in, .taps = taps, .depthwise = depthwise};
   if (depthwise || group == 1) try_flat(&t);
   set_strides(&t);
+  if (!w) {
+    if (!depthwise && group > 1) t.g = loop_begin(b, "group", ex_int(b, 0), ex_int(b, group), 1, FOR_SEQ);
+    tile_pack_here(&t);
+    tile_build(&t);
+    if (t.g) loop_end(b);
+    return true;
+  }
+  Filter f = {.w = w->data, .in = in, .taps = taps, .depthwise = depthwise};
   if (depthwise || group == 1) {
     t.pack = lower_weight(l, "weight", tile_pack(&t, taps * in, filter_at, &f));
     tile_build(&t);

@@ -24,6 +24,16 @@ static Expr *phase_a(Tiling *t, Expr *row, Expr **k, Expr *col) {
   return lower_read(t->l, t->n->in[0], j);
 }
 
+/* w[c, m, taps…]: those of the phase */
+static Expr *phase_b(Tiling *t, Expr **k, Expr *col) {
+  Phases *p = (Phases *)t;
+  Builder *b = &t->l->b;
+  Expr *j[MAX_RANK] = {k[p->spatial], col};
+  for (int s = 0; s < p->spatial; s++)
+    j[2 + s] = ex_add(b, ex_int(b, p->axis[s].k0), ex_mul(b, k[s], ex_int(b, p->axis[s].kstep)));
+  return lower_read(t->l, t->n->in[1], j);
+}
+
 static Expr *phase_start(Tiling *t, Expr *col) {
   if (t->n->nin < 3 || !t->n->in[2]) return NULL;
   return lower_read(t->l, t->n->in[2], &col);
@@ -107,9 +117,9 @@ bool conv_transpose_generate(Lower *l, const Node *n) {
   const Type *tx = &value_of(l->m, n->in[0])->type, *tw = &value_of(l->m, n->in[1])->type, *ty = &value_of(l->m, n->out[0])->type;
   const Tensor *w = value_of(l->m, n->in[1])->constant;
   int spatial = tx->rank - 2;
-  if (l->target->lanes == 1 || ty->dtype != DT_F32 || !w || spatial < 1 || spatial > 3 || node_int(n, "group", 1) != 1) return false;
-  Phases p = {.spatial = spatial, .out_channels = tw->dims[1].k, .w = w->data};
-  p.t = (Tiling){.l = l, .n = n, .cols = tw->dims[1], .a = phase_a, .start = phase_start, .write = phase_write,
+  if (l->target->lanes == 1 || ty->dtype != DT_F32 || !type_is_static(tw) || spatial < 1 || spatial > 3 || node_int(n, "group", 1) != 1) return false;
+  Phases p = {.spatial = spatial, .out_channels = tw->dims[1].k, .w = w ? w->data : NULL};
+  p.t = (Tiling){.l = l, .n = n, .cols = tw->dims[1], .a = phase_a, .b = phase_b, .start = phase_start, .write = phase_write,
                  .outer_begin = phase_loops, .outer_end = phase_loops_end, .ta = tx, .tb = tw, .ty = ty,
                  .strides = node_dims(n, "strides"), .dilations = node_dims(n, "dilations")};
   const Attr *pads = node_dims(n, "pads");
@@ -144,7 +154,8 @@ bool conv_transpose_generate(Lower *l, const Node *n) {
     if (empty) continue;
     if (none) { bias_only(&p); continue; }
     p.t.rows = DIM(p.axis[spatial - 1].count);
-    p.t.pack = lower_weight(l, "weight", tile_pack(&p.t, k, phase_at, &p));
+    if (w) p.t.pack = lower_weight(l, "weight", tile_pack(&p.t, k, phase_at, &p));
+    else tile_pack_here(&p.t);
     tile_build(&p.t);
   }
   return true;

@@ -84,7 +84,7 @@ bool gemm_generate(Lower *l, const Node *n) {
     Matrix m = {vb->constant->data, cols.k};
     t.pack = lower_weight(l, "weight", tile_pack(&t, t.ksize[0].k, matrix_at, &m));
   } else if (!direct) {
-    tile_pack_here(&t, false);
+    tile_pack_here(&t);
   }
   tile_build(&t);
   for (int k = 0; k < loops; k++) loop_end(b);

@@ -8,4 +8,5 @@ bool kernel_generate(Lower *l, const Node *n);     /* false: nothing built; use 
 bool gemm_generate(Lower *l, const Node *n);
 bool conv_generate(Lower *l, const Node *n);
 bool conv_transpose_generate(Lower *l, const Node *n);
+bool conv_grad_weight_generate(Lower *l, const Node *n);
 #endif

@@ -88,26 +88,6 @@ Tensor *tile_pack(Tiling *t, int64_t k, float (*at)(const void *ctx, int64_t k, 
   return out;
 }
 
-void tile_pack_here(Tiling *t, bool contiguous) {
-  Builder *b = &t->l->b;
-  t->pack = lower_scratch(t->l, "packed", DT_F32, dim_mul(t->ksize[0], t->cols));
-  Panel p[8];
-  int n = tile_panels(t, p, 8);
-  for (int q = 0; q < n; q++) {
-    Expr *at = loop_begin(b, "panel", ex_int(b, 0), ex_int(b, p[q].repeat), 1, FOR_SEQ);
-    Expr *first = let(b, "first", ex_add(b, ex_mul(b, at, ex_int(b, p[q].width)), ex_int(b, p[q].start)));
-    Expr *k = NULL, *c = NULL;
-    if (contiguous) k = loop_begin(b, "k", ex_int(b, 0), ex_dim(b, t->ksize[0]), 1, FOR_SEQ);
-    c = loop_begin(b, "c", ex_int(b, 0), ex_int(b, p[q].width), 1, contiguous ? FOR_VECTOR : FOR_SEQ);
-    if (!contiguous) k = loop_begin(b, "k", ex_int(b, 0), ex_dim(b, t->ksize[0]), 1, FOR_SEQ);
-    Expr *to = ex_add(b, ex_mul(b, first, ex_dim(b, t->ksize[0])), ex_add(b, ex_mul(b, k, ex_int(b, p[q].width)), c));
-    st_store(b, t->pack, to, t->b(t, &k, ex_add(b, first, c)));
-    loop_end(b);
-    loop_end(b);
-    loop_end(b);
-  }
-}
-
 /* ---- one tile ---- */
 
 static Expr *column(Tiling *t, const Panel *p, Expr *first, int c) {
@@ -127,6 +107,34 @@ static Expr *load_b(Tiling *t, const Panel *p, Expr *panel, Expr *first, Expr **
   for (int q = 0; q < c; q++) at += p->lanes[q];
   Expr *base = ex_add(b, ex_add(b, panel, ex_mul(b, flat, ex_int(b, p->width))), ex_int(b, at));
   return ex_load(b, t->pack, p->lanes[c] > 1 ? ex_ramp(b, base, 1, p->lanes[c]) : base);
+}
+
+/* Lanes are columns, gathered where these are not contiguous. The last reduction axis is outermost: weights
+ * [M, C, taps…] and [N, K] are then read front to back, a vector's worth of rows at a time. */
+void tile_pack_here(Tiling *t) {
+  Builder *b = &t->l->b;
+  Dim all = DIM(1);
+  for (int q = 0; q < t->kaxes; q++) all = dim_mul(all, t->ksize[q]);
+  Buf *pack = lower_scratch(t->l, "packed", DT_F32, dim_mul(all, t->cols));
+  Panel p[8];
+  int n = tile_panels(t, p, 8), last = t->kaxes - 1;
+  for (int q = 0; q < n; q++) {
+    Expr *k[MAX_RANK], *flat = ex_int(b, 0);
+    Expr *at = loop_begin(b, "panel", ex_int(b, 0), ex_int(b, p[q].repeat), 1, FOR_SEQ);
+    Expr *first = let(b, "first", ex_add(b, ex_mul(b, at, ex_int(b, p[q].width)), ex_int(b, p[q].start)));
+    k[last] = loop_begin(b, t->kname[last], ex_int(b, 0), ex_dim(b, t->ksize[last]), 1, FOR_SEQ);
+    for (int a = 0; a < last; a++) k[a] = loop_begin(b, t->kname[a], ex_int(b, 0), ex_dim(b, t->ksize[a]), 1, FOR_SEQ);
+    for (int a = 0; a <= last; a++) flat = ex_add(b, ex_mul(b, flat, ex_dim(b, t->ksize[a])), k[a]);
+    Expr *to = let(b, "to", ex_add(b, ex_mul(b, first, ex_dim(b, all)), ex_mul(b, flat, ex_int(b, p[q].width))));
+    int64_t offset = 0;
+    for (int c = 0; c < p[q].columns; offset += p[q].lanes[c++]) {
+      Expr *place = ex_add(b, to, ex_int(b, offset)), *v = t->b(t, k, column(t, &p[q], first, c));
+      if (p[q].lanes[c] > 1) place = ex_ramp(b, place, 1, p[q].lanes[c]);
+      st_store(b, pack, place, v->lanes == p[q].lanes[c] ? v : ex_splat(b, v, p[q].lanes[c]));
+    }
+    for (int a = 0; a <= last + 1; a++) loop_end(b);
+  }
+  t->pack = pack;
 }
 
 /* A bias added first would cost the digits of every later sum: folded batch norms can have one that all but cancels.

@@ -58,9 +58,8 @@ int tile_panels(const Tiling *t, Panel *p, int max);            /* runs of equal
 /* Packs B for these panels: `at(ctx, k, col)` gives the source element. K = product of the reduction sizes. */
 Tensor *tile_pack(Tiling *t, int64_t k, float (*at)(const void *ctx, int64_t k, int64_t col), const void *ctx);
 
-/* The same for a B that is computed: adds the loops that pack it into scratch, through b(), and sets t->pack. contiguous: B's
- * columns lie side by side, else its rows do. */
-void tile_pack_here(Tiling *t, bool contiguous);
+/* The same for a B that is computed: adds the loops that pack it into scratch, through b(), and sets t->pack. */
+void tile_pack_here(Tiling *t);
 
 /* gemm_turned.c: builds the product with packed A and B; false: nothing built, it would not pay. */
 bool gemm_turned(Tiling *t, bool b_contiguous);

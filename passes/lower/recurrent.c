@@ -117,7 +117,7 @@ static Rows *product(Cell *c, int weight, Buf *from, Buf *to, Dim first, Dim col
     Gate g = {(const float *)w->constant->data + c->dir * c->GH.k * ksize.k, ksize.k, first.k};
     r->t.pack = lower_weight(l, "weight", tile_pack(&r->t, ksize.k, gate_at, &g));
   } else {
-    tile_pack_here(&r->t, false);
+    tile_pack_here(&r->t);
   }
   return r;
 }

@@ -54,7 +54,7 @@ static Rows *product(Cell *c, Dim first, Dim rows, Buf *to, bool carry) {
     Matrix m = {(const float *)w->constant->data + (c->dir * c->GH.k + first.k) * c->H.k, c->H.k};
     r->t.pack = lower_weight(l, "weight", tile_pack(&r->t, rows.k, matrix_at, &m));
   } else {
-    tile_pack_here(&r->t, lower_contiguous(l, cell_input(c, IN_R), 2));
+    tile_pack_here(&r->t);
   }
   return r;
 }
