@@ -3,19 +3,21 @@
  *
  *   for group of panels               (a panel: a few vectors of output channels; a group: what shares a pass over x)
  *     sum = 0                         (scratch [panel][c][taps…][width])
- *     for block of pixels             (rows of an image, or several images: what the L2 holds)
+ *     for block of pixels             (rows of an image, or several images)
+ *       pack dy [panel][pixel][width] and x [tile of c][pixel][c]
  *       for panel, c in tiles, taps…
  *         acc[c][m] = sum; for pixels of the block: acc[c][m] += x[c, pixel under the tap] * dy[m, pixel]; sum = acc
  *     dw = sum, transposed
  *
- * Few input channels: the last taps are rows too, so that a tile has enough of them. Depthwise: columns are channels of
- * x and dy alike, A is a vector, all rows are taps. A dy whose channels are not contiguous is packed block by block.
+ * Packed, what a tile reads lies together: pixels of many channels are a power of two apart and would evict each other.
+ * Few input channels: the last taps are rows too, so that a tile has enough of them, and x is read in place. Depthwise:
+ * columns are channels of x and dy alike, A is a vector, all rows are taps, nothing is packed.
  * Padding was split off (passes/split_pads.c). Blocks depend on shapes and the target only, so sums are the same in
  * every run. */
 #include "passes/kernels/tile.h"
 #include "passes/lower/functions.h"
 
-enum { PANELS_AT_ONCE = 4, MAX_FLAT_ROWS = 28 };
+enum { MAX_BLOCK = 256, MAX_FLAT_ROWS = 28, MAX_SUMS = 300000, MAX_PACKED = 300000 };   /* pixels, rows; floats of scratch */
 
 typedef struct GradWeight {
   Tiling t;                          /* first */
@@ -26,23 +28,45 @@ typedef struct GradWeight {
   int cut;                           /* axis that blocks cut, into `chunk`; axes before it have one index per block */
   int64_t chunk;
   bool one_block;
-  Buf *sum, *dy;                     /* dy: packed block, or NULL */
+  Buf *sum, *dy, *x;                 /* dy, x: packed block, or NULL */
+  int64_t xsize[MAX_RANK], xpixels;  /* packed x: images, input pixels; all of them */
   Expr *pixel[MAX_RANK], *from, *to; /* indices of the block: those before `cut`, then its range */
-  Expr *tap[MAX_RANK];
+  Expr *tap[MAX_RANK], *panel, *first;
 } GradWeight;
 
 static Expr *grouped(Tiling *t, Expr *channel, int64_t per_group) {
   return t->g ? ex_add(&t->l->b, ex_mul(&t->l->b, t->g, ex_int(&t->l->b, per_group)), channel) : channel;
 }
 
+/* x at image j[0] and input pixel j[1…] */
+static Expr *read_pixel(GradWeight *w, Expr **j, Expr *channel) {
+  Expr *at[MAX_RANK] = {j[0], w->t.vector_a ? channel : grouped(&w->t, channel, w->in)};
+  for (int s = 0; s < w->spatial; s++) at[2 + s] = j[1 + s];
+  return lower_read(w->t.l, w->t.n->in[0], at);
+}
+
 /* x under tap k of the pixel i */
 static Expr *read_x(GradWeight *w, Expr **i, Expr **k, Expr *channel) {
-  Tiling *t = &w->t;
-  Builder *b = &t->l->b;
-  Expr *j[MAX_RANK] = {i[0], t->vector_a ? channel : grouped(t, channel, w->in)};
+  Builder *b = &w->t.l->b;
+  Expr *j[MAX_RANK] = {i[0]};
   for (int s = 0; s < w->spatial; s++)
-    j[2 + s] = ex_add(b, ex_mul(b, i[1 + s], ex_dim(b, t->strides->dims[s])), ex_mul(b, k[s], ex_dim(b, t->dilations->dims[s])));
-  return lower_read(t->l, t->n->in[0], j);
+    j[1 + s] = ex_add(b, ex_mul(b, i[1 + s], ex_dim(b, w->t.strides->dims[s])), ex_mul(b, k[s], ex_dim(b, w->t.dilations->dims[s])));
+  return read_pixel(w, j, channel);
+}
+
+/* An axis of the packed x holds what the block's outputs see; under a kernel of one tap only every stride-th pixel. */
+static int64_t x_step(const GradWeight *w, int s) { return w->kernel[s] == 1 ? 1 : w->t.strides->dims[s].k; }
+
+/* The number in the packed block of x's pixel under tap k of pixel i. */
+static Expr *x_number(GradWeight *w, Expr **i, Expr **k) {
+  Builder *b = &w->t.l->b;
+  Expr *at = w->cut == 0 ? ex_sub(b, i[0], w->from) : ex_int(b, 0);
+  for (int s = 0; s < w->spatial; s++) {
+    Expr *o = 1 + s < w->cut ? ex_int(b, 0) : 1 + s == w->cut ? ex_sub(b, i[1 + s], w->from) : i[1 + s];
+    Expr *j = ex_add(b, ex_mul(b, o, ex_int(b, x_step(w, s))), ex_mul(b, k[s], ex_dim(b, w->t.dilations->dims[s])));
+    at = ex_add(b, ex_mul(b, at, ex_int(b, w->xsize[1 + s])), j);
+  }
+  return at;
 }
 
 static Expr *read_dy(GradWeight *w, Expr **i, Expr *channel) {
@@ -71,6 +95,16 @@ static void choose_blocks(GradWeight *w, int64_t want) {
   }
   w->one_block = dim_known_le(w->size[w->cut], DIM(w->chunk));
   for (int k = 0; k < w->cut; k++) w->one_block &= dim_is(w->size[k], 1);
+}
+
+/* The packed x of a block. */
+static void measure_x(GradWeight *w) {
+  w->xpixels = w->xsize[0] = w->cut == 0 ? w->chunk : 1;
+  for (int s = 0; s < w->spatial; s++) {
+    int64_t outputs = 1 + s < w->cut ? 1 : 1 + s == w->cut ? w->chunk : w->size[1 + s].k;
+    w->xsize[1 + s] = (outputs - 1) * x_step(w, s) + (w->kernel[s] - 1) * w->t.dilations->dims[s].k + 1;
+    w->xpixels *= w->xsize[1 + s];
+  }
 }
 
 static void pixel_loops(GradWeight *w, Expr **i) {
@@ -133,8 +167,9 @@ static void tile(GradWeight *w, const Panel *p, Expr *panel, Expr *first, Expr *
     Expr *x = w->dy ? ex_load(b, w->dy, lanes_at(b, ex_add(b, packed, ex_int(b, offset[q])), p->lanes[q])) : read_dy(w, i, col[q]);
     v[q] = let(b, "dy", x);
   }
+  Expr *xs = w->x ? let(b, "xs", ex_add(b, ex_mul(b, row, ex_int(b, w->xpixels)), ex_mul(b, x_number(w, i, w->tap), ex_int(b, rows)))) : NULL;
   for (int r = 0; r < rows; r++) {
-    Expr *a = w->t.vector_a ? NULL : let(b, "a", read_x(w, i, k[r], c[r]));
+    Expr *a = w->t.vector_a ? NULL : let(b, "a", xs ? ex_load(b, w->x, ex_add(b, xs, ex_int(b, r))) : read_x(w, i, k[r], c[r]));
     for (int q = 0; q < p->columns; q++) {
       Expr *x = a ? ex_splat(b, a, p->lanes[q]) : read_x(w, i, k[r], col[q]);
       st_set(b, acc[r][q], ex_fma(b, x, v[q], ex_var(b, acc[r][q])));
@@ -151,27 +186,66 @@ static int most_rows(const GradWeight *w, const Panel *p) {
   return fit < 1 ? 1 : fit > 14 ? 14 : fit;
 }
 
-/* All rows in tiles of nearly equal size: a loop over channels, or tile after tile where taps are rows. */
-static void all_tiles(GradWeight *w, const Panel *p, Expr *panel, Expr *first) {
+/* Loops over channels in tiles of nearly equal size: runs of two sizes. */
+static void channel_tiles(GradWeight *w, const Panel *p, void (*body)(GradWeight *w, const Panel *p, Expr *row, int rows)) {
   Builder *b = &w->t.l->b;
-  int64_t tiles = (w->rows + most_rows(w, p) - 1) / most_rows(w, p), small = w->rows / tiles, large = w->rows - tiles * small, at = 0;
-  for (int64_t q = 0; w->flat < w->spatial && q < tiles; q++) {
-    int rows = (int)small + (q < large);
-    for (int s = 0; s < w->flat; s++) w->tap[s] = loop_begin(b, "k", ex_int(b, 0), ex_int(b, w->kernel[s]), 1, FOR_SEQ);
-    tile(w, p, panel, first, ex_int(b, at), rows);
-    for (int s = 0; s < w->flat; s++) loop_end(b);
-    at += rows;
-  }
-  for (int run = 0; w->flat == w->spatial && run < 2; run++) {
+  int64_t most = most_rows(w, p), tiles = (w->rows + most - 1) / most, small = w->rows / tiles, large = w->rows - tiles * small, at = 0;
+  for (int run = 0; run < 2; run++) {
     int64_t rows = run ? small : small + 1, to = run ? w->rows : large * rows;
     if (to == at) continue;
     Expr *row = loop_begin(b, "c", ex_int(b, at), ex_int(b, to), rows, FOR_SEQ);
-    for (int s = 0; s < w->flat; s++) w->tap[s] = loop_begin(b, "k", ex_int(b, 0), ex_int(b, w->kernel[s]), 1, FOR_SEQ);
-    tile(w, p, panel, first, row, (int)rows);
-    for (int s = 0; s < w->flat; s++) loop_end(b);
+    body(w, p, row, (int)rows);
     loop_end(b);
     at = to;
   }
+}
+
+static void tap_tiles(GradWeight *w, const Panel *p, Expr *row, int rows) {
+  Builder *b = &w->t.l->b;
+  static const char *const names[] = {"ky", "kx", "kz"};
+  for (int s = 0; s < w->flat; s++) w->tap[s] = loop_begin(b, names[s % 3], ex_int(b, 0), ex_int(b, w->kernel[s]), 1, FOR_SEQ);
+  tile(w, p, w->panel, w->first, row, rows);
+  for (int s = 0; s < w->flat; s++) loop_end(b);
+}
+
+/* All rows: a loop over channels, or tile after tile where taps are rows. */
+static void all_tiles(GradWeight *w, const Panel *p) {
+  if (w->flat == w->spatial) { channel_tiles(w, p, tap_tiles); return; }
+  int64_t tiles = (w->rows + most_rows(w, p) - 1) / most_rows(w, p), at = 0;
+  for (int64_t q = 0; q < tiles; q++) {
+    int rows = (int)(w->rows / tiles + (q < w->rows % tiles));
+    tap_tiles(w, p, ex_int(&w->t.l->b, at), rows);
+    at += rows;
+  }
+}
+
+/* One tile of channels: [pixel][channel] */
+static void pack_x_tile(GradWeight *w, const Panel *p, Expr *row, int rows) {
+  Builder *b = &w->t.l->b;
+  Expr *j[MAX_RANK], *at = ex_int(b, 0);
+  int loops = 0;
+  (void)p;
+  for (int k = 0; k <= w->spatial; k++) {
+    bool dense = k > 0 && w->kernel[k - 1] == 1;                // only pixels that windows start at
+    Dim stride = k ? w->t.strides->dims[k - 1] : DIM(1);
+    Expr *n = ex_int(b, w->xsize[k]);
+    if (k == w->cut && !dim_is(w->size[k], w->chunk)) {         // the last block may be smaller
+      n = ex_mul(b, ex_sub(b, ex_sub(b, w->to, w->from), ex_int(b, 1)), ex_int(b, k ? x_step(w, k - 1) : 1));
+      n = ex_add(b, n, ex_int(b, w->xsize[k] - (w->chunk - 1) * (k ? x_step(w, k - 1) : 1)));
+    }
+    Expr *q = loop_begin(b, "p", ex_int(b, 0), n, 1, FOR_SEQ);
+    Expr *start = k < w->cut ? w->pixel[k] : k == w->cut ? w->from : ex_int(b, 0);
+    j[k] = ex_add(b, ex_mul(b, start, ex_dim(b, stride)), dense ? ex_mul(b, q, ex_dim(b, stride)) : q);
+    at = ex_add(b, ex_mul(b, at, ex_int(b, w->xsize[k])), q);
+    loops++;
+  }
+  at = let(b, "to", ex_add(b, ex_mul(b, row, ex_int(b, w->xpixels)), ex_mul(b, at, ex_int(b, rows))));
+  for (int r = 0, lanes; r < rows; r += lanes) {
+    for (lanes = w->t.l->target->lanes; lanes > rows - r; lanes /= 2) {}
+    Expr *v = read_pixel(w, j, lanes_at(b, ex_add(b, row, ex_int(b, r)), lanes));
+    st_store(b, w->x, lanes_at(b, ex_add(b, at, ex_int(b, r)), lanes), v->lanes == lanes ? v : ex_splat(b, v, lanes));
+  }
+  for (int k = 0; k < loops; k++) loop_end(b);
 }
 
 static void pack_dy(GradWeight *w, const Panel *p, Expr *panel, Expr *first) {
@@ -217,10 +291,14 @@ static Expr *panel_loop(GradWeight *w, const Panel *p, Expr *start, Expr *n, Exp
   return panel;
 }
 
+static int64_t panels_at_once(const GradWeight *w, const Panel *p) {
+  int64_t n = MAX_SUMS / (w->in * w->taps * p->width + 1);
+  return n < 1 ? 1 : n < p->repeat ? n : p->repeat;
+}
+
 static void panel_group(GradWeight *w, const Panel *p) {
   Builder *b = &w->t.l->b;
-  int64_t at_once = p->repeat < PANELS_AT_ONCE ? p->repeat : PANELS_AT_ONCE;
-  Expr *panel, *first;
+  int64_t at_once = panels_at_once(w, p);
   Expr *start = loop_begin(b, "panels", ex_int(b, 0), ex_int(b, p->repeat), at_once, FOR_SEQ);
   Expr *n = ex_int(b, at_once);
   if (p->repeat % at_once) n = let(b, "count", ex_min(b, n, ex_sub(b, ex_int(b, p->repeat), start)));
@@ -230,16 +308,17 @@ static void panel_group(GradWeight *w, const Panel *p) {
   w->to = ex_add(b, w->from, ex_int(b, w->chunk));
   if (!dim_is_const(w->size[w->cut]) || w->size[w->cut].k % w->chunk) w->to = let(b, "to", ex_min(b, w->to, ex_dim(b, w->size[w->cut])));
   if (w->dy) {
-    panel = panel_loop(w, p, start, n, &first);
-    pack_dy(w, p, panel, first);
+    w->panel = panel_loop(w, p, start, n, &w->first);
+    pack_dy(w, p, w->panel, w->first);
     loop_end(b);
   }
-  panel = panel_loop(w, p, start, n, &first);
-  all_tiles(w, p, panel, first);
+  if (w->x) channel_tiles(w, p, pack_x_tile);
+  w->panel = panel_loop(w, p, start, n, &w->first);
+  all_tiles(w, p);
   loop_end(b);
   for (int k = 0; k <= w->cut; k++) loop_end(b);
-  panel = panel_loop(w, p, start, n, &first);
-  write_out(w, p, panel, first);
+  w->panel = panel_loop(w, p, start, n, &w->first);
+  write_out(w, p, w->panel, w->first);
   loop_end(b);
   loop_end(b);
 }
@@ -266,27 +345,26 @@ bool conv_grad_weight_generate(Lower *l, const Node *n) {
   w.t = (Tiling){.l = l, .n = n, .ty = tw, .cols = DIM(depthwise ? group : out), .kaxes = 1, .vector_a = depthwise, .row_stride = 4,
                  .strides = node_dims(n, "strides"), .dilations = node_dims(n, "dilations"), .group_out = out};
   w.size[0] = tdy->dims[0];
-  int64_t bytes = 4 * in;
   for (int s = 0; s < spatial; s++) {
     w.size[1 + s] = tdy->dims[2 + s];
     w.kernel[s] = tw->dims[2 + s].k;
     w.taps *= w.kernel[s];
-    if (bytes < l->target->l2 * 1024) bytes *= w.t.strides->dims[s].k;
   }
   choose_rows(&w);
-  int64_t want = l->target->l2 * 512 / (bytes + 4 * (out < 64 ? out : 64));
-  choose_blocks(&w, want < 64 ? 64 : want > 512 ? 512 : want);
+  for (int64_t want = MAX_BLOCK; want >= MAX_BLOCK / 8; want /= 2) {
+    choose_blocks(&w, want);
+    measure_x(&w);
+    if (w.xpixels * in <= MAX_PACKED) break;
+  }
   w.t.rows = DIM(w.rows);
   w.t.ksize[0] = DIM(pixels_of_block(&w));
   Panel p[8];
   int runs = tile_panels(&w.t, p, 8);
   int64_t widest = 0;
-  for (int q = 0; q < runs; q++) {
-    int64_t width = p[q].width * (p[q].repeat < PANELS_AT_ONCE ? p[q].repeat : PANELS_AT_ONCE);
-    if (width > widest) widest = width;
-  }
+  for (int q = 0; q < runs; q++) if (p[q].width * panels_at_once(&w, &p[q]) > widest) widest = p[q].width * panels_at_once(&w, &p[q]);
   w.sum = lower_scratch(l, "sum", DT_F32, DIM(widest * in * w.taps));
-  if (!contiguous) w.dy = lower_scratch(l, "packed", DT_F32, DIM(widest * pixels_of_block(&w)));
+  if (!depthwise && (!contiguous || w.flat == spatial)) w.dy = lower_scratch(l, "packed_dy", DT_F32, DIM(widest * pixels_of_block(&w)));
+  if (w.flat == spatial) w.x = lower_scratch(l, "packed_x", DT_F32, DIM(in * w.xpixels));
   if (group > 1 && !depthwise) w.t.g = loop_begin(&l->b, "group", ex_int(&l->b, 0), ex_int(&l->b, group), 1, FOR_SEQ);
   for (int q = 0; q < runs; q++) panel_group(&w, &p[q]);
   if (w.t.g) loop_end(&l->b);
