@@ -76,7 +76,7 @@ bool gemm_generate(Lower *l, const Node *n) {
   const Value *va = value_of(l->m, n->in[0]);
   int axis = t.flat && t.flat_from < r - 2 ? t.flat_from + ta->rank - r : ta->rank - 2;
   if (va->at.base && axis >= 0 && dim_is_const(va->at.stride[axis])) t.row_stride = va->at.stride[axis].k * 4;
-  if (turned && gemm_turned(&t, direct)) {
+  if (turned && gemm_turned(&t)) {
     for (int k = 0; k < loops; k++) loop_end(b);
     return true;
   }

@@ -123,11 +123,11 @@ static void row_blocks(Turned *g, int64_t start, int64_t blocks) {
   loop_end(b);
 }
 
-bool gemm_turned(Tiling *t, bool b_contiguous) {
+bool gemm_turned(Tiling *t) {
   if (!dim_is_const(t->rows) || t->rows.k < 2 || dim_hi(t->ksize[0]) < SHORTEST) return false;
   t->row_stride = 4;                                            // packed: as many rows as registers hold
   int most = tile_shape(t).rows;
-  tile_pack_here(t, b_contiguous);
+  tile_pack_here(t);
   Panel p[8];
   int n = tile_panels(t, p, 8);
   for (int q = 0; q < n; q++)                                   // a last panel may be wider, in vectors of fewer lanes

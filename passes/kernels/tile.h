@@ -62,7 +62,7 @@ Tensor *tile_pack(Tiling *t, int64_t k, float (*at)(const void *ctx, int64_t k, 
 void tile_pack_here(Tiling *t);
 
 /* gemm_turned.c: builds the product with packed A and B; false: nothing built, it would not pay. */
-bool gemm_turned(Tiling *t, bool b_contiguous);
+bool gemm_turned(Tiling *t);
 
 /* Can axes [from, to] of v be walked with the stride of the last alone? True also where v has 1s there. */
 bool axes_collapse(Lower *l, ValueId v, int from, int to);
