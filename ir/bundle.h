@@ -51,7 +51,8 @@ typedef struct Bundle {
   VEC(DataColumn) column;
   int64_t batch;                       /* rows per step */
   bool shuffle;
-  double hold_out;                     /* share of the rows that training never sees, from the end; 0: none */
+  double hold_out;                     /* share of the rows that training never sees: drawn by the seed, or the last
+                                        * ones where rows follow each other (lt_loader.h); 0: none */
   int64_t epochs;                      /* 0: not said */
   int64_t state_bytes;                 /* of the block, header and table included; set by bundle_layout */
 } Bundle;

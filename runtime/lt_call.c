@@ -64,7 +64,8 @@ int lt_call_takes(const lt_call *c, int64_t n) {
   return 1;
 }
 
-int lt_call_run(lt_call *c, void *state, void **arena, size_t *arena_bytes, void *const *column, int64_t n, char *why, size_t why_len) {
+int lt_call_run(lt_call *c, void *state, void **arena, size_t *arena_bytes, void *const *column, int64_t n, char *why,
+                size_t why_len) {
   size_t need;
   int i, code;
   for (i = 0; i < c->f->symbols; i++) c->symbols[i] = n;
@@ -75,7 +76,8 @@ int lt_call_run(lt_call *c, void *state, void **arena, size_t *arena_bytes, void
     *arena = aligned(need);
     *arena_bytes = need;
     if (!*arena) {
-      snprintf(why, why_len, "no memory for the %zu bytes that %s needs with %lld rows", need, c->f->name, (long long)n);
+      snprintf(why, why_len, "no memory for the %zu bytes that %s needs with %lld rows", need, c->f->name,
+               (long long)n);
       return -1;
     }
   }

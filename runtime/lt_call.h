@@ -1,4 +1,5 @@
-/* One function of a bundle, ready to be called with batches: which column each input takes, buffers for its outputs. C99. */
+/* One function of a bundle, ready to be called with batches: which column each input takes, buffers for its
+ * outputs. C99. */
 #ifndef LT_CALL_H
 #define LT_CALL_H
 #include "lt_file.h"
@@ -17,7 +18,8 @@ int lt_call_open(lt_call *c, const lt_bundle *b, const lt_function *f, char *why
 /* Whether it takes batches of n rows: its sizes are compiled in, or bounded. */
 int lt_call_takes(const lt_call *c, int64_t n);
 /* With columns [n, …]. *arena grows as it must. 0, or -1 with why. */
-int lt_call_run(lt_call *c, void *state, void **arena, size_t *arena_bytes, void *const *column, int64_t n, char *why, size_t why_len);
+int lt_call_run(lt_call *c, void *state, void **arena, size_t *arena_bytes, void *const *column, int64_t n, char *why,
+                size_t why_len);
 /* Output k is a number of every batch: a loss or a report. */
 int lt_call_is_scalar(const lt_call *c, int k);
 double lt_call_scalar(const lt_call *c, int k);

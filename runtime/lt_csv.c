@@ -25,7 +25,8 @@ static int quoted(lt_csv *c, lt_field *f, char *why, size_t why_len) {
     c->at++;
     f->length = (size_t)(to - f->text);
     if (c->at == c->end || *c->at == c->separator || *c->at == '\n' || *c->at == '\r') return 0;
-    snprintf(why, why_len, "line %lld: text follows a closing quote in field %d", (long long)c->next_line, c->fields + 1);
+    snprintf(why, why_len, "line %lld: text follows a closing quote in field %d", (long long)c->next_line,
+             c->fields + 1);
     return -1;
   }
   snprintf(why, why_len, "line %lld: the quote that opens field %d is not closed", (long long)c->line, c->fields + 1);

@@ -1,4 +1,4 @@
-/* curves.html: one chart for each metric, training beside held-out data, as SVG in one page without scripts or links. */
+/* curves.html: one chart for each metric, training beside held-out data, as SVG in one page without scripts. */
 #include "lt_run.h"
 #include "lt_state.h"
 #include <math.h>
@@ -9,14 +9,18 @@
 enum { WIDTH = 720, HEIGHT = 260, LEFT = 64, RIGHT = 12, TOP = 12, BOTTOM = 28 };
 
 static const char head[] =
-  "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width\">\n";
+  "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n"
+  "<meta name=\"viewport\" content=\"width=device-width\">\n";
 static const char style[] =
   "<style>\n"
   ":root { --ink: #222; --paper: #fff; --grid: #ddd; --train: #2a6fbb; --held: #d2601a }\n"
-  "@media (prefers-color-scheme: dark) { :root { --ink: #ddd; --paper: #181818; --grid: #3a3a3a; --train: #6fb1f5; --held: #f5a15c } }\n"
-  "body { font: 15px/1.4 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 760px; margin: 2em auto; padding: 0 1em }\n"
+  "@media (prefers-color-scheme: dark) {\n"
+  "  :root { --ink: #ddd; --paper: #181818; --grid: #3a3a3a; --train: #6fb1f5; --held: #f5a15c } }\n"
+  "body { font: 15px/1.4 system-ui, sans-serif; color: var(--ink); background: var(--paper);\n"
+  "  max-width: 760px; margin: 2em auto; padding: 0 1em }\n"
   "h1 { font-size: 1.4em } h2 { font-size: 1em; margin: 1.6em 0 .2em } svg { width: 100% }\n"
-  "text { font-size: 12px; fill: var(--ink) } .grid { stroke: var(--grid) } polyline { fill: none; stroke-width: 1.6 }\n"
+  "text { font-size: 12px; fill: var(--ink) } .grid { stroke: var(--grid) }\n"
+  "polyline { fill: none; stroke-width: 1.6 }\n"
   ".train { stroke: var(--train); color: var(--train) } .held { stroke: var(--held); color: var(--held) }\n"
   "b { font-weight: 600 } td { padding: 0 1.2em 0 0 }\n</style>\n";
 
@@ -46,7 +50,9 @@ static double y_of(double v, axis a) { return HEIGHT - BOTTOM - (v - a.lo) / (a.
 static void grid(lt_text *t, axis x, axis y) {
   double step = tick_of(y.hi - y.lo, 5), v;
   for (v = ceil(y.lo / step) * step; v <= y.hi + step * 1e-9; v += step)
-    lt_text_add(t, "<line class=\"grid\" x1=\"%d\" x2=\"%d\" y1=\"%.1f\" y2=\"%.1f\"/><text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%.4g</text>\n",
+    lt_text_add(t,
+                "<line class=\"grid\" x1=\"%d\" x2=\"%d\" y1=\"%.1f\" y2=\"%.1f\"/>"
+                "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%.4g</text>\n",
                 LEFT, WIDTH - RIGHT, y_of(v, y), y_of(v, y), LEFT - 6, y_of(v, y) + 4, fabs(v) < step * 1e-9 ? 0 : v);
   step = tick_of(x.hi - x.lo, 6);
   for (v = 0; v <= x.hi + step * 1e-9; v += step)
@@ -59,7 +65,8 @@ static void line(lt_text *t, const lt_run *r, int metric, axis x, axis y, const 
   lt_text_add(t, "<polyline class=\"%s\" points=\"", name);
   for (i = 0; i < r->rows; i++) {
     const double *row = row_of(r, i);
-    if (row[LT_ROW + metric] - row[LT_ROW + metric] == 0) lt_text_add(t, "%.1f,%.1f ", x_of(row[0], x), y_of(row[LT_ROW + metric], y));
+    if (row[LT_ROW + metric] - row[LT_ROW + metric] == 0)
+      lt_text_add(t, "%.1f,%.1f ", x_of(row[0], x), y_of(row[LT_ROW + metric], y));
   }
   lt_text_add(t, "\"/>\n");
 }
@@ -76,7 +83,8 @@ static void caption(lt_text *t, const lt_run *r, int metric, const char *name, c
     if (v > hi) hi = v;
     last = v;
   }
-  if (last == last) lt_text_add(t, " <b class=\"%s\">&#9644; %s %.5g</b> (best %.5g)", name, label, last, last > first ? hi : lo);
+  if (last == last)
+    lt_text_add(t, " <b class=\"%s\">&#9644; %s %.5g</b> (best %.5g)", name, label, last, last > first ? hi : lo);
 }
 
 static void chart(lt_text *t, const lt_run *r, const char *title, int train, int held) {
@@ -100,7 +108,8 @@ int lt_run_curves(const lt_run *r, const char *title, int live, const char *path
   lt_text t = {NULL, 0, 0, 0};
   lt_piece piece;
   int k, j, bad;
-  lt_text_add(&t, "%s%s<title>%s</title>\n%s<h1>%s</h1>\n", head, live ? "<meta http-equiv=\"refresh\" content=\"10\">\n" : "", title, style, title);
+  lt_text_add(&t, "%s%s<title>%s</title>\n%s<h1>%s</h1>\n", head,
+              live ? "<meta http-equiv=\"refresh\" content=\"10\">\n" : "", title, style, title);
   lt_text_add(&t, "<p>%lld steps, %lld of %lld epochs, %.0f seconds%s</p>\n", (long long)r->step, (long long)r->epoch,
               (long long)r->epochs, r->seconds, live ? ", still training" : "");
   for (k = 0; k < r->metrics; k++) {

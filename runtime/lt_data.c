@@ -90,7 +90,8 @@ int lt_data_true(const lt_data *d, const char *key, int otherwise) {
 
 const char *lt_data_path(lt_data *d, int k, char path[LT_PATH]) {
   const char *file = d->reader->arg[k].text, *base = d->reader->base_dir;
-  int n = snprintf(path, LT_PATH, "%s%s%s", base && *file != '/' ? base : "", base && *base && *file != '/' ? "/" : "", file);
+  int n = snprintf(path, LT_PATH, "%s%s%s", base && *file != '/' ? base : "",
+                   base && *base && *file != '/' ? "/" : "", file);
   if (n < LT_PATH) return path;
   lt_data_fail(d, "%.60s…: the path is too long", file);
   return NULL;
@@ -160,7 +161,8 @@ static int parse_argument(lt_data *d, const char **s) {
     a->text = a->quoted ? parse_string(d, s) : parse_word(d, s);
     if (!a->text) return -1;
   }
-  if (!a->key && r->args > r->files) return lt_data_fail(d, "%s: '%s' stands behind an option; files come first", r->name, a->text);
+  if (!a->key && r->args > r->files)
+    return lt_data_fail(d, "%s: '%s' stands behind an option; files come first", r->name, a->text);
   if (!a->key) r->files++;
   r->args++;
   return 0;
@@ -204,9 +206,12 @@ static int check_option(lt_data *d, const reader_row *row, const lt_data_arg *a)
   double v = strtod(a->text, &end);
   is_number = *a->text && !*end && !a->quoted;
   is_integer = is_number && v == (double)(int64_t)v && v > -1e15 && v < 1e15;
-  if (!kind) return lt_data_fail(d, "%s has no option '%s'; it takes (%s)", row->help.name, a->key, row->help.arguments);
-  if (*kind == 'N' && !(is_integer && v >= 0)) return lt_data_fail(d, "%s: %s must be an integer, not '%s'", row->help.name, a->key, a->text);
-  if (*kind == 'X' && !is_number) return lt_data_fail(d, "%s: %s must be a number, not '%s'", row->help.name, a->key, a->text);
+  if (!kind)
+    return lt_data_fail(d, "%s has no option '%s'; it takes (%s)", row->help.name, a->key, row->help.arguments);
+  if (*kind == 'N' && !(is_integer && v >= 0))
+    return lt_data_fail(d, "%s: %s must be an integer, not '%s'", row->help.name, a->key, a->text);
+  if (*kind == 'X' && !is_number)
+    return lt_data_fail(d, "%s: %s must be a number, not '%s'", row->help.name, a->key, a->text);
   if (*kind == 'T' && !a->quoted) return lt_data_fail(d, "%s: %s must be a text in quotes", row->help.name, a->key);
   if (*kind == 'C' && !a->quoted && !is_integer)
     return lt_data_fail(d, "%s: %s must be a name in quotes, or a number from 1", row->help.name, a->key);
@@ -227,7 +232,8 @@ static int check_arguments(lt_data *d, const reader_row *row) {
     char name[40];
     while (key[-1] != ' ' && key[-1] != '[') key--;
     snprintf(name, sizeof name, "%.*s", (int)(p - 1 - key), key);
-    if (key[-1] == ' ' && !lt_data_option(d, name)) return lt_data_fail(d, "%s wants %s=…; it takes (%s)", row->help.name, name, row->help.arguments);
+    if (key[-1] == ' ' && !lt_data_option(d, name))
+      return lt_data_fail(d, "%s wants %s=…; it takes (%s)", row->help.name, name, row->help.arguments);
   }
   return 0;
 }
@@ -238,8 +244,10 @@ static int open_column(lt_data *d, const char *call) {
   int k;
   if (parse_call(d, call)) return -1;
   for (k = 0; k < READERS; k++)
-    if (!strcmp(readers[k].help.name, d->reader->name)) return check_arguments(d, &readers[k]) || readers[k].open(d) ? -1 : 0;
-  for (k = 0; k < READERS; k++) len += (size_t)snprintf(names + len, sizeof names - len, "%s%s", k ? ", " : "", readers[k].help.name);
+    if (!strcmp(readers[k].help.name, d->reader->name))
+      return check_arguments(d, &readers[k]) || readers[k].open(d) ? -1 : 0;
+  for (k = 0; k < READERS; k++)
+    len += (size_t)snprintf(names + len, sizeof names - len, "%s%s", k ? ", " : "", readers[k].help.name);
   return lt_data_fail(d, "there is no reader '%s'; there are %s", d->reader->name, names);
 }
 
@@ -277,11 +285,13 @@ int lt_data_rows(lt_data *d, const int64_t *index, int64_t n, void *out, char *w
   int64_t i;
   for (i = 0; i < n; i++)
     if (index[i] < 0 || index[i] >= d->rows) {
-      snprintf(why, why_len, "%s: there is no row %lld of %lld", d->reader->arg[0].text, (long long)index[i], (long long)d->rows);
+      snprintf(why, why_len, "%s: there is no row %lld of %lld", d->reader->arg[0].text, (long long)index[i],
+               (long long)d->rows);
       return -1;
     }
   if (!d->reader->dense) return d->reader->rows(d, index, n, out, why, why_len);
-  for (i = 0; i < n; i++) memcpy((char *)out + (size_t)i * d->row_bytes, d->reader->dense + (size_t)index[i] * d->row_bytes, d->row_bytes);
+  for (i = 0; i < n; i++)
+    memcpy((char *)out + (size_t)i * d->row_bytes, d->reader->dense + (size_t)index[i] * d->row_bytes, d->row_bytes);
   return 0;
 }
 

@@ -17,16 +17,16 @@
  *
  * words, characters and labels see the same rows of the same files: lines that are not blank, or with column= (and
  * separator=) a column of a csv with its header, or with label="first" lines whose first word is the label. So does
- * images with labels of a folder. More options: csv and column=: header=true|false (default: true when the first line has
- * a field that is not a number), separator="," (default: tab for .tsv); words: vocab (most words, the two below included;
- * 0: all), min_count=1, lower=true; characters: lower=false; both: pad="right"|"left".
+ * images with labels of a folder. More options: csv and column=: header=true|false (default: true when the first line
+ * has a field that is not a number), separator="," (default: tab for .tsv); words: vocab (most words, the two below
+ * included; 0: all), min_count=1, lower=true; characters: lower=false; both: pad="right"|"left".
  *
- * Indices of words and characters: 0 is padding, 1 is unknown, then words by falling count (equal ones by their bytes),
- * characters by code point. A line longer than `length` loses its end. text has neither padding nor unknown: its indices
- * are the data's characters by code point. Words are what blanks separate.
+ * Indices of words and characters: 0 is padding, 1 is unknown, then words by falling count (equal ones by their
+ * bytes), characters by code point. A line longer than `length` loses its end. text has neither padding nor unknown:
+ * its indices are the data's characters by code point. Words are what blanks separate.
  *
- * A file is looked for beside `base_dir` unless its path is absolute. Files packed with gzip are unpacked whatever their
- * name; `archive.zip/member` names a member of a zip, whole or by the end of its path.
+ * A file is looked for beside `base_dir` unless its path is absolute. Files packed with gzip are unpacked whatever
+ * their name; `archive.zip/member` names a member of a zip, whole or by the end of its path.
  *
  * Functions return 0, or -1 with a sentence in `why` that names the file, and row and column where there are any. */
 #ifndef LT_DATA_H

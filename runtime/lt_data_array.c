@@ -42,17 +42,20 @@ int lt_data_open_idx(lt_data *d) {
   for (k = 0; k < sizeof idx_types / sizeof *idx_types; k++)
     if (idx_types[k].code == p[2]) type = &idx_types[k];
   if (!type) return lt_data_fail(d, "%s: idx has no element type %d; the file is damaged", file, p[2]);
-  if (p[3] < 1 || p[3] > LT_MAX_RANK) return lt_data_fail(d, "%s: %d axes; 1 to %d can be read", file, p[3], LT_MAX_RANK);
+  if (p[3] < 1 || p[3] > LT_MAX_RANK)
+    return lt_data_fail(d, "%s: %d axes; 1 to %d can be read", file, p[3], LT_MAX_RANK);
   head = 4 + 4 * (size_t)p[3];
   if (n < head) return lt_data_fail(d, "%s is cut off within its header", file);
   for (k = 0; k < p[3]; k++) {
     const unsigned char *q = p + 4 + 4 * k;
     dims[k] = (int64_t)q[0] << 24 | q[1] << 16 | q[2] << 8 | q[3];
-    if (dims[k] && count > INT64_MAX / 16 / dims[k]) return lt_data_fail(d, "%s: the sizes in its header are damaged", file);
+    if (dims[k] && count > INT64_MAX / 16 / dims[k])
+      return lt_data_fail(d, "%s: the sizes in its header are damaged", file);
     count *= dims[k];
   }
   if (n - head != (size_t)count * type->bytes)
-    return lt_data_fail(d, "%s: its header promises %lld bytes of data, it has %zu%s", file, (long long)count * (long long)type->bytes,
+    return lt_data_fail(d, "%s: its header promises %lld bytes of data, it has %zu%s", file,
+                        (long long)count * (long long)type->bytes,
                         n - head, n - head < (size_t)count * type->bytes ? "; the file is cut off" : "");
   swap(p + head, (size_t)count, type->bytes);
   return give_rows(d, type->dtype, p[3], dims, (const char *)p + head);

@@ -33,7 +33,9 @@ static int find_column(lt_data *d, const lt_table *t, const char *name, int quot
     if (!*end && number >= 1 && number <= t->fields) return (int)number - 1;
     return lt_data_fail(d, "%s has %d columns; there is no column %s", t->file, t->fields, name);
   }
-  if (!t->header) return lt_data_fail(d, "%s: its first line is no header, so columns are numbers: column=1 to %d", t->file, t->fields);
+  if (!t->header)
+    return lt_data_fail(d, "%s: its first line is no header, so columns are numbers: column=1 to %d", t->file,
+                        t->fields);
   for (k = 0; k < t->fields && len + 2 < sizeof names; k++) {
     int n = snprintf(names + len, sizeof names - len, "%s%.40s", k ? ", " : "", t->name[k]);
     len += (size_t)n;
@@ -85,7 +87,8 @@ int lt_table_next(lt_data *d, lt_table *t) {
   else got = lt_csv_next(&t->csv, inner, sizeof inner);
   if (got < 0) return lt_data_fail(d, "%s, %s", t->file, inner);
   if (got && t->csv.fields != t->fields)
-    return lt_data_fail(d, "%s, line %lld: has %d fields, the first line has %d", t->file, (long long)t->csv.line, t->csv.fields, t->fields);
+    return lt_data_fail(d, "%s, line %lld: has %d fields, the first line has %d", t->file, (long long)t->csv.line,
+                        t->csv.fields, t->fields);
   return got;
 }
 
@@ -134,7 +137,8 @@ static int read_number(lt_data *d, const lt_table *t, int k, const char *missing
   if (t->header) snprintf(column, sizeof column, "column '%.60s'", t->name[k]);
   else snprintf(column, sizeof column, "column %d", k + 1);
   if (!s[strspn(s, " \t")])
-    return lt_data_fail(d, "%s, line %lld, %s: is empty; missing=0 would read it as 0", t->file, (long long)t->csv.line, column);
+    return lt_data_fail(d, "%s, line %lld, %s: is empty; missing=0 would read it as 0", t->file,
+                        (long long)t->csv.line, column);
   return lt_data_fail(d, "%s, line %lld, %s: '%.60s' is not a number", t->file, (long long)t->csv.line, column, s);
 }
 
@@ -145,7 +149,7 @@ static int read_rows(lt_data *d, lt_table *t, const int *pick, int n) {
   int32_t *line = NULL;
   int got, k;
   for (d->rows = 0; (got = lt_table_next(d, t)) > 0; d->rows++) {
-    if (d->rows == room) {                                     /* grown by copying: blocks have their address in a list */
+    if (d->rows == room) {                                     /* copied, as kept blocks cannot move */
       float *more = lt_data_keep(d, (size_t)(room = 2 * room + 256) * (size_t)n * sizeof *more);
       int32_t *lines = more ? lt_data_keep(d, (size_t)room * sizeof *lines) : NULL;
       if (!lines) return -1;

@@ -1,5 +1,5 @@
-/* images of a folder, and labels of the same folder: an image's class is the sub-folder it is in. Images are decoded when
- * rows ask for them the first time, resized, and kept as bytes. Files are in the order of their paths' bytes. */
+/* images of a folder, and labels of the same folder: an image's class is the sub-folder it is in. Images are decoded
+ * when rows ask for them the first time, resized, and kept as bytes. Files are in the order of their paths' bytes. */
 #ifndef _POSIX_C_SOURCE
 #define _POSIX_C_SOURCE 200809L
 #endif
@@ -84,7 +84,10 @@ static folder *list(lt_data *d) {
   if (!f || !lt_data_path(d, 0, f->root)) return NULL;
   if (d->reader->files > 1) { lt_data_fail(d, "%s of images takes one folder", d->reader->name); return NULL; }
   if (walk(d, f, "", 0)) return NULL;
-  if (!f->n) { lt_data_fail(d, "%s holds no images (.png, .jpg, .bmp, .pgm, .ppm)", d->reader->arg[0].text); return NULL; }
+  if (!f->n) {
+    lt_data_fail(d, "%s holds no images (.png, .jpg, .bmp, .pgm, .ppm)", d->reader->arg[0].text);
+    return NULL;
+  }
   qsort(f->path, (size_t)f->n, sizeof *f->path, by_path);
   d->rows = f->n;
   d->reader->own = f;
@@ -103,7 +106,9 @@ int lt_data_open_folders(lt_data *d) {
   if (!length) return -1;
   for (i = 0; i < f->n; i++) {                                 /* sorted: images of a class follow each other */
     const char *slash = strchr(f->path[i], '/');
-    if (!slash) return lt_data_fail(d, "%s/%s is in no sub-folder, and the sub-folder would be its class", d->reader->arg[0].text, f->path[i]);
+    if (!slash)
+      return lt_data_fail(d, "%s/%s is in no sub-folder, and the sub-folder would be its class",
+                          d->reader->arg[0].text, f->path[i]);
     if (!k || slash - f->path[i] != length[k - 1] || memcmp(f->path[i], text[k - 1], (size_t)length[k - 1])) {
       text[k] = f->path[i];
       length[k++] = (int32_t)(slash - f->path[i]);
@@ -118,8 +123,8 @@ int lt_data_open_folders(lt_data *d) {
 
 /* ---- pixels ---- */
 
-/* Along one axis, output o of `to` is a weighted mean of inputs first … first + 1 or more: where the image shrinks, of
- * all it covers (box filter), so that nothing is skipped; where it grows, of the two neighbours (linear). */
+/* Along one axis, output o of `to` is a weighted mean of inputs: where the image shrinks, of all it covers (box
+ * filter), so that nothing is skipped; where it grows, of the two neighbours (linear). */
 static float covered(int o, int to, int from, int i) {
   double scale = (double)from / to, lo, hi, v;
   if (scale <= 1) {
@@ -154,8 +159,9 @@ static void resize(const unsigned char *pixels, int height, int width, int C, in
         float sum = 0;
         for (i = first_input(y, H, height); i <= last_input(y, H, height); i++) {
           float across = 0;
+          const unsigned char *row = pixels + (size_t)i * (size_t)width * (size_t)C + c;
           for (j = first_input(x, W, width); j <= last_input(x, W, width); j++)
-            across += covered(x, W, width, j) * (float)pixels[((size_t)i * (size_t)width + (size_t)j) * (size_t)C + (size_t)c];
+            across += covered(x, W, width, j) * (float)row[(size_t)j * (size_t)C];
           sum += covered(y, H, height, i) * across;
         }
         sum = sum < 0 ? 0 : sum > 255 ? 255 : sum;
@@ -175,7 +181,8 @@ static int decode(lt_data *d, folder *f, int64_t row, char *why, size_t why_len)
   pixels = lt_image_decode(bytes, n, (int)d->dims[0], &width, &height, inner, sizeof inner);
   free(bytes);
   if (!pixels) { snprintf(why, why_len, "cannot read the image %s: %s", path, inner); return -1; }
-  resize(pixels, height, width, (int)d->dims[0], (int)d->dims[1], (int)d->dims[2], f->pixels + (size_t)row * d->row_bytes);
+  resize(pixels, height, width, (int)d->dims[0], (int)d->dims[1], (int)d->dims[2],
+         f->pixels + (size_t)row * d->row_bytes);
   f->ready[row] = 1;
   free(pixels);
   return 0;
@@ -198,12 +205,13 @@ int lt_data_open_images(lt_data *d) {
   dims[1] = lt_data_integer(d, "height", 0);
   dims[2] = lt_data_integer(d, "width", 0);
   if (dims[0] != 1 && dims[0] != 3) return lt_data_fail(d, "images: channels is 1 (grey) or 3 (red, green, blue)");
-  if (dims[1] < 1 || dims[2] < 1 || dims[1] > 8192 || dims[2] > 8192) return lt_data_fail(d, "images: height and width are 1 to 8192");
+  if (dims[1] < 1 || dims[2] < 1 || dims[1] > 8192 || dims[2] > 8192)
+    return lt_data_fail(d, "images: height and width are 1 to 8192");
   f = list(d);
   if (!f) return -1;
   lt_data_shape(d, "u8", 3, dims);
   f->ready = lt_data_keep(d, (size_t)f->n);
-  f->pixels = f->ready ? lt_data_keep(d, (size_t)f->n * d->row_bytes) : NULL;  /* calloc: untouched pages cost nothing */
+  f->pixels = f->ready ? lt_data_keep(d, (size_t)f->n * d->row_bytes) : NULL;  /* untouched pages are free */
   d->reader->rows = image_rows;
   return f->pixels ? 0 : -1;
 }

@@ -1,5 +1,5 @@
-/* labels: classes as i32, in the order of the files given; or, when they are texts (of a column, or first words), sorted:
- * by value when all are integers, else by bytes. */
+/* labels: classes as i32, in the order of the files given; or, when they are texts (of a column, or first words),
+ * sorted: by value when all are integers, else by bytes. */
 #include "lt_data_kit.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -90,7 +90,8 @@ int lt_data_open_labels(lt_data *d) {
   line = lt_data_lines(d, &n);
   to = line ? lt_data_keep(d, sizeof *to * (size_t)n) : NULL;
   if (!to) return -1;
-  if (lt_data_option(d, "column") || lt_data_option(d, "label") ? by_label(d, line, to) : by_file(d, line, to)) return -1;
+  if (lt_data_option(d, "column") || lt_data_option(d, "label") ? by_label(d, line, to) : by_file(d, line, to))
+    return -1;
   d->reader->dense = (const char *)to;
   lt_data_shape(d, "i32", 0, NULL);
   return lt_data_lines_drop(d, line);

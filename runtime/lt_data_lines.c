@@ -12,8 +12,9 @@ uint32_t lt_data_code_point(const char **p, const char *end) {
   if (end - *p <= more) more = 0;
   if (more) {
     uint32_t v = c & (0x3Fu >> more);
+    uint32_t least = more == 1 ? 0x80u : more == 2 ? 0x800u : 0x10000u;        /* less has a shorter form */
     for (k = 1; k <= more && (s[k] & 0xC0) == 0x80; k++) v = v << 6 | (s[k] & 0x3F);
-    if (k > more && v >= (more == 1 ? 0x80u : more == 2 ? 0x800u : 0x10000u) && v < 0x110000 && (v < 0xD800 || v > 0xDFFF)) {
+    if (k > more && v >= least && v < 0x110000 && (v < 0xD800 || v > 0xDFFF)) {
       *p += more + 1;
       return v;
     }
@@ -65,7 +66,8 @@ static void trim(lt_line *l, int label) {
 
 static int add_line(lt_data *d, lines *s, const char *text, size_t length, int file, int64_t number, int keep_blank) {
   lt_line *l;
-  if (length > INT32_MAX || number > INT32_MAX) return lt_data_fail(d, "%s, line %lld: the line is too long", d->reader->arg[file].text, (long long)number);
+  if (length > INT32_MAX || number > INT32_MAX)
+    return lt_data_fail(d, "%s, line %lld: the line is too long", d->reader->arg[file].text, (long long)number);
   if (s->n == s->room) {
     lt_line *more = lt_data_keep(d, sizeof *more * (size_t)(s->room = 2 * s->room + 1024));
     if (!more) return -1;
@@ -114,8 +116,10 @@ static int column_lines(lt_data *d, lines *s, int file) {
 
 static int check_label(lt_data *d) {
   const char *label = lt_data_option(d, "label");
-  if (label && strcmp(label, "first")) return lt_data_fail(d, "%s: label can be \"first\", the first word of a line, not \"%s\"", d->reader->name, label);
-  if (label && lt_data_option(d, "column")) return lt_data_fail(d, "%s: column and label exclude each other", d->reader->name);
+  if (label && strcmp(label, "first"))
+    return lt_data_fail(d, "%s: label can be \"first\", the first word of a line, not \"%s\"", d->reader->name, label);
+  if (label && lt_data_option(d, "column"))
+    return lt_data_fail(d, "%s: column and label exclude each other", d->reader->name);
   return 0;
 }
 

@@ -1,5 +1,5 @@
-/* A csv file with its header, for the readers that take columns of one (csv; words, characters and labels with column=).
- * Part of lt_data. */
+/* A csv file with its header, for the readers that take columns of one: csv, and words, characters and labels with
+ * column=. Part of lt_data. */
 #ifndef LT_DATA_TABLE_H
 #define LT_DATA_TABLE_H
 #include "lt_csv.h"

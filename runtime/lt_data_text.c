@@ -6,7 +6,9 @@
 
 enum { PADDING, UNKNOWN, SPECIAL, CODE_POINTS = 0x110000 };
 
-static uint32_t lower(uint32_t c) { return (c >= 'A' && c <= 'Z') || (c >= 0xC0 && c <= 0xDE && c != 0xD7) ? c + 32 : c; }
+static uint32_t lower(uint32_t c) {                            /* of Latin-1 */
+  return (c >= 'A' && c <= 'Z') || (c >= 0xC0 && c <= 0xDE && c != 0xD7) ? c + 32 : c;
+}
 
 static int wants_positive(lt_data *d, const char *key) {
   if (lt_data_integer(d, key, 1) > 0) return 0;
@@ -74,7 +76,8 @@ static int text_rows(lt_data *d, const int64_t *index, int64_t n, void *out, cha
 static void text_where(const lt_data *d, int64_t row, char *text, size_t text_len) {
   const windows *w = d->reader->own;
   int k = file_of(d, w, row);
-  snprintf(text, text_len, "%s, from character %lld", d->reader->arg[k].text, (long long)((row - w->row[k]) * w->stride));
+  snprintf(text, text_len, "%s, from character %lld", d->reader->arg[k].text,
+           (long long)((row - w->row[k]) * w->stride));
 }
 
 static int read_characters(lt_data *d, windows *w, char *const *bytes, const size_t *size, int32_t *index) {
@@ -123,7 +126,8 @@ int lt_data_open_text(lt_data *d) {
     w->row[k + 1] = w->row[k] + (n < T ? 0 : (n - T) / w->stride + 1);
   }
   d->rows = w->row[k];
-  if (!d->rows) return lt_data_fail(d, "%s has fewer than the %lld characters of one row", d->reader->arg[0].text, (long long)T);
+  if (!d->rows)
+    return lt_data_fail(d, "%s has fewer than the %lld characters of one row", d->reader->arg[0].text, (long long)T);
   d->ordered = 1;
   d->reader->own = w;
   d->reader->rows = text_rows;
@@ -151,10 +155,12 @@ static int start_rows(lt_data *d, row_writer *r) {
   const char *pad = lt_data_option(d, "pad");
   memset(r, 0, sizeof *r);
   if (wants_positive(d, "length")) return -1;
-  if (pad && strcmp(pad, "left") && strcmp(pad, "right")) return lt_data_fail(d, "%s: pad is \"right\" or \"left\", not \"%s\"", d->reader->name, pad);
+  if (pad && strcmp(pad, "left") && strcmp(pad, "right"))
+    return lt_data_fail(d, "%s: pad is \"right\" or \"left\", not \"%s\"", d->reader->name, pad);
   r->length = lt_data_integer(d, "length", 1);
   r->left = pad && !strcmp(pad, "left");
-  if (r->length > (INT64_C(1) << 40) / d->rows) return lt_data_fail(d, "%s: length=%lld is too long", d->reader->name, (long long)r->length);
+  if (r->length > (INT64_C(1) << 40) / d->rows)
+    return lt_data_fail(d, "%s: length=%lld is too long", d->reader->name, (long long)r->length);
   r->to = lt_data_keep(d, (size_t)(d->rows * r->length) * sizeof *r->to);
   d->reader->dense = (const char *)r->to;
   lt_data_shape(d, "i32", 1, &r->length);
@@ -249,7 +255,8 @@ static int number_words(lt_data *d, vocabulary *v) {
   int32_t *length = text ? lt_data_keep(d, (size_t)(v->n + SPECIAL) * sizeof *length) : NULL;
   int bad;
   if (!length) return -1;
-  if (most && most <= SPECIAL) return lt_data_fail(d, "words: vocab must be more than %d: index 0 is padding, 1 unknown", SPECIAL);
+  if (most && most <= SPECIAL)
+    return lt_data_fail(d, "words: vocab must be more than %d: index 0 is padding, 1 unknown", SPECIAL);
   for (k = 0; k < v->n; k++) sorted[k] = &v->at[k];
   qsort(sorted, (size_t)v->n, sizeof *sorted, by_count);
   text[PADDING] = "<pad>"; length[PADDING] = 5;

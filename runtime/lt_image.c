@@ -39,7 +39,10 @@ int lt_image_load(const char *path, lt_tensor *t, char *why, size_t why_len) {
   int c, h, w, width, height, of_file, k, channels, is_u8 = !strcmp(t->dtype, "u8");
   int64_t plane, i;
   unsigned char *pixels;
-  if (!is_u8 && strcmp(t->dtype, "f32")) { snprintf(why, why_len, "an input of type %s takes no image", t->dtype); return -1; }
+  if (!is_u8 && strcmp(t->dtype, "f32")) {
+    snprintf(why, why_len, "an input of type %s takes no image", t->dtype);
+    return -1;
+  }
   if (axes(t, &c, &h, &w)) {
     snprintf(why, why_len, "the input is not an image: it has neither [H,W] nor [1,C,H,W] with C 1 or 3");
     return -1;
@@ -48,7 +51,8 @@ int lt_image_load(const char *path, lt_tensor *t, char *why, size_t why_len) {
   pixels = stbi_load(path, &width, &height, &of_file, channels);
   if (!pixels) { snprintf(why, why_len, "cannot read the image %s: %s", path, stbi_failure_reason()); return -1; }
   if ((t->dims[h] >= 0 && t->dims[h] != height) || (t->dims[w] >= 0 && t->dims[w] != width)) {
-    snprintf(why, why_len, "%s is %d pixels wide and %d high; the input takes %lld wide and %lld high", path, width, height,
+    snprintf(why, why_len, "%s is %d pixels wide and %d high; the input takes %lld wide and %lld high", path, width,
+             height,
              (long long)(t->dims[w] < 0 ? width : t->dims[w]), (long long)(t->dims[h] < 0 ? height : t->dims[h]));
     stbi_image_free(pixels);
     return -1;

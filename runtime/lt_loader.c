@@ -30,7 +30,8 @@ static int is_used(const lt_bundle *b, const char *column) {
 static void shape_text(const char *dtype, int rank, const int64_t *dims, char *text, size_t n) {
   size_t len = (size_t)snprintf(text, n, "%s[", dtype);
   int k;
-  for (k = 0; k < rank && len < n; k++) len += (size_t)snprintf(text + len, n - len, "%s%lld", k ? "," : "", (long long)dims[k]);
+  for (k = 0; k < rank && len < n; k++)
+    len += (size_t)snprintf(text + len, n - len, "%s%lld", k ? "," : "", (long long)dims[k]);
   if (len < n) snprintf(text + len, n - len, "]");
 }
 
@@ -44,7 +45,8 @@ static int open_column(lt_loader *l, int k, const char *call, const char *base_d
   if (strcmp(is, wanted))
     return fail(why, why_len, "data '%s': a row of %s is %s; the trainer was built for %s", c->name, call, is, wanted);
   if (l->rows && d->rows != l->rows)
-    return fail(why, why_len, "data '%s' has %lld rows, the columns before it have %lld", c->name, (long long)d->rows, (long long)l->rows);
+    return fail(why, why_len, "data '%s' has %lld rows, the columns before it have %lld", c->name, (long long)d->rows,
+                (long long)l->rows);
   l->rows = d->rows;
   if (!lt_data_check(d, c->classes, inner, sizeof inner)) return 0;
   if (!lt_is_float(d->dtype)) return fail(why, why_len, "data '%s': %s", c->name, inner);
@@ -52,7 +54,8 @@ static int open_column(lt_loader *l, int k, const char *call, const char *base_d
   return 0;
 }
 
-int lt_loader_open(lt_loader *l, const lt_bundle *b, const char *const *call, const char *base_dir, char *why, size_t why_len) {
+int lt_loader_open(lt_loader *l, const lt_bundle *b, const char *const *call, const char *base_dir, char *why,
+                   size_t why_len) {
   int k;
   memset(l, 0, sizeof *l);
   l->bundle = b;
@@ -93,7 +96,9 @@ int lt_loader_split(lt_loader *l, int64_t seed, char *why, size_t why_len) {
   int k, ordered = !b->shuffle;
   for (k = 0; k < b->columns; k++) ordered = ordered || l->data[k].ordered;
   if (b->hold_out > 0 && held == 0) held = 1;
-  if (held >= l->rows) return fail(why, why_len, "the data has %lld rows; holding out %lld leaves none to train on", (long long)l->rows, (long long)held);
+  if (held >= l->rows)
+    return fail(why, why_len, "the data has %lld rows; holding out %lld leaves none to train on", (long long)l->rows,
+                (long long)held);
   l->train = malloc(sizeof *l->train * (size_t)l->rows);
   l->order = malloc(sizeof *l->order * (size_t)l->rows);
   if (!l->train || !l->order) return fail(why, why_len, "no memory");

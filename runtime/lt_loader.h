@@ -36,8 +36,10 @@ typedef struct lt_loader {
 
 /* call[k]: of column k. Opens what a function of the bundle takes; types, row counts and class ranges must agree.
  * Warns on stderr about values that are not finite. */
-int lt_loader_open(lt_loader *l, const lt_bundle *b, const char *const *call, const char *base_dir, char *why, size_t why_len);
-/* Holds out the share `hold_out`: the last rows where rows follow each other (text, or no shuffling), else drawn by seed. */
+int lt_loader_open(lt_loader *l, const lt_bundle *b, const char *const *call, const char *base_dir, char *why,
+                   size_t why_len);
+/* Holds out the share `hold_out`: the last rows where rows follow each other (text, or no shuffling), else drawn by
+ * the seed. */
 int lt_loader_split(lt_loader *l, int64_t seed, char *why, size_t why_len);
 /* order[0 … trains) for this epoch. */
 void lt_loader_shuffle(lt_loader *l, int64_t seed, int64_t epoch);

@@ -80,7 +80,8 @@ void lt_progress_epoch(const lt_run *r, const double *held, double speed, const 
   lt_progress_clear();
   printf("epoch %lld/%lld", (long long)r->epoch, (long long)r->epochs);
   print_means(r);
-  for (k = r->trains; held && k < r->metrics && k < r->trains + SHOWN; k++) print_metric(r->name[k], held[k - r->trains]);
+  for (k = r->trains; held && k < r->metrics && k < r->trains + SHOWN; k++)
+    print_metric(r->name[k], held[k - r->trains]);
   printf("  %.0f/s  ", speed);
   print_time(r->seconds);
   printf("%s%s\n", *remark ? "  " : "", remark);

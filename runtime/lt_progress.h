@@ -1,4 +1,5 @@
-/* What a trainer prints while it works: a bar that redraws itself on a terminal; elsewhere a plain line now and then. C99. */
+/* What a trainer prints while it works: a bar that redraws itself on a terminal; elsewhere a plain line now and
+ * then. C99. */
 #ifndef LT_PROGRESS_H
 #define LT_PROGRESS_H
 #include "lt_run.h"

@@ -68,12 +68,15 @@ char *lt_run_text(const lt_run *r, size_t *n) {
   lt_text t = {NULL, 0, 0, 0};
   int64_t i;
   int k;
-  lt_text_add(&t, "\nlathe trainer 1\nepoch %lld batch %lld step %lld\nepochs %lld steps %lld\nworse %lld best %a seconds %a\n",
+  lt_text_add(&t, "\nlathe trainer 1\nepoch %lld batch %lld step %lld\n"
+              "epochs %lld steps %lld\nworse %lld best %a seconds %a\n",
               (long long)r->epoch, (long long)r->batch, (long long)r->step, (long long)r->epochs, (long long)r->steps,
               (long long)r->worse, r->best, r->seconds);
-  lt_text_add(&t, "recent %lld whole %lld metrics %d rows %lld\n", (long long)r->recents, (long long)r->wholes, r->metrics, (long long)r->rows);
+  lt_text_add(&t, "recent %lld whole %lld metrics %d rows %lld\n", (long long)r->recents, (long long)r->wholes,
+              r->metrics, (long long)r->rows);
   for (k = 0; k < r->metrics; k++) lt_text_add(&t, "%s %a %a\n", r->name[k], r->recent[k], r->whole[k]);
-  for (i = 0; i < r->rows * (int64_t)width(r); i++) lt_text_add(&t, "%a%s", r->history[i], (i + 1) % (int64_t)width(r) ? " " : "\n");
+  for (i = 0; i < r->rows * (int64_t)width(r); i++)
+    lt_text_add(&t, "%a%s", r->history[i], (i + 1) % (int64_t)width(r) ? " " : "\n");
   if (t.bad) { free(t.at); return NULL; }
   *n = t.n;
   return t.at;

@@ -1,5 +1,5 @@
-/* What a training run knows beside the network's state: where it is, how it went. It goes into checkpoints behind the block
- * (as text, numbers in hexadecimal: exact), into log.csv, and into curves.html. C99; needs lt_state.c. */
+/* What a training run knows beside the network's state: where it is, how it went. It goes into checkpoints behind
+ * the block (as text, numbers in hexadecimal: exact), into log.csv, and into curves.html. C99; needs lt_state.c. */
 #ifndef LT_RUN_H
 #define LT_RUN_H
 #include <stddef.h>
@@ -14,7 +14,7 @@ typedef struct lt_run {
   double best, seconds;              /* best: the lowest validation loss, or training loss without validation */
   int metrics, trains;               /* the first `trains` are of the steps, the others of held-out data */
   char name[LT_METRICS][LT_METRIC_NAME];
-  double recent[LT_METRICS], whole[LT_METRICS];                /* sums since the last row of history, since the epoch's start */
+  double recent[LT_METRICS], whole[LT_METRICS];                /* sums since the last row, the epoch's start */
   int64_t recents, wholes;                                     /* of how many batches */
   double *history;                   /* [rows, LT_ROW + metrics]; NaN: not measured then */
   int64_t rows, room;

@@ -50,7 +50,8 @@ static int entry_is_sound(const lt_state_entry *e, size_t head, size_t bytes) {
     if (e->dims[k] < 0 || (e->dims[k] && size > bytes / (uint64_t)e->dims[k])) return 0;
     size *= (uint64_t)e->dims[k];
   }
-  return size == e->bytes && e->offset >= head && e->offset % 64 == 0 && e->offset <= bytes && bytes - e->offset >= size;
+  return size == e->bytes && e->offset >= head && e->offset % 64 == 0 &&
+         e->offset <= bytes && bytes - e->offset >= size;
 }
 
 int lt_state_check(const void *block, size_t bytes, char *why, size_t why_len) {
@@ -59,7 +60,8 @@ int lt_state_check(const void *block, size_t bytes, char *why, size_t why_len) {
   if (bytes < LT_STATE_HEADER || memcmp(block, "LATHESTA", 8)) return fail(why, why_len, "is not a state of lathe");
   if (u32(block, 8) != 1 || u32(block, 12) != LT_STATE_HEADER)
     return fail(why, why_len, "has version %u of the format; this program reads version 1", u32(block, 8));
-  if (u64(block, 24) > bytes) return fail(why, why_len, "is cut off: it has %zu of %llu bytes", bytes, (unsigned long long)u64(block, 24));
+  if (u64(block, 24) > bytes)
+    return fail(why, why_len, "is cut off: it has %zu of %llu bytes", bytes, (unsigned long long)u64(block, 24));
   n = u32(block, 32);
   head = LT_STATE_HEADER + (size_t)n * LT_STATE_ENTRY;
   if (head > u64(block, 24)) return fail(why, why_len, "is damaged: %u tensors have no room in it", n);
@@ -72,7 +74,8 @@ int lt_state_check(const void *block, size_t bytes, char *why, size_t why_len) {
 static void tensor_text(const lt_state_entry *e, char *text, size_t n) {
   size_t len = (size_t)snprintf(text, n, "%s[", e->dtype);
   uint32_t k;
-  for (k = 0; k < e->rank && len < n; k++) len += (size_t)snprintf(text + len, n - len, "%s%lld", k ? "," : "", (long long)e->dims[k]);
+  for (k = 0; k < e->rank && len < n; k++)
+    len += (size_t)snprintf(text + len, n - len, "%s%lld", k ? "," : "", (long long)e->dims[k]);
   if (len < n) snprintf(text + len, n - len, "]");
 }
 
@@ -84,11 +87,13 @@ int lt_state_same(const void *given, const void *wanted, const char *what, char 
     tensor_text(w, b, sizeof b);
     if (!g) return fail(why, why_len, "%s is of another network: it has no tensor '%s' (%s)", what, w->name, b);
     tensor_text(g, a, sizeof a);
-    if (strcmp(a, b)) return fail(why, why_len, "%s is of another network: its '%s' is %s, here it is %s", what, w->name, a, b);
+    if (strcmp(a, b))
+      return fail(why, why_len, "%s is of another network: its '%s' is %s, here it is %s", what, w->name, a, b);
   }
   for (k = 0; k < extra; k++) {
     const lt_state_entry *g = lt_state_at(given, k);
-    if (!lt_state_find(wanted, g->name)) return fail(why, why_len, "%s is of another network: its tensor '%s' is not in this one", what, g->name);
+    if (!lt_state_find(wanted, g->name))
+      return fail(why, why_len, "%s is of another network: its tensor '%s' is not in this one", what, g->name);
   }
   if (lt_state_layout(given) == lt_state_layout(wanted)) return 0;
   return fail(why, why_len, "%s is of another network: it has the same tensors in another order or role", what);
@@ -123,7 +128,8 @@ static void flush_folder(const char *path) {
 int lt_replace_file(const char *path, const lt_piece *piece, int pieces, int flush, char *why, size_t why_len) {
   char beside[4096];
   int fd, k, bad = 0, code;
-  if (snprintf(beside, sizeof beside, "%s.part", path) >= (int)sizeof beside) return fail(why, why_len, "%.60s…: the path is too long", path);
+  if (snprintf(beside, sizeof beside, "%s.part", path) >= (int)sizeof beside)
+    return fail(why, why_len, "%.60s…: the path is too long", path);
   fd = open(beside, O_WRONLY | O_CREAT | O_TRUNC, 0666);
   if (fd < 0) return fail(why, why_len, "cannot write %s: %s", beside, strerror(errno));
   for (k = 0; k < pieces && !bad; k++) bad = write_all(fd, piece[k].at, piece[k].n);
@@ -170,7 +176,8 @@ static int check_tail(lt_state *s, size_t n, char *why, size_t why_len) {
   if (rest == 0) return 0;
   if (rest < LT_STATE_TAIL) return fail(why, why_len, "is cut off or damaged at its end");
   tail = p + rest - LT_STATE_TAIL;
-  if (memcmp(tail, "LATHEEND", 8) || u64(tail, 16) != rest - LT_STATE_TAIL) return fail(why, why_len, "is cut off or damaged at its end");
+  if (memcmp(tail, "LATHEEND", 8) || u64(tail, 16) != rest - LT_STATE_TAIL)
+    return fail(why, why_len, "is cut off or damaged at its end");
   piece[0].at = s->block; piece[0].n = s->bytes;
   piece[1].at = p;        piece[1].n = rest - LT_STATE_TAIL;
   piece[2].at = tail;     piece[2].n = LT_STATE_TAIL - 8;

@@ -1,5 +1,5 @@
-/* State blocks and checkpoints: the block of a network that trains (parameters, optimizer, statistics, counters), read by
- * its own table, and files of it. C99 and POSIX; needs lt_file.c.
+/* State blocks and checkpoints: the block of a network that trains (parameters, optimizer, statistics, counters), read
+ * by its own table, and files of it. C99 and POSIX; needs lt_file.c.
  *
  * A block (made by PREFIX_init; numbers as the machine stores them, little-endian):
  *   0    magic "LATHESTA", u32 version 1, u32 header bytes 64, u64 layout hash, u64 block bytes, u32 tensors, zeros

@@ -1,6 +1,6 @@
 /* The main of a trainer: `lathe build NET.lathe --train`. Compile with -DLT_BUNDLE=lt_bundle_PREFIX, together with the
- * emitted files, and lt_trainer.c, lt_loader.c, lt_run.c, lt_curves.c, lt_progress.c, lt_watch.c, lt_state.c, lt_data*.c, lt_csv.c,
- * lt_zip.c, lt_image.c, lt_file.c, random.c; -pthread -lm. */
+ * emitted files, lt_trainer.c, lt_call.c, lt_loader.c, lt_run.c, lt_curves.c, lt_progress.c, lt_watch.c, lt_state.c,
+ * lt_data*.c, lt_csv.c, lt_zip.c, lt_image.c, lt_file.c, random.c; -pthread -lm. */
 #include "lt_data.h"
 #include "lt_trainer.h"
 #include <stdio.h>
@@ -33,9 +33,11 @@ static int complain(const char *what, const char *detail) {
 
 static void help(void) {
   int k;
-  printf("usage: trainer of %s [options]\n\nTrains a network compiled by lathe for %s. Its data:\n", b->name, b->target);
+  printf("usage: trainer of %s [options]\n\nTrains a network compiled by lathe for %s. Its data:\n", b->name,
+         b->target);
   for (k = 0; k < b->columns; k++) printf("  %s = %s\n", b->column[k].name, b->column[k].call);
-  printf("batches of %lld rows%s, %.0f%% held out\n\n%s", (long long)b->batch, b->shuffle ? ", shuffled" : "", 100 * b->hold_out, usage);
+  printf("batches of %lld rows%s, %.0f%% held out\n\n%s", (long long)b->batch, b->shuffle ? ", shuffled" : "",
+         100 * b->hold_out, usage);
 }
 
 static void help_data(void) {
@@ -119,7 +121,11 @@ int main(int argc, char **argv) {
   for (i = 0; i < b->columns; i++) call[i] = b->column[i].call;
   for (i = 1; i < argc; i++) {
     if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) { help(); free(call); return 0; }
-    if (!strcmp(argv[i], "--data") && i + 1 < argc && !strcmp(argv[i + 1], "help")) { help_data(); free(call); return 0; }
+    if (!strcmp(argv[i], "--data") && i + 1 < argc && !strcmp(argv[i + 1], "help")) {
+      help_data();
+      free(call);
+      return 0;
+    }
     if (!set_flag(argc, argv, &i)) continue;
     if (argv[i][0] != '-') return complain("an option was expected, not ", argv[i]);
     if (i + 1 == argc) return complain("an option is unknown or wants a value: ", argv[i]);

@@ -2,9 +2,9 @@
  *   last.state    at each epoch's end, every so many steps or seconds, and when a signal ends the run
  *   best.state    when an epoch ends with the lowest validation loss so far
  *   log.csv, curves.html, net.lathe
- * Both states hold the run's position and history (lt_run.h) behind the network's block. All that decides the next step is
- * in the block (random, total_steps, lr_scale) or in that position; batches follow from seed and epoch: so a resumed run's
- * bytes are those of a run that never stopped. */
+ * Both states hold the run's position and history (lt_run.h) behind the network's block. All that decides the next
+ * step is in the block (random, total_steps, lr_scale) or in that position; batches follow from seed and epoch: so a
+ * resumed run's bytes are those of a run that never stopped. */
 #ifndef _POSIX_C_SOURCE
 #define _POSIX_C_SOURCE 200809L
 #endif
@@ -24,7 +24,12 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { WATCH_EVERY = 20, ROWS = 1000, PATH = 4096, UNEASY = 3 };           /* ROWS: about so many of history in a run */
+enum {
+  WATCH_EVERY = 20,                                            /* steps */
+  UNEASY = 3,                                                  /* a loss so many times the epoch's mean is watched */
+  ROWS = 1000,                                                 /* of history in a run, about */
+  PATH = 4096
+};
 
 typedef struct trainer {
   const lt_bundle *b;
@@ -37,9 +42,9 @@ typedef struct trainer {
   void *state, *arena;
   size_t arena_bytes;
   int64_t per_epoch, batch, total, note_every, began;          /* steps; began: the first of this process */
-  double since, saved, trained;                                /* times: since: run.seconds was; trained: seconds of training here */
+  double since, saved, trained;                                /* trained: seconds of steps in this process */
   int64_t examples;                                            /* rows through the steps in this process */
-  int64_t on_disk;                                             /* the step of last.state; -1: there is none of this run */
+  int64_t on_disk;                                             /* the step of last.state; -1: there is none */
   int over, log_failed;                                        /* over: enough epochs, or patience ran out */
   int uneasy;                                                  /* the loss jumped up: the next step is watched */
 } trainer;
@@ -105,7 +110,8 @@ static double seconds(const trainer *t) { return t->since + lt_now(); }
 static void write_logs(trainer *t, int live) {
   char path[PATH];
   int bad = lt_run_csv(&t->run, path_of(t, "log.csv", path), why, sizeof why);
-  if (!bad && t->o->html) bad = lt_run_curves(&t->run, t->b->name, live, path_of(t, "curves.html", path), why, sizeof why);
+  if (!bad && t->o->html)
+    bad = lt_run_curves(&t->run, t->b->name, live, path_of(t, "curves.html", path), why, sizeof why);
   if (bad && !t->log_failed) lt_progress_warn(why);
   t->log_failed = bad;
 }
@@ -147,7 +153,8 @@ static int copy_source(const trainer *t) {
 static int add_metric(trainer *t, const char *prefix, const lt_call *c, int several, int k) {
   lt_run *r = &t->run;
   if (r->metrics == LT_METRICS) return fail(t, "more than %d losses and reports", LT_METRICS);
-  snprintf(r->name[r->metrics++], LT_METRIC_NAME, "%s%s%s%s", prefix, several ? c->f->name : "", several ? "." : "", c->f->out[k].name);
+  snprintf(r->name[r->metrics++], LT_METRIC_NAME, "%s%s%s%s", prefix, several ? c->f->name : "", several ? "." : "",
+           c->f->out[k].name);
   return 0;
 }
 
@@ -183,13 +190,15 @@ static int init_state(trainer *t) {
   int f, code;
   seed[0] = t->o->seed >= 0 ? t->o->seed : 1;
   in[0] = seed;
-  if (posix_memalign(&t->state, 64, b->state_bytes + 64)) return fail(t, "no memory for %zu bytes of state", b->state_bytes);
+  if (posix_memalign(&t->state, 64, b->state_bytes + 64))
+    return fail(t, "no memory for %zu bytes of state", b->state_bytes);
   for (f = 0; f < b->functions && b->function[f]->kind != LT_INIT; f++) continue;
   if (f == b->functions) return fail(t, "the bundle has no init");
   code = b->function[f]->run(t->state, NULL, NULL, in, NULL);
   if (code) return fail(t, "init: %s", b->function[f]->error(code));
   if (lt_state_check(t->state, b->state_bytes, why, sizeof why)) return fail(t, "what init made %s", why);
-  if (lt_state_layout(t->state) != b->layout || !integers(t, "random")) return fail(t, "init and the bundle do not belong together");
+  if (lt_state_layout(t->state) != b->layout || !integers(t, "random"))
+    return fail(t, "init and the bundle do not belong together");
   integers(t, "random")[0] = 0;
   integers(t, "random")[1] = seed[0];
   if (lr_scale(t)) *lr_scale(t) = 1;
@@ -210,7 +219,9 @@ static int resume(trainer *t) {
   return bad;
 }
 
-static int is_learned(const lt_state_entry *e) { return e->role == LT_PARAMETER || e->role == LT_STATISTIC || e->role == LT_AVERAGE; }
+static int is_learned(const lt_state_entry *e) {
+  return e->role == LT_PARAMETER || e->role == LT_STATISTIC || e->role == LT_AVERAGE;
+}
 
 static int take_weights(trainer *t) {
   lt_state s;
@@ -220,7 +231,8 @@ static int take_weights(trainer *t) {
     const lt_state_entry *to = lt_state_at(t->state, k), *from = lt_state_find(s.block, to->name);
     if (!is_learned(to)) continue;
     learned++;
-    if (!from || strcmp(from->dtype, to->dtype) || from->rank != to->rank || memcmp(from->dims, to->dims, sizeof to->dims)) continue;
+    if (!from || strcmp(from->dtype, to->dtype) || from->rank != to->rank) continue;
+    if (memcmp(from->dims, to->dims, sizeof to->dims)) continue;
     memcpy(lt_state_data(t->state, to), lt_state_data(s.block, from), (size_t)to->bytes);
     taken++;
   }
@@ -253,7 +265,9 @@ static int plan(trainer *t) {
   if (o->lr >= 0 && !lr_scale(t)) return fail(t, "--lr: no step of this text has a learning rate");
   if (o->lr >= 0) *lr_scale(t) = (float)o->lr;
   t->over = r->step >= t->total;
-  if (t->over) lt_progress_say("the run is over: %lld of %lld steps are done; --epochs makes it longer", (long long)r->step, (long long)t->total);
+  if (t->over)
+    lt_progress_say("the run is over: %lld of %lld steps are done; --epochs makes it longer", (long long)r->step,
+                    (long long)t->total);
   return 0;
 }
 
@@ -306,7 +320,8 @@ static int find_broken_row(const trainer *t, const lt_batch *batch, char *text, 
 static int not_finite(trainer *t, const lt_call *c, const lt_batch *batch) {
   char row[600], rest[400] = "no checkpoint had been written";
   const char *tensor = lt_watch_broken(t->b, t->state);
-  if (t->on_disk >= 0) snprintf(rest, sizeof rest, "%.300s/last.state is from step %lld", t->o->out, (long long)t->on_disk);
+  if (t->on_disk >= 0)
+    snprintf(rest, sizeof rest, "%.300s/last.state is from step %lld", t->o->out, (long long)t->on_disk);
   fail(t, "step %lld: the loss of %s is not finite", (long long)t->run.step + (c->f->kind == LT_STEP), c->f->name);
   if (find_broken_row(t, batch, row, sizeof row)) fprintf(stderr, "  a value of its batch is not finite: %s\n", row);
   else fprintf(stderr, "  its data is finite; a smaller --lr, or clipping, may help\n");
@@ -321,7 +336,8 @@ static int train_batch(trainer *t, const lt_batch *batch) {
   if (watched) lt_watch_before(&t->watch, t->state);
   for (f = 0; f < t->steps; f++) {
     lt_call *c = &t->step[f];
-    if (lt_call_run(c, t->state, &t->arena, &t->arena_bytes, batch->column, batch->n, why, sizeof why)) return fail(t, "%s", why);
+    if (lt_call_run(c, t->state, &t->arena, &t->arena_bytes, batch->column, batch->n, why, sizeof why))
+      return fail(t, "%s", why);
     for (k = 0; k < c->f->outputs; k++) {
       double v;
       if (!lt_call_is_scalar(c, k)) continue;
@@ -355,14 +371,16 @@ static int validate(trainer *t, double *held) {
   int got = 0, f, k, m;
   if (t->run.metrics == t->run.trains || !t->loader.helds) return 0;
   memset(held, 0, sizeof *held * LT_METRICS);
-  if (lt_loader_start(&t->loader, t->loader.held, t->loader.helds, t->b->batch, why, sizeof why)) return fail(t, "%s", why);
+  if (lt_loader_start(&t->loader, t->loader.held, t->loader.helds, t->b->batch, why, sizeof why))
+    return fail(t, "%s", why);
   while ((got = lt_loader_next(&t->loader, &batch, why, sizeof why)) > 0) {
     int taken = 1;
     for (f = 0; f < t->evals; f++) taken = taken && lt_call_takes(&t->eval[f], batch.n);
     if (!taken) continue;                                      /* the rest, where the batch size is compiled in */
     for (f = 0, m = 0; f < t->evals; f++) {
       lt_call *c = &t->eval[f];
-      if (lt_call_run(c, t->state, &t->arena, &t->arena_bytes, batch.column, batch.n, why, sizeof why)) return fail(t, "%s", why);
+      if (lt_call_run(c, t->state, &t->arena, &t->arena_bytes, batch.column, batch.n, why, sizeof why))
+        return fail(t, "%s", why);
       for (k = 0; k < c->f->outputs; k++)
         if (lt_call_is_scalar(c, k)) held[m++] += lt_call_scalar(c, k) * (double)batch.n;
       if (held[0] - held[0] != 0) return not_finite(t, c, &batch);
@@ -393,7 +411,8 @@ static int end_epoch(trainer *t) {
   for (k = 0; k < r->metrics; k++) r->whole[k] = 0;
   r->wholes = 0;
   t->over = r->step >= t->total || (t->o->patience > 0 && r->worse >= t->o->patience);
-  if (r->step < t->total && t->over) lt_progress_say("no better loss for %lld epochs: stopped early", (long long)r->worse);
+  if (r->step < t->total && t->over)
+    lt_progress_say("no better loss for %lld epochs: stopped early", (long long)r->worse);
   if (better && save(t, "best.state")) return -1;
   return save_last(t, !t->over);
 }
@@ -410,14 +429,16 @@ static int run_epoch(trainer *t) {
   double since = lt_now(), now;
   int got = 0;
   lt_loader_shuffle(&t->loader, seed_of(t), r->epoch);
-  if (lt_loader_start(&t->loader, t->loader.order + from, t->per_epoch * t->batch - from, t->batch, why, sizeof why)) return fail(t, "%s", why);
+  if (lt_loader_start(&t->loader, t->loader.order + from, t->per_epoch * t->batch - from, t->batch, why, sizeof why))
+    return fail(t, "%s", why);
   while (r->step < t->total && !asked_to_stop && (got = lt_loader_next(&t->loader, &batch, why, sizeof why)) > 0) {
     if (train_batch(t, &batch)) return -1;
     now = lt_now();
     t->trained += now - since;                                 /* waiting for data included */
     since = now;
     if (r->step % t->note_every == 0 && r->batch < t->per_epoch && note(t, NULL)) return -1;
-    lt_progress_bar(r, t->per_epoch, speed(t), t->trained / (double)(r->step - t->began) * (double)(t->total - r->step));
+    lt_progress_bar(r, t->per_epoch, speed(t),
+                    t->trained / (double)(r->step - t->began) * (double)(t->total - r->step));
     if (r->batch < t->per_epoch && r->step < t->total && save_is_due(t) && save_last(t, 1)) return -1;
   }
   lt_loader_stop(&t->loader);
@@ -454,7 +475,8 @@ int lt_trainer_run(const lt_bundle *b, const lt_options *o) {
   signal(SIGXFSZ, SIG_IGN);                                    /* a file limit: an error of write, not the end */
   bad = begin(&t);
   if (!bad && !t.over)
-    lt_progress_say("%s: %lld rows to train on, %lld held out, %lld steps of %lld rows, seed %lld", b->name, (long long)t.loader.trains,
+    lt_progress_say("%s: %lld rows to train on, %lld held out, %lld steps of %lld rows, seed %lld", b->name,
+                    (long long)t.loader.trains,
                     (long long)t.loader.helds, (long long)t.total, (long long)t.batch, (long long)seed_of(&t));
   while (!bad && !t.over && !asked_to_stop) bad = run_epoch(&t);
   if (!bad && asked_to_stop && !t.over)

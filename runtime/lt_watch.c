@@ -1,6 +1,6 @@
 /* See lt_watch.h. A tensor's updates count as vanished below 1e-4 of the median tensor's, as exploded above the size of
- * the weights themselves. Ratios, not gradients, are what is seen from outside: under adam the gradient's scale cancels,
- * and an update that small means a gradient that is gone. */
+ * the weights themselves. Ratios, not gradients, are what is seen from outside: under adam the gradient's scale
+ * cancels, and an update that small means a gradient that is gone. */
 #include "lt_watch.h"
 #include "lt_file.h"
 #include <math.h>
@@ -8,8 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SMALLS = 3, LARGES = 2, SETTLING = 20 };               /* measurements in a row before a warning; steps before an explosion is one: warm-up, zero biases */
-static const double VANISHED = 1e-4, EXPLODED = 1.0, TINY = 1e-3;      /* TINY: the size of weights that start at zero */
+enum {
+  SMALLS = 3, LARGES = 2,                                      /* measurements in a row before a warning */
+  SETTLING = 20                                                /* steps of warm-up, and of biases that were zero */
+};
+static const double VANISHED = 1e-4, EXPLODED = 1.0;
+static const double TINY = 1e-3;                               /* the size of weights that start at zero */
 
 static int64_t count_of(const lt_state_tensor *t) {
   int64_t n = 1;
@@ -28,7 +32,9 @@ static lt_tensor view(const lt_state_tensor *t, const void *state) {
   return v;
 }
 
-static int is_watched(const lt_state_tensor *t) { return t->role == LT_PARAMETER && lt_is_float(t->dtype) && count_of(t) > 0; }
+static int is_watched(const lt_state_tensor *t) {
+  return t->role == LT_PARAMETER && lt_is_float(t->dtype) && count_of(t) > 0;
+}
 
 const char *lt_watch_broken(const lt_bundle *b, const void *state) {
   int k;
@@ -69,7 +75,9 @@ void lt_watch_close(lt_watch *w) {
 }
 
 /* Element s of n samples of `count`. */
-static int64_t place(int64_t s, int64_t n, int64_t count) { return n == count ? s : (int64_t)((double)s / (double)n * (double)count); }
+static int64_t place(int64_t s, int64_t n, int64_t count) {
+  return n == count ? s : (int64_t)((double)s / (double)n * (double)count);
+}
 static int64_t samples(int64_t count) { return count < LT_SAMPLE ? count : LT_SAMPLE; }
 
 void lt_watch_before(lt_watch *w, const void *state) {
@@ -128,13 +136,17 @@ void lt_watch_after(lt_watch *w, const void *state, int64_t step, void (*warn)(c
     w->small[k] = r < VANISHED * typical ? w->small[k] + 1 : w->small[k] > SMALLS ? w->small[k] : 0;
     w->large[k] = r > EXPLODED && step > SETTLING ? w->large[k] + 1 : w->large[k] > LARGES ? w->large[k] : 0;
     if (w->small[k] == SMALLS) {
-      snprintf(text, sizeof text, "step %lld: the gradient of '%.100s' vanishes: a step changes it by %.1e of its size, a typical tensor by %.1e",
+      snprintf(text, sizeof text,
+               "step %lld: the gradient of '%.100s' vanishes: a step changes it by %.1e of its size, "
+               "a typical tensor by %.1e",
                (long long)step, name, r, typical);
       warn(text);
       w->small[k]++;
     }
     if (w->large[k] == LARGES) {
-      snprintf(text, sizeof text, "step %lld: the updates of '%.100s' explode: a step changes it by %.1e of its size; try a smaller --lr, or clipping",
+      snprintf(text, sizeof text,
+               "step %lld: the updates of '%.100s' explode: a step changes it by %.1e of its size; "
+               "try a smaller --lr, or clipping",
                (long long)step, name, r);
       warn(text);
       w->large[k]++;

@@ -43,9 +43,11 @@ static uint32_t crc32(const unsigned char *p, size_t n) {
 }
 
 /* method: zip's; 0 stored, 8 deflated. */
-static void *unpacked(const unsigned char *p, size_t n, size_t method, size_t size, size_t crc, char *why, size_t why_len) {
+static void *unpacked(const unsigned char *p, size_t n, size_t method, size_t size, size_t crc, char *why,
+                      size_t why_len) {
   unsigned char *out;
-  if (method != 0 && method != 8) return fail(why, why_len, "it is packed with method %zu; stored and deflated can be read", method);
+  if (method != 0 && method != 8)
+    return fail(why, why_len, "it is packed with method %zu; stored and deflated can be read", method);
   if (method ? size / RATIO > n + 1 : size != n) return fail(why, why_len, "damaged: its sizes contradict each other");
   if (size > 0x7FFFFFFF) return fail(why, why_len, "larger than 2 GiB unpacked; unpack it first");
   out = malloc(size + 64);
@@ -110,8 +112,10 @@ static void *read_entry(const unsigned char *zip, size_t bytes, const entry *e, 
   size_t packed = u32(e->p + 20), local = u32(e->p + 42), at;
   *n = u32(e->p + 24);
   if (u16(e->p + 8) & 1) return fail(why, why_len, "it is encrypted");
-  if (packed == 0xFFFFFFFF || *n == 0xFFFFFFFF) return fail(why, why_len, "larger than 4 GiB; unpack the archive first");
-  if (local > bytes || bytes - local < LOCAL_BYTES || memcmp(zip + local, "PK\3\4", 4)) return fail(why, why_len, "damaged: it is not where the directory says");
+  if (packed == 0xFFFFFFFF || *n == 0xFFFFFFFF)
+    return fail(why, why_len, "larger than 4 GiB; unpack the archive first");
+  if (local > bytes || bytes - local < LOCAL_BYTES || memcmp(zip + local, "PK\3\4", 4))
+    return fail(why, why_len, "damaged: it is not where the directory says");
   at = local + LOCAL_BYTES + u16(zip + local + 26) + u16(zip + local + 28);
   if (at > bytes || bytes - at < packed + LT_INFLATE_AHEAD) return fail(why, why_len, "damaged: it is cut off");
   return unpacked(zip + at, packed, u16(e->p + 10), *n, u32(e->p + 16), why, why_len);
@@ -130,7 +134,9 @@ static void list_names(const unsigned char *zip, size_t bytes, char *text, size_
   entry e;
   text[0] = 0;
   while (next_entry(zip, bytes, &at, &e) && len + 40 < n)
-    if (fits(&e, NULL)) len += (size_t)snprintf(text + len, n - len, "%s%.*s", len ? ", " : "", (int)(e.name_len < 60 ? e.name_len : 60), e.name);
+    if (fits(&e, NULL))
+      len += (size_t)snprintf(text + len, n - len, "%s%.*s", len ? ", " : "",
+                              (int)(e.name_len < 60 ? e.name_len : 60), e.name);
   if (len >= n) text[n - 1] = 0;
 }
 
@@ -151,7 +157,9 @@ void *lt_zip_member(const void *zip, size_t bytes, const char *name, size_t *n, 
   if (same == 1) return read_entry(zip, bytes, &found, n, why, why_len);
   list_names(zip, bytes, names, sizeof names);
   if (!name) return fail(why, why_len, "say which member of the archive, as archive.zip/member: it holds %s", names);
-  return fail(why, why_len, same ? "several members of the archive end so: it holds %s" : "the archive has no such member; it holds %s", names);
+  return fail(why, why_len,
+              same ? "several members of the archive end so: it holds %s"
+                   : "the archive has no such member; it holds %s", names);
 }
 
 /* ---- files ---- */
