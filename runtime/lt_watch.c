@@ -1,5 +1,5 @@
 /* See lt_watch.h. A tensor's updates count as vanished below 1e-4 of the median tensor's, as exploded above the size of
- * the weights themselves. Ratios, not gradients, are what is seen from outside: under adam the gradient's scale
+ * the weights themselves, at once when above ten times that. Ratios, not gradients, are what is seen from outside: under adam the gradient's scale
  * cancels, and an update that small means a gradient that is gone. */
 #include "lt_watch.h"
 #include "lt_file.h"
@@ -8,12 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-  SMALLS = 3, LARGES = 2,                                      /* measurements in a row before a warning */
-  SETTLING = 20                                                /* steps of warm-up, and of biases that were zero */
-};
-static const double VANISHED = 1e-4, EXPLODED = 1.0;
-static const double TINY = 1e-3;                               /* the size of weights that start at zero */
+enum { SMALLS = 3, LARGES = 2, SAID = 1000 };                  /* measurements in a row before a warning; after it */
+static const double VANISHED = 1e-4, EXPLODED = 1.0, AT_ONCE = 10.0;
+static const double TINY = 1e-2;                               /* below this size, weights may have begun at zero */
 
 static int64_t count_of(const lt_state_tensor *t) {
   int64_t n = 1;
@@ -91,7 +88,8 @@ void lt_watch_before(lt_watch *w, const void *state) {
     }
 }
 
-static double measure(const lt_watch *w, int k, const void *state) {
+/* |update| / |weight|; *large: for how many large measurements it counts. */
+static double measure(const lt_watch *w, int k, const void *state, int *large) {
   lt_tensor v = view(&w->bundle->tensor[k], state);
   int64_t n = samples(v.count), s;
   double size = 0, change = 0;
@@ -101,7 +99,9 @@ static double measure(const lt_watch *w, int k, const void *state) {
     change += d * d;
   }
   size = sqrt(size / (double)n);
-  return sqrt(change / (double)n) / (size > TINY ? size : TINY);
+  change = sqrt(change / (double)n) / (size > TINY ? size : TINY);
+  *large = change > AT_ONCE && size > TINY ? LARGES : change > EXPLODED;
+  return change;
 }
 
 static int by_value(const void *x, const void *y) {
@@ -126,30 +126,33 @@ void lt_watch_after(lt_watch *w, const void *state, int64_t step, void (*warn)(c
   char text[400];
   double typical;
   int k;
-  for (k = 0; k < w->bundle->tensors; k++) w->ratio[k] = is_watched(&w->bundle->tensor[k]) ? measure(w, k, state) : -1;
+  for (k = 0; k < w->bundle->tensors; k++) {
+    int large = 0;
+    w->ratio[k] = is_watched(&w->bundle->tensor[k]) ? measure(w, k, state, &large) : -1;
+    if (w->large[k] < SAID) w->large[k] = large ? w->large[k] + large : 0;
+  }
   typical = median(w);
   if (typical == 0) return;                                    /* nothing moves: the learning rate is 0 */
   for (k = 0; k < w->bundle->tensors; k++) {
     const char *name = w->bundle->tensor[k].name;
     double r = w->ratio[k];
     if (r < 0) continue;
-    w->small[k] = r < VANISHED * typical ? w->small[k] + 1 : w->small[k] > SMALLS ? w->small[k] : 0;
-    w->large[k] = r > EXPLODED && step > SETTLING ? w->large[k] + 1 : w->large[k] > LARGES ? w->large[k] : 0;
-    if (w->small[k] == SMALLS) {
+    if (w->small[k] < SAID) w->small[k] = r < VANISHED * typical ? w->small[k] + 1 : 0;
+    if (w->small[k] >= SMALLS && w->small[k] < SAID) {
       snprintf(text, sizeof text,
                "step %lld: the gradient of '%.100s' vanishes: a step changes it by %.1e of its size, "
                "a typical tensor by %.1e",
                (long long)step, name, r, typical);
       warn(text);
-      w->small[k]++;
+      w->small[k] = SAID;
     }
-    if (w->large[k] == LARGES) {
+    if (w->large[k] >= LARGES && w->large[k] < SAID) {
       snprintf(text, sizeof text,
                "step %lld: the updates of '%.100s' explode: a step changes it by %.1e of its size; "
                "try a smaller --lr, or clipping",
                (long long)step, name, r);
       warn(text);
-      w->large[k]++;
+      w->large[k] = SAID;
     }
   }
 }

@@ -39,6 +39,8 @@ Test(lt_watch, names_the_tensor) {
   cr_expect_str_eq(warnings((float[]){0, 0, 0}), "", "a learning rate of 0 is no vanishing gradient");
   cr_expect_str_eq(warnings((float[]){1e-3f, 0, 1e-3f}), "step 32: the gradient of 'b.weight' vanishes: a step changes it by "
                    "0.0e+00 of its size, a typical tensor by 1.0e-03");
+  cr_expect_str_eq(warnings((float[]){1e-3f, 50, 1e-3f}), "step 30: the updates of 'b.weight' explode: a step changes it "
+                   "by 5.0e+01 of its size; try a smaller --lr, or clipping");
   cr_expect_str_eq(warnings((float[]){1e-3f, 1e-3f, 3}), "step 31: the updates of 'c.weight' explode: a step changes it by "
                    "3.0e+00 of its size; try a smaller --lr, or clipping");
 }
