@@ -300,9 +300,20 @@ void lt_data_where(const lt_data *d, int64_t row, char *text, size_t text_len) {
   else snprintf(text, text_len, "%s, row %lld", d->reader->arg[0].text, (long long)row);
 }
 
+/* Nearly all float data: no need to look at elements one by one. Exponent all ones: infinite or NaN. */
+static int is_finite_f32(const lt_tensor *t) {
+  const uint32_t *p = t->data;
+  uint32_t bad = 0;
+  int64_t i;
+  if (strcmp(t->dtype, "f32")) return 0;
+  for (i = 0; i < t->count; i++) bad |= (p[i] & 0x7F800000u) == 0x7F800000u;
+  return !bad;
+}
+
 static int check_row(const lt_data *d, const lt_tensor *t, int64_t row, int64_t classes, char *why, size_t why_len) {
   int64_t i;
   char where[500];
+  if (is_finite_f32(t)) return 0;
   for (i = 0; i < t->count; i++) {
     double v = lt_get(t, i);
     if (lt_is_float(d->dtype) ? v - v == 0 : v >= 0 && v < (double)classes) continue;

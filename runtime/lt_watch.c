@@ -1,6 +1,6 @@
 /* See lt_watch.h. A tensor's updates count as vanished below 1e-4 of the median tensor's, as exploded above the size of
- * the weights themselves, at once when above ten times that. Ratios, not gradients, are what is seen from outside: under adam the gradient's scale
- * cancels, and an update that small means a gradient that is gone. */
+ * the weights themselves (above ten times that at once). Ratios, not gradients, are what is seen from outside: under
+ * adam the gradient's scale cancels, and an update that small means a gradient that is gone. */
 #include "lt_watch.h"
 #include "lt_file.h"
 #include <math.h>
