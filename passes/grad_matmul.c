@@ -17,21 +17,12 @@ static bool has_batch(Graph *g, ValueId v) {
   return false;
 }
 
-/* Is y's every batch one of a's? Then a and dy have the same rows. */
-static bool same_batch(Graph *g, ValueId a, ValueId y) {
-  Type s = *build_type(g, a), t = *build_type(g, y);
-  if (s.rank != t.rank) return false;
-  for (int k = 0; k < t.rank - 2; k++)
-    if (!dim_eq(s.dims[k], t.dims[k])) return false;
-  return true;
-}
-
 bool grad_matmul(GradNode *r) {
   Graph *g = r->g;
   ValueId a = r->in[0], b = r->in[1], dy = r->dy[0];
   if (grad_wants(r, 0)) grad_add_to(r, 0, build_matmul(g, dy, build_swap(g, b, -2, -1)));
   if (!grad_wants(r, 1)) return true;
-  bool shared = !has_batch(g, b) && build_rank(g, a) > 2 && same_batch(g, a, dy);
+  bool shared = !has_batch(g, b) && build_rank(g, a) > 2;       // then dy has a's rows
   if (shared) a = as_rows(g, a), dy = as_rows(g, dy);
   ValueId db = build_matmul(g, build_swap(g, a, -2, -1), dy);
   if (shared) db = build_reshape_like(g, db, build_type(g, b));
