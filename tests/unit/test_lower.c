@@ -53,3 +53,16 @@ Test(lower, table) {
   for (size_t k = 0; k < sizeof cases / sizeof *cases; k++)
     for (int f = 0; f < FORMS; f++) run_case(&cases[k], &forms[f]);
 }
+
+/* A transposed B lies strided in its input: read in place it would be gathered again and again, so it is packed once. */
+Test(lower, transposed_operand_is_packed) {
+  Diags d = {0};
+  Module *m = module_parse("module m { input %x : f32[32,64] input %w : f32[48,64] %t = transpose(%w) {perm=[1,0]} "
+                           "%y = matmul(%x, %t) output %y }", NULL, &d);
+  Program *p = compile_module(m, target_find("x86-64-v3"), &(PassOptions){0}, &m->perm);
+  bool packed = false;
+  for (int i = 0; i < p->buffers.len; i++) packed |= !p->buffers.at[i].value && dim_is(p->buffers.at[i].elems, 48 * 64);
+  cr_assert(packed);
+  module_free(m);
+  diags_free(&d);
+}
