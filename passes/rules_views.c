@@ -133,6 +133,70 @@ bool rule_concat_concat(Rules *r, NodeId id) {
   return rule_replace(r, rule_op(r, OP_CONCAT, in, total, &a, 1));
 }
 
+/* ---- sums of slices' gradients ---- */
+
+/* A pad with zeros, used once, that crops nothing. */
+static const Node *zero_pad(const Rules *r, ValueId v) {
+  const Node *n = match_def(r, v, OP_PAD);
+  double value = 0;
+  if (!n || !match_once(r, v) || strcmp(node_str(n, "mode", ""), "constant")) return NULL;
+  if (n->nin > 1 && n->in[1] && (!match_splat(r, n->in[1], &value) || value != 0)) return NULL;
+  const Attr *before = node_dims(n, "before"), *after = node_dims(n, "after");
+  for (int k = 0; k < before->n; k++)
+    if (dim_lo(before->dims[k]) < 0 || dim_lo(after->dims[k]) < 0) return NULL;
+  return n;
+}
+
+/* The axis along which y begins where x ends; they are padded alike along the others. -1: none. */
+static int neighbours(const Rules *r, const Node *x, const Node *y) {
+  const Type *t = match_type(r, x->in[0]);
+  const Dim *bx = node_dims(x, "before")->dims, *by = node_dims(y, "before")->dims;
+  const Dim *ax = node_dims(x, "after")->dims, *ay = node_dims(y, "after")->dims;
+  int axis = -1;
+  for (int k = 0; k < t->rank; k++) {
+    if (dim_eq(bx[k], by[k]) && dim_eq(ax[k], ay[k])) continue;
+    if (axis >= 0 || !dim_eq(by[k], dim_add(bx[k], t->dims[k]))) return -1;
+    axis = k;
+  }
+  return axis;
+}
+
+typedef struct Pair { ValueId x, y; int axis; } Pair;          /* pads, x first */
+
+static bool pair_match(const Rules *r, ValueId a, ValueId b, Pair *p) {
+  const Node *x = zero_pad(r, a), *y = zero_pad(r, b);
+  if (!x || !y || a == b) return false;
+  *p = (Pair){a, b, neighbours(r, x, y)};
+  if (p->axis < 0) *p = (Pair){b, a, neighbours(r, y, x)};
+  return p->axis >= 0;
+}
+
+static ValueId pair_join(Rules *r, const Pair *p) {
+  const Node *x = match_def(r, p->x, OP_PAD), *y = match_def(r, p->y, OP_PAD);
+  Attr pad[3] = {*node_dims(x, "before"), *node_dims(x, "after"), attr_str("mode", "constant")}, axis = attr_int("axis", p->axis);
+  Dim after[MAX_RANK];
+  for (int k = 0; k < pad[1].n; k++) after[k] = k == p->axis ? node_dims(y, "after")->dims[k] : pad[1].dims[k];
+  pad[1] = attr_dims(r->m, "after", after, pad[1].n);
+  ValueId both = rule_op(r, OP_CONCAT, (ValueId[]){x->in[0], y->in[0]}, 2, &axis, 1);
+  return rule_op(r, OP_PAD, &both, 1, pad, 3);
+}
+
+/* Also (pad(x) + z) + pad(y): slices are not always used in their order. */
+bool rule_add_pads(Rules *r, NodeId id) {
+  const Node *n = node_of(r->m, id);
+  Pair p;
+  if (pair_match(r, n->in[0], n->in[1], &p)) return rule_go(r) && rule_replace(r, pair_join(r, &p));
+  for (int side = 0; side < 2; side++) {
+    const Node *sum = match_def(r, n->in[side], OP_ADD);
+    for (int q = 0; sum && match_once(r, n->in[side]) && q < 2; q++) {
+      ValueId other = sum->in[1 - q];
+      if (!pair_match(r, sum->in[q], n->in[1 - side], &p)) continue;
+      return rule_go(r) && rule_replace(r, rule_op2(r, OP_ADD, pair_join(r, &p), other));
+    }
+  }
+  return false;
+}
+
 /* ---- others ---- */
 
 bool rule_gather_slice(Rules *r, NodeId id) {
