@@ -52,10 +52,10 @@ static const char *init_text(CPrinter *p, const Stmt *s) {
 
 static bool printed(CPrinter *p, const Stmt *s) { return s->kind == ST_LET && c_reads(p, s->var) > 0 && !c_in_place(p, s->var); }
 
-/* A weight that several multiply-adds share must be loaded once: without the barrier gcc folds the load into
- * each of them as a memory operand, and clang spills. */
+/* A weight, constant or packed, that several multiply-adds share must be loaded once: without the barrier gcc folds the
+ * load into each of them as a memory operand, and clang spills. */
 static bool wants_keep(CPrinter *p, const Stmt *s) {
-  return p->target->barrier && s->value->kind == EX_LOAD && s->value->lanes > 1 && s->value->buf->is_constant &&
+  return p->target->barrier && s->value->kind == EX_LOAD && s->value->lanes > 1 &&
          s->var->name[0] == 'w' && c_reads(p, s->var) > 1;
 }
 

@@ -85,7 +85,7 @@ static void walk(Module *m, Graph *g) {
     bool transposed = n->op == OP_CONV_TRANSPOSE;
     if ((n->op != OP_CONV && n->op != OP_CONV_GRAD_WEIGHT && !transposed) || !dtype_is_float(value_of(m, n->out[0])->type.dtype)) continue;
     if (!transposed) split_conv(m, g, nodes.at[k]);
-    else if (node_int(n, "group", 1) == 1) split_conv_transpose(m, g, nodes.at[k]);
+    else split_conv_transpose(m, g, nodes.at[k]);
   }
 }
 

@@ -2,7 +2,8 @@
  *   o = i*stride + k*dilation - pad   =>   for o = q*stride + r:  i = q + (r + pad - k*dilation) / stride,
  * so each phase is a small convolution from input pixels to every stride-th output pixel, with register tiles:
  * rows are q along the last axis, columns output channels. Taps of a phase are an arithmetic progression.
- * split_pads.c has padded the input so that every i is inside. Weights [C, M, taps…]; one group. */
+ * split_pads.c has padded the input so that every i is inside. Weights [C, M, taps…]; groups one after the other, or
+ * depthwise: columns are channels of input and output alike, A is a vector. */
 #include "passes/kernels/tile.h"
 #include "passes/lower/functions.h"
 
@@ -10,13 +11,16 @@ typedef struct Phase { int64_t r, k0, kstep, taps, shift, shift_step, count; } P
 
 typedef struct Phases { Tiling t; Phase axis[MAX_RANK]; int spatial; int64_t kernel[MAX_RANK], out_channels; const float *w; } Phases;  /* t first */
 
+static Expr *grouped(Tiling *t, Expr *channel, int64_t per_group) {
+  return t->g ? ex_add(&t->l->b, ex_mul(&t->l->b, t->g, ex_int(&t->l->b, per_group)), channel) : channel;
+}
+
 static Expr *phase_a(Tiling *t, Expr *row, Expr **k, Expr *col) {
   Phases *p = (Phases *)t;
   Builder *b = &t->l->b;
   Expr *j[MAX_RANK];
-  (void)col;
   j[0] = t->ctx[0];
-  j[1] = k[p->spatial];
+  j[1] = t->vector_a ? col : grouped(t, k[p->spatial], t->group_in);
   for (int s = 0; s < p->spatial; s++) {
     Expr *q = s == p->spatial - 1 ? row : t->ctx[1 + s];
     j[2 + s] = ex_sub(b, ex_add(b, q, ex_int(b, p->axis[s].shift)), ex_mul(b, k[s], ex_int(b, p->axis[s].shift_step)));
@@ -28,7 +32,7 @@ static Expr *phase_a(Tiling *t, Expr *row, Expr **k, Expr *col) {
 static Expr *phase_b(Tiling *t, Expr **k, Expr *col) {
   Phases *p = (Phases *)t;
   Builder *b = &t->l->b;
-  Expr *j[MAX_RANK] = {k[p->spatial], col};
+  Expr *j[MAX_RANK] = {t->vector_a ? col : grouped(t, k[p->spatial], t->group_in), t->vector_a ? ex_int(b, 0) : col};
   for (int s = 0; s < p->spatial; s++)
     j[2 + s] = ex_add(b, ex_int(b, p->axis[s].k0), ex_mul(b, k[s], ex_int(b, p->axis[s].kstep)));
   return lower_read(t->l, t->n->in[1], j);
@@ -36,6 +40,7 @@ static Expr *phase_b(Tiling *t, Expr **k, Expr *col) {
 
 static Expr *phase_start(Tiling *t, Expr *col) {
   if (t->n->nin < 3 || !t->n->in[2]) return NULL;
+  col = grouped(t, col, t->group_out);
   return lower_read(t->l, t->n->in[2], &col);
 }
 
@@ -44,7 +49,7 @@ static void phase_write(Tiling *t, Expr *row, Expr *col, Expr *acc) {
   Builder *b = &t->l->b;
   Expr **i = NEW_N(b->arena, Expr *, MAX_RANK);
   i[0] = t->ctx[0];
-  i[1] = col;
+  i[1] = grouped(t, col, t->group_out);
   for (int s = 0; s < p->spatial; s++) {
     Expr *q = s == p->spatial - 1 ? row : t->ctx[1 + s];
     i[2 + s] = ex_add(b, ex_mul(b, q, ex_dim(b, t->strides->dims[s])), ex_int(b, p->axis[s].r));
@@ -98,7 +103,7 @@ static void bias_only(Phases *p) {
   Builder *b = &t->l->b;
   phase_loops(t);
   Expr *row = loop_begin(b, "x", ex_int(b, 0), ex_int(b, p->axis[p->spatial - 1].count), 1, FOR_SEQ);
-  Expr *c = loop_begin(b, "c", ex_int(b, 0), ex_int(b, p->out_channels), 1, FOR_VECTOR);
+  Expr *c = loop_begin(b, "c", ex_int(b, 0), ex_dim(b, t->cols), 1, FOR_VECTOR);
   Expr *v = phase_start(t, c);
   phase_write(t, row, c, v ? v : ex_const(b, DT_F32, 0));
   loop_end(b);
@@ -117,11 +122,15 @@ bool conv_transpose_generate(Lower *l, const Node *n) {
   const Type *tx = &value_of(l->m, n->in[0])->type, *tw = &value_of(l->m, n->in[1])->type, *ty = &value_of(l->m, n->out[0])->type;
   const Tensor *w = value_of(l->m, n->in[1])->constant;
   int spatial = tx->rank - 2;
-  if (l->target->lanes == 1 || ty->dtype != DT_F32 || !type_is_static(tw) || spatial < 1 || spatial > 3 || node_int(n, "group", 1) != 1) return false;
+  if (l->target->lanes == 1 || ty->dtype != DT_F32 || !type_is_static(tw) || spatial < 1 || spatial > 3) return false;
+  int64_t group = node_int(n, "group", 1), in = tw->dims[0].k / group, out = tw->dims[1].k;
+  bool depthwise = group > 1 && in == 1 && out == 1;
+  if (depthwise ? !lower_contiguous(l, n->in[0], 1) : group > 1 && out < 4) return false;
   Phases p = {.spatial = spatial, .out_channels = tw->dims[1].k, .w = w ? w->data : NULL};
-  p.t = (Tiling){.l = l, .n = n, .cols = tw->dims[1], .a = phase_a, .b = phase_b, .start = phase_start, .write = phase_write,
+  p.t = (Tiling){.l = l, .n = n, .cols = depthwise ? tw->dims[0] : tw->dims[1], .a = phase_a, .b = phase_b, .start = phase_start, .write = phase_write,
                  .outer_begin = phase_loops, .outer_end = phase_loops_end, .ta = tx, .tb = tw, .ty = ty,
-                 .strides = node_dims(n, "strides"), .dilations = node_dims(n, "dilations")};
+                 .strides = node_dims(n, "strides"), .dilations = node_dims(n, "dilations"), .vector_a = depthwise,
+                 .group_in = in, .group_out = out};
   const Attr *pads = node_dims(n, "pads");
   static const char *const names[] = {"ky", "kx", "kz"};
   int64_t phases = 1;
@@ -136,11 +145,12 @@ bool conv_transpose_generate(Lower *l, const Node *n) {
     }
   }
   if (phases > 64) return false;                                // code would outgrow its use
-  p.t.kaxes = spatial + 1;
-  p.t.ksize[spatial] = tx->dims[1];
+  p.t.kaxes = spatial + !depthwise;
+  p.t.ksize[spatial] = DIM(in);
   p.t.kname[spatial] = "c";
+  if (group > 1 && !depthwise) p.t.g = loop_begin(&l->b, "group", ex_int(&l->b, 0), ex_int(&l->b, group), 1, FOR_SEQ);
   for (int64_t f = 0; f < phases; f++) {
-    int64_t rest = f, k = tx->dims[1].k;
+    int64_t rest = f, k = in;
     bool none = false, empty = false;
     for (int s = spatial - 1; s >= 0; s--) {
       int64_t stride = p.t.strides->dims[s].k;
@@ -154,9 +164,10 @@ bool conv_transpose_generate(Lower *l, const Node *n) {
     if (empty) continue;
     if (none) { bias_only(&p); continue; }
     p.t.rows = DIM(p.axis[spatial - 1].count);
-    if (w) p.t.pack = lower_weight(l, "weight", tile_pack(&p.t, k, phase_at, &p));
+    if (w && group == 1) p.t.pack = lower_weight(l, "weight", tile_pack(&p.t, k, phase_at, &p));
     else tile_pack_here(&p.t);
     tile_build(&p.t);
   }
+  if (p.t.g) loop_end(&l->b);
   return true;
 }
