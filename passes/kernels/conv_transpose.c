@@ -57,6 +57,22 @@ static void phase_write(Tiling *t, Expr *row, Expr *col, Expr *acc) {
   lower_write(t->l, i, acc);
 }
 
+/* Taps of axis q that meet more than padding, where a sixteenth or more do not:
+ *   lo <= index + shift - k < hi   for the output index of ctx */
+static void phase_range(Tiling *t, int q, Expr **from, Expr **to) {
+  Phases *p = (Phases *)t;
+  Builder *b = &t->l->b;
+  int64_t lo, hi, met = 0;
+  if (q >= p->spatial - 1 || p->axis[q].shift_step != 1 || !padded_axis(t->l, t->n->in[0], 2 + q, &lo, &hi)) return;
+  const Phase *a = &p->axis[q];
+  for (int64_t i = 0; i < a->count; i++)
+    for (int64_t k = 0; k < a->taps; k++) met += i + a->shift - k >= lo && i + a->shift - k < hi;
+  if (met * 16 > a->count * a->taps * 15) return;
+  Expr *at = ex_add(b, t->ctx[1 + q], ex_int(b, a->shift));
+  *from = let(b, "from", ex_max(b, *from, ex_sub(b, at, ex_int(b, hi - 1))));
+  *to = let(b, "to", ex_min(b, *to, ex_sub(b, at, ex_int(b, lo - 1))));
+}
+
 static void phase_loops(Tiling *t) {
   Phases *p = (Phases *)t;
   Builder *b = &t->l->b;
@@ -127,7 +143,8 @@ bool conv_transpose_generate(Lower *l, const Node *n) {
   bool depthwise = group > 1 && in == 1 && out == 1;
   if (depthwise ? !lower_contiguous(l, n->in[0], 1) : group > 1 && out < 4) return false;
   Phases p = {.spatial = spatial, .out_channels = tw->dims[1].k, .w = w ? w->data : NULL};
-  p.t = (Tiling){.l = l, .n = n, .cols = depthwise ? tw->dims[0] : tw->dims[1], .a = phase_a, .b = phase_b, .start = phase_start, .write = phase_write,
+  p.t = (Tiling){.l = l, .n = n, .cols = depthwise ? tw->dims[0] : tw->dims[1], .a = phase_a, .b = phase_b,
+                 .start = phase_start, .write = phase_write, .range = phase_range,
                  .outer_begin = phase_loops, .outer_end = phase_loops_end, .ta = tx, .tb = tw, .ty = ty,
                  .strides = node_dims(n, "strides"), .dilations = node_dims(n, "dilations"), .vector_a = depthwise,
                  .group_in = in, .group_out = out};

@@ -1,5 +1,6 @@
 /* The register tile; see tile.h. */
 #include "passes/kernels/tile.h"
+#include <string.h>
 
 /* Most rows beside `columns` accumulators per row: r * c + c + 1 registers. At most 8 when rows lie a multiple of
  * 4096 bytes apart: more streams than the L1 has ways would evict each other. */
@@ -171,8 +172,11 @@ static void tile_body(Tiling *t, const Panel *p, Expr *panel, Expr *first, Expr 
     if (!start) start = ex_splat(b, ex_const(b, DT_F32, 0), p->lanes[c]);
     for (int i = 0; i < rows; i++) acc[i][c] = reg(b, "acc", start);
   }
-  for (int q = 0; q < t->kaxes; q++)
-    k[q] = loop_begin(b, t->kname[q], ex_int(b, 0), ex_dim(b, t->ksize[q]), 1, FOR_SEQ);
+  for (int q = 0; q < t->kaxes; q++) {
+    Expr *lo = ex_int(b, 0), *hi = ex_dim(b, t->ksize[q]);
+    if (t->range && !folded) t->range(t, q, &lo, &hi);
+    k[q] = loop_begin(b, t->kname[q], lo, hi, 1, FOR_SEQ);
+  }
   Expr *w[16];
   for (int c = 0; c < p->columns; c++) w[c] = let(b, "w", load_b(t, p, panel, first, k, c));
   for (int i = 0; i < rows; i++) {
@@ -260,7 +264,18 @@ void tile_build(Tiling *t) {
   }
 }
 
-/* ---- collapsing axes ---- */
+/* ---- padding, collapsing axes ---- */
+
+bool padded_axis(Lower *l, ValueId v, int axis, int64_t *lo, int64_t *hi) {
+  NodeId def = value_of(l->m, v)->def;
+  const Node *n = def ? node_of(l->m, def) : NULL;
+  if (!n || n->op != OP_PAD || n->nin != 1 || strcmp(node_str(n, "mode", "constant"), "constant")) return false;
+  Dim before = node_dims(n, "before")->dims[axis], after = node_dims(n, "after")->dims[axis], size = value_of(l->m, v)->type.dims[axis];
+  if (!dim_is_const(before) || !dim_is_const(after) || !dim_is_const(size) || before.k < 0 || after.k < 0) return false;
+  *lo = before.k;
+  *hi = size.k - after.k;
+  return true;
+}
 
 bool axes_collapse(Lower *l, ValueId v, int from, int to) {
   const Value *val = value_of(l->m, v);

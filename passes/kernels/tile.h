@@ -27,6 +27,8 @@ struct Tiling {
   Expr *(*b)(Tiling *t, Expr **k, Expr *col);
   Expr *(*start)(Tiling *t, Expr *col);                        /* bias; NULL: zero */
   void (*write)(Tiling *t, Expr *row, Expr *col, Expr *acc);
+  /* Narrows reduction loop q to what is not padding at the current ctx; NULL: all of it. */
+  void (*range)(Tiling *t, int q, Expr **lo, Expr **hi);
   void (*outer_begin)(Tiling *t);    /* loops between panels and rows (image, output row); may be NULL */
   void (*outer_end)(Tiling *t);
   Buf *pack;                         /* panels [cols/width][k…][width]; NULL: b() loads */
@@ -63,6 +65,9 @@ void tile_pack_here(Tiling *t);
 
 /* gemm_turned.c: builds the product with packed A and B; false: nothing built, it would not pay. */
 bool gemm_turned(Tiling *t);
+
+/* The part of axis `axis` of v that is not the zeros of a pad around it: [lo, hi); false: v is no such pad. */
+bool padded_axis(Lower *l, ValueId v, int axis, int64_t *lo, int64_t *hi);
 
 /* Can axes [from, to] of v be walked with the stride of the last alone? True also where v has 1s there. */
 bool axes_collapse(Lower *l, ValueId v, int from, int to);
