@@ -12,23 +12,12 @@ static bool is_loop_text(const char *path) {
   return n > 5 && !strcmp(path + n - 5, ".loop");
 }
 
-/* The names are those of passes.def. */
-static bool run_loop_pass(const char *name, size_t n, Arena *a, Kernel *k, const Target *t) {
-  if (n == strlen("unroll") && !strncmp(name, "unroll", n)) kernel_unroll(a, k);
-  else if (n == strlen("vectorise") && !strncmp(name, "vectorise", n)) kernel_vectorise(a, k, t);
-  else if (n == strlen("simplify-loops") && !strncmp(name, "simplify-loops", n)) kernel_simplify(a, k);
-  else return false;
-  return true;
-}
-
-static bool run_loop_passes(const Options *o, Arena *a, Kernel *k) {
-  for (const char *s = o->passes ? o->passes : ""; *s;) {
-    size_t n = strcspn(s, ",");
-    if (!run_loop_pass(s, n, a, k, options_target(o)))
-      usage_error("on loop IR the passes are unroll, vectorise and simplify-loops, not '%.*s'", (int)n, s);
-    s += n + (s[n] == ',');
-  }
-  return true;
+static void run_loop_passes(const Options *o, Arena *a, Kernel *k) {
+  char name[60];
+  const char *list = o->passes ? o->passes : "";
+  for (int n = 0; sscanf(list, "%50[^,]%n", name, &n) == 1; list += n + (list[n] == ','))
+    if (!kernel_pass(name, a, k, options_target(o)))
+      usage_error("on loop IR the passes are vectorise, unroll and simplify-loops, not '%s'", name);
 }
 
 static const char *next_kernel(const char *s) {

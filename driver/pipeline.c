@@ -187,10 +187,14 @@ bool model_import(Compiled *c, const char *path, const Options *o) {
 
 static bool run_listed(PassContext *pc, const char *list) {
   char name[60];
+  Text why = {0};
   for (int n = 0; sscanf(list, "%50[^,]%n", name, &n) == 1; list += n + (list[n] == ',')) {
     const PassInfo *p = pass_find(name);
-    if (!p) usage_error("there is no pass '%s'; `lathe opt --help` names the option, passes/passes.def the passes", name);
-    if (p->level > PREPARE) usage_error("-p takes passes over the graph; '%s' needs all that come before: use --stop-after", name);
+    if (!p) {
+      for (int i = 0; i < pass_count; i++) text_printf(&why, "%s%s", i ? ", " : "", pass_info[i].name);
+      usage_error("there is no pass '%s'; there are: %s", name, why.at);
+    }
+    if (!pass_may_run(pc, p, &why)) usage_error("-p: %s", why.at);
     if (!pass_run(pc, p)) return false;
   }
   return true;

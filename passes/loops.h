@@ -11,4 +11,6 @@ void kernel_vectorise(Arena *a, Kernel *k, const Target *t);
 void kernel_unroll(Arena *a, Kernel *k);
 /* Dead code goes, repeated index arithmetic gets a name. Last: other passes would not see through the names. */
 void kernel_simplify(Arena *a, Kernel *k);
+/* One of them by its name in passes.def; false: there is none. */
+bool kernel_pass(const char *name, Arena *a, Kernel *k, const Target *t);
 #endif

@@ -43,7 +43,7 @@ typedef bool (*PassFn)(PassContext *c);
 
 typedef enum { SIMPLIFY, PREPARE, LOWERING, LOOPS, MEMORY } PassLevel;
 
-typedef struct PassInfo { const char *name; PassLevel level; PassFn run; const char *reason; } PassInfo;
+typedef struct PassInfo { const char *name; PassLevel level; PassFn run; const char *needs, *reason; } PassInfo;
 extern const PassInfo pass_info[];
 extern const int pass_count;
 const PassInfo *pass_find(const char *name);
@@ -52,6 +52,7 @@ const PassInfo *pass_find(const char *name);
 bool rule_enabled(PassContext *c, const char *rule);
 
 void pass_begin(PassContext *c, Module *m, const Target *t, const PassOptions *o, Arena *arena);
+bool pass_may_run(const PassContext *c, const PassInfo *p, Text *why);   /* after those that have run; false: why not */
 bool pass_check(PassContext *c);                               /* check.c: valid, and the same when printed and read */
 bool pass_run(PassContext *c, const PassInfo *p);              /* one pass; tools and tests */
 bool passes_run(PassContext *c);                               /* all of passes.def */

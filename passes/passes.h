@@ -3,7 +3,7 @@
 #define PASSES_PASSES_H
 #include "passes/pass.h"
 
-#define PASS(name, level, function, reason) bool function(PassContext *c);
+#define PASS(name, level, function, needs, reason) bool function(PassContext *c);
 #include "passes/passes.def"
 #undef PASS
 #endif

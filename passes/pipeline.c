@@ -3,6 +3,7 @@
 #include "passes/loops.h"
 #include "passes/passes.h"
 #include "passes/split_pads.h"
+#include <string.h>
 
 Program *compile_module(Module *m, const Target *t, const PipelineOptions *o, Arena *a) {
   PassContext c;
@@ -45,6 +46,14 @@ bool pass_storage(PassContext *c) {
 bool pass_lower(PassContext *c) {
   c->program = lower_program(c->module, c->fusion, c->target, c->options->naive || c->target->lanes == 1, c->arena);
   return c->program != NULL;
+}
+
+bool kernel_pass(const char *name, Arena *a, Kernel *k, const Target *t) {
+  if (!strcmp(name, "vectorise")) kernel_vectorise(a, k, t);
+  else if (!strcmp(name, "unroll")) kernel_unroll(a, k);
+  else if (!strcmp(name, "simplify-loops")) kernel_simplify(a, k);
+  else return false;
+  return true;
 }
 
 bool pass_vectorise(PassContext *c) {

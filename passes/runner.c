@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 
 const PassInfo pass_info[] = {
-#define PASS(name, level, function, reason) {name, level, function, reason},
+#define PASS(name, level, function, needs, reason) {name, level, function, needs, reason},
 #include "passes/passes.def"
 #undef PASS
 };
@@ -19,6 +19,25 @@ const PassInfo *pass_find(const char *name) {
   for (int i = 0; i < pass_count; i++)
     if (!strcmp(pass_info[i].name, name)) return &pass_info[i];
   return NULL;
+}
+
+static bool has_run(const PassContext *c, const char *pass) {
+  for (int i = 0; i < c->times.len; i++)
+    if (!strcmp(c->times.at[i].pass, pass)) return true;
+  return false;
+}
+
+/* From fuse on each pass works on what the one before made, so the order is that of the table; only the passes over
+ * kernels may change places. */
+bool pass_may_run(const PassContext *c, const PassInfo *p, Text *why) {
+  const PassInfo *last = NULL;
+  for (int i = 0; i < pass_count; i++)
+    if (has_run(c, pass_info[i].name)) last = &pass_info[i];
+  bool free_order = !last || last->level == SIMPLIFY || !strcmp(last->name, "split-pads") || (p->level == LOOPS && last->level == LOOPS);
+  if (!free_order && p <= last) text_printf(why, "'%s' cannot run after '%s' (%s)", p->name, last->name, p->reason);
+  else if (*p->needs && !has_run(c, p->needs)) text_printf(why, "'%s' needs '%s' before it in the list (%s)", p->name, p->needs, p->reason);
+  else return true;
+  return false;
 }
 
 bool rule_enabled(PassContext *c, const char *rule) {

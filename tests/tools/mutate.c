@@ -15,6 +15,7 @@
 #include <signal.h>
 #include <sys/time.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -81,7 +82,13 @@ static int compile(const char *bytes, size_t n, const char *path, bool print) {
   return code;
 }
 
-typedef struct Shared { uint64_t at, refused; } Shared;        // how far a child has come
+typedef struct Shared { uint64_t at, refused, slow; double seconds; } Shared;   // how far a child has come; the slowest so far
+
+static double cpu_now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
 
 int main(int argc, char **argv) {
   uint64_t count = 3400, from = 1, one = 0, failed = 0, passed = 0;
@@ -115,7 +122,9 @@ int main(int argc, char **argv) {
         if (!freopen("/dev/null", "w", stderr)) _exit(2);
         for (shared->at = seed; shared->at < end; shared->at++) {
           setitimer(ITIMER_PROF, &(struct itimerval){{0, 0}, {SECONDS, 0}}, NULL);
+          double since = cpu_now();
           shared->refused += (uint64_t)compile(to, mutate(bytes, n, shared->at, to), model[k], false);
+          if (cpu_now() - since > shared->seconds) shared->seconds = cpu_now() - since, shared->slow = shared->at;
         }
         fflush(stdout);
         _exit(0);
@@ -135,7 +144,9 @@ int main(int argc, char **argv) {
       }
       seed = shared->at + 1;
     }
-    printf("%s: %llu mutations, so far %llu refused\n", model[k], (unsigned long long)count, (unsigned long long)shared->refused);
+    printf("%s: %llu mutations, %llu refused; the slowest, --one %llu, took %.2f s\n", model[k], (unsigned long long)count,
+           (unsigned long long)shared->refused, (unsigned long long)shared->slow, shared->seconds);
+    *shared = (Shared){0};
     free(to);
     free(bytes);
   }
