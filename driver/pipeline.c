@@ -5,6 +5,7 @@
 #include "driver/ports.h"
 #include "frontend/language.h"
 #include "runtime/lt_file.h"
+#include <errno.h>
 #include <stdlib.h>
 
 void phase_time(const Options *o, const char *phase, double since) {
@@ -27,6 +28,7 @@ static void dims_of(const Options *o, ImportOptions *io, Arena *a) {
   for (int i = 0; i < o->dim.len; i++) {
     const char *s = o->dim.at[i], *eq = strrchr(s, '=');
     char *end = NULL;
+    errno = 0;
     long long lo = eq ? strtoll(eq + 1, &end, 10) : 0, hi = lo;
     bool ok = eq && eq != s && end != eq + 1;
     if (ok && !strncmp(end, "..", 2)) {
@@ -34,7 +36,7 @@ static void dims_of(const Options *o, ImportOptions *io, Arena *a) {
       hi = strtoll(from, &end, 10);
       ok = end != from;
     }
-    if (!ok || *end || lo < 0 || hi < lo) usage_error("--dim wants NAME=N or NAME=LOW..HIGH, not '%s'", s);
+    if (!ok || *end || lo < 0 || hi < lo || errno == ERANGE) usage_error("--dim wants NAME=N or NAME=LOW..HIGH, not '%s'", s);
     io->dims[io->ndims].name = arena_printf(a, "%.*s", (int)(eq - s), s);
     io->dims[io->ndims].lo = lo;
     io->dims[io->ndims].hi = hi;

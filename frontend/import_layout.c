@@ -134,7 +134,8 @@ bool import_space_to_depth(Import *x) {
     return imp_fail(x, "shape", "an image of %s x %s does not divide into blocks of %s", dim_text(t.dims[2]), dim_text(t.dims[3]), dim_text(b));
   Dim n = t.dims[0], c = t.dims[1];
   ValueId v = imp_reshape(x, x->in[0], (Dim[]){n, c, h, b, w, b}, 6);
-  v = imp_transpose(x, v, (int[]){0, 3, 5, 1, 2, 4}, 6);
+  bool crd = !strcmp(imp_str(x, "mode", "DCR"), "CRD");          // since 28: the channel outermost
+  v = imp_transpose(x, v, crd ? (int[]){0, 1, 3, 5, 2, 4} : (int[]){0, 3, 5, 1, 2, 4}, 6);
   imp_set(x, 0, imp_reshape(x, v, (Dim[]){n, dim_mul(c, dim_mul(b, b)), h, w}, 4));
   return true;
 }

@@ -4,6 +4,7 @@
 #endif
 #include "lt_file.h"
 #include <errno.h>
+#include <limits.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -48,7 +49,7 @@ void *lt_read_file(const char *path, size_t *n, char *why, size_t why_len) {
   void *p = NULL;
   long size;
   if (!f) { fail(why, why_len, "cannot open %s: %s", path, strerror(errno)); return NULL; }
-  if (fseek(f, 0, SEEK_END) || (size = ftell(f)) < 0 || fseek(f, 0, SEEK_SET)) {
+  if (fseek(f, 0, SEEK_END) || (size = ftell(f)) < 0 || size > LONG_MAX - 64 || fseek(f, 0, SEEK_SET)) {
     fail(why, why_len, "cannot read %s: not an ordinary file", path);
   } else if (posix_memalign(&p, 64, (size_t)size + 64)) {
     p = NULL;
