@@ -46,6 +46,7 @@ typedef struct Compiled {
   Program *p;
   Arena samples;                       /* what model_compile_for read; constants of the module lie in it */
   const char *path, *prefix, *command;
+  const double *step;                  /* quantised_step of each output */
   int64_t rewrites;                    /* of the graph, by named rules */
   const char *last_rule, *last_where;  /* the last of them; where is known with --rewrites */
 } Compiled;
@@ -61,6 +62,7 @@ bool model_passes(Compiled *c, const Options *o);      /* c->p stays NULL when t
 /* The same for a model that gets these files from `from` on ([NAME=]FILE, as the compiled program takes them): they size
  * free dims, and a single integer that decides shapes is compiled in and leaves the list. */
 bool model_compile_for(Compiled *c, const char *path, const Options *o, Strings *files, int from);
+double quantised_step(Module *m, ValueId v);           /* between neighbours of a quantised value; 0: it is not one */
 const Tensor *tensor_of_file(Arena *a, const char *path, Diags *d);   /* .npy or .pb */
 void compiled_free(Compiled *c);
 void compiled_drop(Compiled *c);                       /* frees without printing what it said: another attempt follows */

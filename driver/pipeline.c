@@ -183,6 +183,9 @@ bool model_import(Compiled *c, const char *path, const Options *o) {
   if (o->ports) ports_imported(o->ports);
   if (o->quiet && (!c->m || c->diags.errors)) return false;
   if (!c->m || c->diags.errors) return give_up(c);
+  double *step = NEW_N(&c->arena, double, c->m->main->outputs.len + 1);
+  for (int i = 0; i < c->m->main->outputs.len; i++) step[i] = quantised_step(c->m, c->m->main->outputs.at[i]);
+  c->step = step;
   phase_time(o, "import", since);
   return true;
 }

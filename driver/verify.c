@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-typedef struct Diff { double abs, rel; int64_t ulp, at; int64_t bad; } Diff;
+typedef struct Diff { double abs, rel; int64_t ulp, at, bad, stepped; } Diff;   /* stepped: one step of quantisation apart */
 
 static int64_t ordered(float f) {                              // floats as integers in the same order
   int32_t i;
@@ -25,7 +25,8 @@ static double allowed(const Options *o, DType t, double largest) {
   return scale * (o->rtol * largest + o->atol);
 }
 
-static Diff compare(const Options *o, const Tensor *got, const Tensor *want) {
+/* step: see quantised_step. */
+static Diff compare(const Options *o, const Tensor *got, const Tensor *want, double step) {
   Diff d = {.at = -1};
   int64_t n = tensor_count(want);
   bool flt = dtype_is_float(want->dtype);
@@ -38,7 +39,9 @@ static Diff compare(const Options *o, const Tensor *got, const Tensor *want) {
   for (int64_t i = 0; i < n; i++) {
     double g = tensor_get(got, i), w = tensor_get(want, i), e = fabs(g - w);
     if (flt ? (isnan(g) && isnan(w)) || g == w : tensor_get_int(got, i) == tensor_get_int(want, i)) continue;
-    if (!flt || !(e <= limit)) d.bad++;
+    bool close = flt && e <= limit, one_step = !close && e <= step * (1 + 1e-5);
+    d.stepped += one_step;
+    d.bad += !close && !one_step;
     if (isnan(e)) e = HUGE_VAL;
     if (want->dtype == DT_F32 && isfinite(e)) {
       int64_t u = ordered((float)g) - ordered((float)w);
@@ -66,14 +69,17 @@ static const char *shape_text(Arena *a, const Tensor *t) {
   return r;
 }
 
-static bool report(Compiled *c, const Options *o, const char *set, const char *name, const Tensor *got, const Tensor *want, const char *against) {
+static bool report(Compiled *c, const Options *o, const char *set, int output, const Tensor *got, const Tensor *want, const char *against) {
+  const char *name = value_of(c->m, c->m->main->outputs.at[output])->name;
+  double step = c->step[output];
   if (!same_shape(got, want)) {
     printf("%-14s %-20s %s, but the %s is %s  FAILED\n", set, name, shape_text(&c->arena, got), against, shape_text(&c->arena, want));
     return false;
   }
-  Diff d = compare(o, got, want);
+  Diff d = compare(o, got, want, step);
   printf("%-14s %-20s %-22s %-9s  abs %.2e  rel %.2e", set, name, shape_text(&c->arena, got), against, d.abs, d.rel);
   if (want->dtype == DT_F32) printf("  ulp %lld", (long long)d.ulp);
+  if (d.stepped) printf("  %lld one quantisation step (%.4g) off", (long long)d.stepped, step);
   if (!d.bad) { printf("  ok\n"); return true; }
   printf("  FAILED: %lld of %lld; worst at %lld: %.9g, not %.9g\n", (long long)d.bad, (long long)tensor_count(want), (long long)d.at,
          tensor_get(got, d.at), tensor_get(want, d.at));
@@ -120,13 +126,13 @@ static bool verify_call(Compiled *c, Compiled *fresh, const Options *o, const Ca
   }
   bool by_chance = is_random(c->m);                            // then only types can agree
   for (int i = 0; i < nout && !by_chance; i++)
-    if (x->want[i]) ok &= report(c, o, x->name, k->m->out[i].name, got[i], x->want[i], "reference");
+    if (x->want[i]) ok &= report(c, o, x->name, i, got[i], x->want[i], "reference");
   bool compared = false;
   for (int i = 0; i < nout; i++) compared |= x->want[i] != NULL;
   if (o->no_eval && (!compared || by_chance)) printf("%-14s ran twice with the same result, within its memory\n", x->name);
   if (!o->no_eval) {
     if (!evaluate(fresh, x, want, &c->arena)) { diags_print(&fresh->diags, stderr); return false; }
-    for (int i = 0; i < nout; i++) ok &= report(c, o, x->name, k->m->out[i].name, got[i], want[i], "evaluator");
+    for (int i = 0; i < nout; i++) ok &= report(c, o, x->name, i, got[i], want[i], "evaluator");
   }
   return ok;
 }

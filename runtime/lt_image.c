@@ -6,8 +6,8 @@
 #include <string.h>
 
 #if defined(__GNUC__)
+#pragma GCC diagnostic ignored "-Wunused-function"             // reported at the end of the file, so it stays ignored
 #pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wunused-function"
 #pragma GCC diagnostic ignored "-Wunused-parameter"
 #pragma GCC diagnostic ignored "-Wsign-compare"
 #pragma GCC diagnostic ignored "-Wcast-qual"

@@ -60,6 +60,16 @@ body = h.make_graph([h.make_node("Identity", ["going"], ["again"]), h.make_node(
                     [h.make_tensor_value_info("again", T.BOOL, []), x("t", 2), x("item", 2)], [h.make_tensor("one", T.FLOAT, [1], [1.0])])
 save("endless", [h.make_node("Loop", ["n", "", "x"], ["last", "all"], "count", body=body)],
      [h.make_tensor_value_info("n", T.INT64, []), x("x", 2)], [x("last", 2), x("all", None, 2)])
+# Two outputs of QuantizeLinear: x / 0.5 rounded, as integers and back as floats; data sets one and two steps away.
+save("quantised", [h.make_node("QuantizeLinear", ["x", "s", "z"], ["q"]), h.make_node("DequantizeLinear", ["q", "s", "z"], ["y"])],
+     [x("x", 4)], [x("q", 4, t=T.UINT8), x("y", 4)], [h.make_tensor("s", T.FLOAT, [], [0.5]), h.make_tensor("z", T.UINT8, [], [3])])
+for k, off in enumerate([[0, 0, 0, 0], [0, 1, 0, -1], [0, 2, 0, 0]]):
+    q = [5 + off[0], 7 + off[1], 9 + off[2], 11 + off[3]]
+    os.makedirs(f"quantised.data/set_{k}", exist_ok=True)
+    for file, t in (("input_0", h.make_tensor("x", T.FLOAT, [4], [1, 2, 3, 4])), ("output_0", h.make_tensor("q", T.UINT8, [4], q)),
+                    ("output_1", h.make_tensor("y", T.FLOAT, [4], [(v - 3) * 0.5 for v in q]))):
+        with open(f"quantised.data/set_{k}/{file}.pb", "wb") as f:
+            f.write(t.SerializeToString())
 data = open("free.onnx", "rb").read()
 with open("truncated.onnx", "wb") as f:
     f.write(data[: len(data) // 2])
