@@ -15,12 +15,21 @@ void emit_file(Emit *e, const char *name, Text *t) {
 
 const char *emit_name(Emit *e, const char *suffix) { return arena_printf(e->a, "%s%s", e->prefix, suffix); }
 
+/* Would NAME.h or NAME.c hide a file that emitted code includes, or one that is written beside it? */
+static bool hides_a_file(const char *name) {
+  static const char *const files[] = {"assert", "ctype", "errno", "fcntl", "float", "inttypes", "limits", "math", "random", "signal",
+                                      "stb_image", "stdarg", "stdbool", "stddef", "stdint", "stdio", "stdlib", "string", "time", "unistd"};
+  for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+    if (!strcmp(name, files[i])) return true;
+  return !strncmp(name, "lt_", 3) || !strncmp(name, "op_", 3);
+}
+
 const char *emit_prefix(Arena *a, const char *path) {
   const char *base = strrchr(path, '/');
   base = base ? base + 1 : path;
   const char *dot = strrchr(base, '.');
   char *s = arena_printf(a, "%.*s", (int)(dot && dot != base ? dot - base : (long)strlen(base)), base);
-  return c_identifier(a, s);
+  return c_identifier(a, hides_a_file(s) ? arena_printf(a, "net_%s", s) : s);
 }
 
 const char *emit_upper(Arena *a, const char *s) {
