@@ -260,6 +260,7 @@ static int plan(trainer *t) {
     if (r->steps) r->epochs = (r->steps + t->per_epoch - 1) / t->per_epoch;
     if (total) *total = (r->steps ? r->steps : r->epochs * t->per_epoch) * t->steps;
   }
+  if (r->batch > t->per_epoch) r->batch = t->per_epoch;        /* resumed with less data */
   t->total = r->steps ? r->steps : r->epochs * t->per_epoch;
   t->note_every = t->total / ROWS + 1;
   if (o->lr >= 0 && !lr_scale(t)) return fail(t, "--lr: no step of this text has a learning rate");
