@@ -20,6 +20,8 @@ typedef struct Options {
 #undef TEXT
 #undef LIST
 #undef NUMBER
+  Strings rest;                        /* train: what the trainer is to be told */
+  const char *weights, *state;         /* of --weights: bin, link or array; a checkpoint */
   Strings args;                        /* everything that is not an option */
   struct Ports *ports;                 /* verify, run: what the data says of the inputs; NULL: nothing */
   bool flat_weights;                   /* the weights in one block of memory, for a model in this process */
@@ -30,16 +32,19 @@ typedef struct Options {
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_BUG = 70 };
 
-typedef struct Verb { const char *name, *args, *help; int (*run)(Options *o); int min_args, max_args; } Verb;
+typedef struct Verb { const char *name, *args, *help; int (*run)(Options *o); int min_args, max_args; bool hands_on; } Verb;   /* hands_on: other options are for what it starts */
 extern const Verb verbs[];
 extern const int verb_count;
 int verb_compile(Options *o), verb_build(Options *o), verb_run(Options *o), verb_verify(Options *o), verb_bench(Options *o);
 int verb_inspect(Options *o), verb_ops(Options *o), verb_targets(Options *o), verb_opt(Options *o);
+int verb_train(Options *o);
 _Noreturn void usage_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* A model on its way to C. Everything lives in `arena` and the module. */
+struct BundleBuild;
 typedef struct Compiled {
   Arena arena;
+  struct BundleBuild *bundle;          /* of a .lathe network: holds what the module's names are made of */
   Diags diags;
   Module *m;
   const Target *target;
@@ -82,6 +87,9 @@ typedef struct Toolchain { const char *cc; const char *flags; const Target *targ
 Toolchain toolchain_of(const Options *o, const Target *t, Arena *a);
 /* Compiles every .c file of the list within `dir` and links them to `out`. `extra`: more flags; `shared`: a library. */
 bool toolchain_build(const Toolchain *t, const char *dir, const EmitFiles *files, const char *out, const char *extra, bool shared, Diags *d);
+/* The same in `keep` or a folder of its own, then copied to `output`; `beside`: one of the files to go beside it, or NULL. */
+bool toolchain_program(const Toolchain *t, const EmitFiles *files, const char *keep, const char *extra, const char *output, bool shared,
+                       const char *beside, Diags *d);
 bool files_write(const EmitFiles *f, const char *dir, Diags *d);
 void files_remove(const EmitFiles *f, const char *dir);
 bool make_dirs(const char *path);

@@ -5,15 +5,16 @@
 #include <stdlib.h>
 
 const Verb verbs[] = {
-  {"compile", "MODEL -o DIR",         "C source, header and weights", verb_compile, 1, 1},
-  {"build",   "MODEL -o PROGRAM",     "the same, compiled and linked with a main: a standalone program", verb_build, 1, 1},
-  {"run",     "MODEL [[NAME=]FILE…]", "build in a cache, then run on files (.npy .pb .png .jpg raw)", verb_run, 1, 1000},
-  {"verify",  "MODEL",                "emitted code against stored references and the evaluator", verb_verify, 1, 1},
-  {"bench",   "MODEL",                "time per call, GFLOP/s, share of this core's peak", verb_bench, 1, 1},
-  {"inspect", "MODEL",                "graph, shapes, FLOPs, memory plan", verb_inspect, 1, 1},
-  {"opt",     "MODEL",                "the graph or program as text, after some or all passes", verb_opt, 1, 1},
-  {"ops",     "",                     "operators of the graph IR", verb_ops, 0, 0},
-  {"targets", "",                     "what C can be emitted for", verb_targets, 0, 0},
+  {"compile", "MODEL -o DIR",         "C source, header and weights", verb_compile, 1, 1, false},
+  {"build",   "MODEL -o PROGRAM",     "the same, compiled and linked with a main: a standalone program", verb_build, 1, 1, false},
+  {"run",     "MODEL [[NAME=]FILE…]", "build in a cache, then run on files (.npy .pb .png .jpg raw)", verb_run, 1, 1000, false},
+  {"train",   "NET.lathe [OPTION…]",  "build a trainer in a cache and run it: progress, validation, checkpoints", verb_train, 1, 1, true},
+  {"verify",  "MODEL",                "emitted code against stored references and the evaluator", verb_verify, 1, 1, false},
+  {"bench",   "MODEL",                "time per call, GFLOP/s, share of this core's peak", verb_bench, 1, 1, false},
+  {"inspect", "MODEL",                "graph, shapes, FLOPs, memory plan", verb_inspect, 1, 1, false},
+  {"opt",     "MODEL",                "the graph or program as text, after some or all passes", verb_opt, 1, 1, false},
+  {"ops",     "",                     "operators of the graph IR", verb_ops, 0, 0, false},
+  {"targets", "",                     "what C can be emitted for", verb_targets, 0, 0, false},
 };
 const int verb_count = sizeof verbs / sizeof *verbs;
 
@@ -55,6 +56,7 @@ static void help_verb(const Verb *v) {
     snprintf(left, sizeof left, "%s%s%s", rows[i].name, rows[i].arg ? " " : "", rows[i].arg ? rows[i].arg : "");
     printf("  %-26s %s\n", left, rows[i].help);
   }
+  if (v->hands_on) printf("\nOther options are the trainer's: `lathe %s FILE --help` lists them.\n", v->name);
 }
 
 static void help(FILE *to) {
@@ -78,6 +80,7 @@ static int option(Options *o, const Verb *v, char **argv, int i, Arena *a) {
   for (int k = 0; k < ROWS; k++) {
     const Row *r = &rows[k];
     if (strlen(r->name) != n || strncmp(r->name, word, n)) continue;
+    if (!takes(r, v) && v->hands_on) break;
     if (!takes(r, v)) usage_error("`lathe %s` has no option %s", v->name, r->name);
     void *field = (char *)o + r->at;
     if (r->kind == FLAG) {
@@ -92,6 +95,7 @@ static int option(Options *o, const Verb *v, char **argv, int i, Arena *a) {
     if (r->kind == NUMBER) *(double *)field = number(r->name, value);
     return i;
   }
+  if (v->hands_on) { *vec_push(a, &o->rest) = word; return i; }
   usage_error("unknown option %s; `lathe %s --help` lists them", word, v->name);
 }
 
@@ -106,10 +110,19 @@ int main(int argc, char **argv) {
   Options o = {.rtol = 1e-4, .atol = 1e-5, .seed = 1, .rewrites = -1, .seconds = 1};
   bool only_args = false;
   for (int i = 2; i < argc; i++) {
-    if (!only_args && (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))) { help_verb(v); return EXIT_DONE; }
+    bool asks = !only_args && (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"));
+    if (asks && !(v->hands_on && o.args.len)) { help_verb(v); return EXIT_DONE; }
     if (!only_args && !strcmp(argv[i], "--")) { only_args = true; continue; }
-    if (only_args || argv[i][0] != '-' || !argv[i][1]) { *vec_push(&a, &o.args) = argv[i]; continue; }
+    if (only_args || argv[i][0] != '-' || !argv[i][1]) {
+      *vec_push(&a, v->hands_on && o.args.len == v->max_args ? &o.rest : &o.args) = argv[i];
+      continue;
+    }
     i = option(&o, v, argv, i, &a);
+  }
+  for (int i = 0; i < o.weights_of.len; i++) {
+    const char *w = o.weights_of.at[i];
+    bool mode = !strcmp(w, "bin") || !strcmp(w, "link") || !strcmp(w, "array");
+    *(mode ? &o.weights : &o.state) = w;
   }
   if (o.args.len < v->min_args) usage_error("usage: lathe %s %s", v->name, v->args);
   if (o.args.len > v->max_args) usage_error("too many arguments: usage: lathe %s %s", v->name, v->args);

@@ -1,7 +1,7 @@
 /* From a path and options to a program: import, passes. */
 #include "passes/pipeline.h"
 #include "codegen/c.h"
-#include "driver/driver.h"
+#include "driver/bundle.h"
 #include "driver/ports.h"
 #include "frontend/language.h"
 #include "runtime/lt_file.h"
@@ -164,6 +164,20 @@ static bool is_ir(const char *path) {
   return n > 3 && !strcmp(path + n - 3, ".ir");
 }
 
+/* A net of a .lathe text, its parameters from a checkpoint. */
+static Module *import_language(Compiled *c, const char *path, const Options *o) {
+  if (!o->state) {
+    diag_error(&c->diags, "usage", NULL, "a network has no weights before it is trained");
+    diag_note(&c->diags, "hint: --weights run/best.state takes those of a training run; `lathe build --train` makes a trainer");
+    return NULL;
+  }
+  c->bundle = NEW(&c->arena, BundleBuild);
+  Module *m = bundle_infer(c->bundle, path, o);
+  if (!m) { c->bundle = NULL; c->diags.errors++; return NULL; }
+  m->diags = &c->diags;
+  return m;
+}
+
 bool model_import(Compiled *c, const char *path, const Options *o) {
   *c = (Compiled){.path = path};
   const char *base = strrchr(path, '/');
@@ -179,7 +193,7 @@ bool model_import(Compiled *c, const char *path, const Options *o) {
   if (o->ports) ports_options(o->ports, &c->arena, &io);
   bug_context = "import";
   double since = seconds_now();
-  c->m = is_ir(path) ? parse_ir(c, path) : onnx_import_file(path, &io, &c->diags);
+  c->m = is_ir(path) ? parse_ir(c, path) : is_language(path) ? import_language(c, path, o) : onnx_import_file(path, &io, &c->diags);
   if (o->ports) ports_imported(o->ports);
   if (o->quiet && (!c->m || c->diags.errors)) return false;
   if (!c->m || c->diags.errors) return give_up(c);
@@ -238,6 +252,7 @@ void compiled_drop(Compiled *c) {
   if (c->m) module_free(c->m);
   c->m = NULL;
   arena_free(&c->samples);
+  if (c->bundle) bundle_close(c->bundle);
   arena_free(&c->arena);
 }
 

@@ -3,6 +3,7 @@
 #define XXH_INLINE_ALL
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <xxhash.h>
@@ -62,7 +63,7 @@ bool toolchain_build(const Toolchain *t, const char *dir, const EmitFiles *files
     if (!is_c(name)) continue;
     Strings cmd = {0};
     add_words(&a, &cmd, t->cc);
-    add_words(&a, &cmd, strcmp(name, "lt_image.c") && strcmp(name, "lt_main.c") && strcmp(name, "lt_file.c") ? t->flags : "-O1");
+    add_words(&a, &cmd, strncmp(name, "lt_", 3) ? t->flags : "-O1");
     if (shared) *vec_push(&a, &cmd) = "-fPIC";
     add_words(&a, &cmd, extra);
     add_words(&a, &cmd, "-I. -c");
@@ -81,6 +82,7 @@ bool toolchain_build(const Toolchain *t, const char *dir, const EmitFiles *files
     *vec_push(&a, &link) = "-o";
     *vec_push(&a, &link) = out;
     add_words(&a, &link, t->link);
+    add_words(&a, &link, extra);
     add_words(&a, &link, "-Wl,--as-needed -lm");
     ok = finish(start(dir, &link, &a), "linking", d);
   }
@@ -89,6 +91,35 @@ bool toolchain_build(const Toolchain *t, const char *dir, const EmitFiles *files
       const char *name = files->at.at[i].name;
       unlink(arena_printf(&a, "%s/%.*s.o", dir, (int)strlen(name) - 2, name));
     }
+  arena_free(&a);
+  return ok;
+}
+
+static bool copy_file(const char *from, const char *to, Diags *d) {
+  char why[300];
+  size_t n;
+  char *p = file_load(from, &n, why, sizeof why);
+  bool ok = p && file_save(p, n, to, why, sizeof why);
+  free(p);
+  if (ok) ok = chmod(to, 0755) == 0;
+  else diag_error(d, "io", NULL, "%s", why);
+  return ok;
+}
+
+bool toolchain_program(const Toolchain *t, const EmitFiles *files, const char *keep, const char *extra, const char *output, bool shared,
+                       const char *beside, Diags *d) {
+  Arena a = {0};
+  char tmp[] = "/tmp/lathe-XXXXXX";
+  const char *dir = keep ? keep : mkdtemp(tmp);
+  if (!dir) { diag_error(d, "io", NULL, "cannot make a folder in /tmp: %s", strerror(errno)); return false; }
+  const char *made = arena_printf(&a, "%s/lathe-program", dir), *slash = strrchr(output, '/');
+  bool ok = files_write(files, dir, d) && toolchain_build(t, dir, files, "lathe-program", extra, shared, d) && copy_file(made, output, d);
+  unlink(made);
+  if (ok && beside) {
+    const char *to = arena_printf(&a, "%.*s%s", slash ? (int)(slash - output + 1) : 0, output, beside);
+    ok = copy_file(arena_printf(&a, "%s/%s", dir, beside), to, d);
+  }
+  if (!keep) files_remove(files, dir);
   arena_free(&a);
   return ok;
 }

@@ -1,0 +1,28 @@
+/* A bundle in the driver: a .lathe text on its way to C. */
+#ifndef DRIVER_BUNDLE_H
+#define DRIVER_BUNDLE_H
+#include "driver/driver.h"
+#include "ir/bundle.h"
+
+typedef struct BundleBuild {
+  Arena arena;
+  Diags diags;
+  Bundle *b;
+  const Target *target;
+  const char *prefix, *command, *data_dir;
+} BundleBuild;
+
+/* Reads the text; the data it names is opened to learn types. False: messages were printed, nothing is left to free. */
+bool bundle_load(BundleBuild *x, const char *path, const Options *o);
+bool bundle_passes(BundleBuild *x, const Options *o);            /* false: messages are in x->diags */
+bool bundle_emit(BundleBuild *x, const Options *o, bool table, EmitFiles *files);
+void bundle_close(BundleBuild *x);                               /* prints messages */
+
+/* The net o->net (default: the one named as the file, else the first) as a module of its own, its state bound to the
+ * values in the checkpoint o->state. NULL: messages were printed. x stays open: the module's names live there. */
+Module *bundle_infer(BundleBuild *x, const char *path, const Options *o);
+
+/* Verbs on a .lathe file; exit codes. */
+int bundle_compile(Options *o);
+int bundle_build(Options *o);                                    /* a trainer */
+#endif
