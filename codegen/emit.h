@@ -26,6 +26,7 @@ typedef struct EmitFiles { VEC(EmitFile) at; } EmitFiles;
 
 /* Appends the module's files. False: d says why (types that have no C yet). */
 bool emit_program(const Program *p, const EmitOptions *o, Arena *a, EmitFiles *out, Diags *d);
+const char *emit_function_prefix(Arena *a, const char *prefix, const Function *f);    /* the C name of a bundle's function */
 /* Every function of a bundle, compiled before: PREFIX.h, PREFIX.c (state, init), PREFIX_FUNCTION.c and so on;
  * with o->model_table PREFIX_bundle.c, the table for trainers (runtime/lt_train.h). o->prefix is the bundle's. */
 bool emit_bundle(const Bundle *b, const EmitOptions *o, Arena *a, EmitFiles *out, Diags *d);

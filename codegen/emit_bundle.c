@@ -11,11 +11,13 @@ static void put_file(Out *x, const char *name, Text *t) {
 }
 
 /* "digits_step"; the init function's values are filled by PREFIX_init_values, behind PREFIX_init. */
-static const char *function_prefix(Out *x, const Function *f) {
-  if (f->kind == FUNCTION_INIT) return arena_printf(x->a, "%s_init_values", x->o->prefix);
-  const char *name = c_identifier(x->a, f->name);
-  return strcmp(name, x->o->prefix) ? arena_printf(x->a, "%s_%s", x->o->prefix, name) : arena_printf(x->a, "%s_infer", x->o->prefix);
+const char *emit_function_prefix(Arena *a, const char *prefix, const Function *f) {
+  if (f->kind == FUNCTION_INIT) return arena_printf(a, "%s_init_values", prefix);
+  const char *name = c_identifier(a, f->name);
+  return strcmp(name, prefix) ? arena_printf(a, "%s_%s", prefix, name) : arena_printf(a, "%s_infer", prefix);
 }
+
+static const char *function_prefix(Out *x, const Function *f) { return emit_function_prefix(x->a, x->o->prefix, f); }
 
 static void banner(Out *x, Text *t, const char *what) {
   text_printf(t, "/* %s: %s.\n *\n *   made by   lathe\n", x->o->prefix, what);
@@ -195,6 +197,7 @@ bool emit_bundle(const Bundle *b, const EmitOptions *o, Arena *a, EmitFiles *out
     fo.prefix = function_prefix(&x, f);
     fo.bundle = b;
     fo.function = f;
+    fo.profile = o->profile && f->kind == FUNCTION_STEP;
     fo.model_table = o->model_table && f->kind != FUNCTION_INIT;
     fo.weights = f->p->weight_bytes > 65536 ? WEIGHTS_LINK : WEIGHTS_ARRAY;
     if (f->kind == FUNCTION_INIT && f->p->arena_bound) BUG("init of %s needs an arena", o->prefix);

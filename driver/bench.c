@@ -9,6 +9,11 @@ static int by_value(const void *x, const void *y) {
   return a < b ? -1 : a > b;
 }
 
+double median_of(double *v, int n) {
+  qsort(v, (size_t)n, sizeof *v, by_value);
+  return n ? v[n / 2] : 0;
+}
+
 static const char peak_source[] =
   "typedef float vec __attribute__((vector_size(4 * LANES)));\n"
   "double peak(long n, float x);\n"
@@ -24,16 +29,16 @@ static const char peak_source[] =
   "  return a0[0];\n"
   "}\n";
 
-typedef double PeakFn(long n, float x);
+static int lanes_of(const Target *t) { return t->lanes > 1 ? t->lanes : 4; }
 
-static PeakFn *peak_kernel(Compiled *c, const Options *o, int lanes) {
+PeakFn *peak_kernel(const Options *o, const Target *t, Arena *a, Diags *d) {
   EmitFiles f = {0};
-  Text t = {0};
-  text_printf(&t, "#define LANES %d\n%s", lanes, peak_source);
-  *vec_push(&c->arena, &f.at) = (EmitFile){.name = "peak.c", .data = arena_strdup(&c->arena, t.at), .size = t.len};
-  text_free(&t);
-  Toolchain tc = toolchain_of(o, c->target, &c->arena);
-  const char *so = toolchain_cached(&tc, &f, "peak.so", "", true, &c->arena, &c->diags);
+  Text source = {0};
+  text_printf(&source, "#define LANES %d\n%s", lanes_of(t), peak_source);
+  *vec_push(a, &f.at) = (EmitFile){.name = "peak.c", .data = arena_strdup(a, source.at), .size = source.len};
+  text_free(&source);
+  Toolchain tc = toolchain_of(o, t, a);
+  const char *so = toolchain_cached(&tc, &f, "peak.so", "", true, a, d);
   if (!so) return NULL;
   void *h = dlopen(so, RTLD_NOW | RTLD_LOCAL);
   void *sym = h ? dlsym(h, "peak") : NULL;
@@ -42,13 +47,13 @@ static PeakFn *peak_kernel(Compiled *c, const Options *o, int lanes) {
   return fn;
 }
 
-static double gflops(PeakFn *fn, int lanes) {
+double peak_gflops(PeakFn *fn, const Target *t) {
   double best = 0;
   volatile double sink = 0;
   for (int i = 0; i < 5; i++) {
     double since = cpu_seconds();
     sink += fn(1000000, 0.25f);
-    double g = 12.0 * 2 * lanes * 1e6 / (cpu_seconds() - since) / 1e9;
+    double g = 12.0 * 2 * lanes_of(t) * 1e6 / (cpu_seconds() - since) / 1e9;
     if (g > best) best = g;
   }
   (void)sink;
@@ -66,17 +71,17 @@ int verb_bench(Options *o) {
   Compiled c;
   Loaded l = {0};
   o->want_dims = true;
+  if (is_language(o->args.at[0]) && !o->state) return bundle_bench(o);
   if (!model_compile(&c, o->args.at[0], o)) return EXIT_FAILED;
   Call k;
-  bool ok = model_load(&l, &c, o) && (!o->profile || profile_begin(&l, &c));
+  bool ok = model_load(&l, &c, o) && (!o->profile || profile_begin(l.handle, c.prefix, c.p, &c.arena, &c.diags));
   Case x = {0};
   if (ok) x = case_random(&c, (uint64_t)o->seed, SIZES_LOW, NULL);
   ok = ok && call_make(&k, &c, &l, &x) && call_run(&k, &c, 0);
   if (!ok) { diags_print(&c.diags, stderr); return EXIT_FAILED; }
-  int lanes = c.target->lanes > 1 ? c.target->lanes : 4;
-  PeakFn *fn = peak_kernel(&c, o, lanes);
+  PeakFn *fn = peak_kernel(o, c.target, &c.arena, &c.diags);
   VEC(double) t = {0}, cpu = {0};
-  double start = seconds_now(), peak = fn ? gflops(fn, lanes) : 0;
+  double start = seconds_now(), peak = fn ? peak_gflops(fn, c.target) : 0;
   if (o->profile) profile_reset();
   for (start = seconds_now(); t.len < 5 || seconds_now() - start < o->seconds;) {
     double since = seconds_now(), cpu_since = cpu_seconds();
@@ -84,11 +89,9 @@ int verb_bench(Options *o) {
     *vec_push(&c.arena, &cpu) = (cpu_seconds() - cpu_since) * 1e3;
     *vec_push(&c.arena, &t) = (seconds_now() - since) * 1e3;
   }
-  if (fn) { double again = gflops(fn, lanes); if (again > peak) peak = again; }
-  qsort(t.at, (size_t)t.len, sizeof *t.at, by_value);
-  qsort(cpu.at, (size_t)cpu.len, sizeof *cpu.at, by_value);
-  if (o->profile) { profile_report(&c, &k, t.len, peak); return EXIT_DONE; }
-  double ms = t.at[t.len / 2], cpu_ms = cpu.at[cpu.len / 2], flop = program_flops(c.p, call_symbol, &k), g = flop / cpu_ms / 1e6;
+  if (fn) { double again = peak_gflops(fn, c.target); if (again > peak) peak = again; }
+  if (o->profile) { profile_report(&c.arena, call_symbol, &k, t.len, peak); return EXIT_DONE; }
+  double ms = median_of(t.at, t.len), cpu_ms = median_of(cpu.at, cpu.len), flop = program_flops(c.p, call_symbol, &k), g = flop / cpu_ms / 1e6;
   if (o->json)
     printf("{\"model\": \"%s\", \"target\": \"%s\", \"ms\": %.6g, \"cpu_ms\": %.6g, \"fastest_ms\": %.6g, \"calls\": %d, \"flop\": %.0f, \"gflops\": %.4g, \"peak_gflops\": %.4g}\n",
            c.prefix, c.target->name, ms, cpu_ms, t.at[0], t.len, flop, g, peak);

@@ -4,7 +4,15 @@
 #include "driver/cases.h"
 
 int64_t call_symbol(const char *name, void *call);             /* a symbol's value in this call, for dim_eval */
-bool profile_begin(Loaded *l, Compiled *c);                    /* hooks the library that model_load made */
+/* Hooks the function that the library has under this prefix and that was made of p. */
+bool profile_begin(void *library, const char *prefix, const Program *p, Arena *a, Diags *d);
 void profile_reset(void);
-void profile_report(Compiled *c, Call *k, int calls, double peak_gflops);
+void profile_report(Arena *a, int64_t (*symbol)(const char *name, void *ctx), void *ctx, int calls, double peak_gflops);
+
+typedef double PeakFn(long n, float x);                        /* multiply-adds in registers */
+PeakFn *peak_kernel(const Options *o, const Target *t, Arena *a, Diags *d);        /* NULL: no compiler */
+double peak_gflops(PeakFn *fn, const Target *t);
+double median_of(double *v, int n);                            /* sorts */
+
+int bundle_bench(Options *o);                                  /* the training steps of a .lathe file */
 #endif

@@ -33,12 +33,13 @@ static void collect(Arena *a, const StepList *s) {
   }
 }
 
-bool profile_begin(Loaded *l, Compiled *c) {
-  void *at = dlsym(l->handle, arena_printf(&c->arena, "%s_profile", c->prefix));
-  if (!at) { diag_error(&c->diags, "internal", NULL, "the library has no profile hook"); return false; }
+bool profile_begin(void *library, const char *prefix, const Program *p, Arena *a, Diags *d) {
+  void *at = dlsym(library, arena_printf(a, "%s_profile", prefix));
+  if (!at) { diag_error(d, "internal", NULL, "the library has no profile hook"); return false; }
   void (*fn)(int) = hook;
   memcpy(at, &fn, sizeof fn);
-  collect(&c->arena, &c->p->steps);
+  profile.rows.len = 0;
+  collect(a, &p->steps);
   profile.current = -1;
   return true;
 }
@@ -63,7 +64,7 @@ static const char *note_line(Arena *a, const char *note, int n) {
   return note ? arena_printf(a, "%.*s", (int)strcspn(note, "\n"), note) : "";
 }
 
-void profile_report(Compiled *c, Call *k, int calls, double peak) {
+void profile_report(Arena *a, int64_t (*symbol)(const char *name, void *ctx), void *ctx, int calls, double peak) {
   double total = 0, flop = 0;
   for (int i = 0; i < profile.rows.len; i++) {
     Row *r = &profile.rows.at[i];
@@ -77,10 +78,10 @@ void profile_report(Compiled *c, Call *k, int calls, double peak) {
     const Row *r = &profile.rows.at[i];
     if (!r->calls) continue;
     const Kernel *f = r->step->kernel;
-    double work = (double)dim_eval(f->flops, call_symbol, k) * (double)r->times / (double)r->calls, g = work / r->seconds / 1e9;
+    double work = (double)dim_eval(f->flops, symbol, ctx) * (double)r->times / (double)r->calls, g = work / r->seconds / 1e9;
     flop += work;
     printf("%8.4f  %5.1f  %8.1f  %3.0f%%  %-24s %s  %s\n", r->seconds * 1e3, 100 * r->seconds / total, g, peak > 0 ? 100 * g / peak : 0, f->name,
-           note_line(&c->arena, f->note, 2), note_line(&c->arena, f->note, 1));
+           note_line(a, f->note, 2), note_line(a, f->note, 1));
   }
   printf("%8.4f  100.0  %8.1f  %3.0f%%  of %.0f GFLOP/s on this core; medians of CPU time, up to %d of %d calls\n", total * 1e3, flop / total / 1e9,
          peak > 0 ? 100 * flop / total / 1e9 / peak : 0, peak, SAMPLES, calls);
