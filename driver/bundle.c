@@ -4,12 +4,15 @@
 #include "codegen/c.h"
 #include "codegen/embed.h"
 #include "frontend/language.h"
+#include "ir/eval.h"
 #include "passes/pipeline.h"
 #include "runtime/lt_data.h"
 #include "runtime/lt_state.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
+
+enum { CHECK_ROWS = 2 };                                        /* verify --grad: the evaluator is slow */
 
 /* ---- loading ---- */
 
@@ -34,7 +37,7 @@ bool bundle_load(BundleBuild *x, const char *path, const Options *o) {
   *x = (BundleBuild){.diags = {.file = path}};
   x->target = options_target(o);
   x->data_dir = o->data_dir ? o->data_dir : folder_of(&x->arena, path);
-  LanguageOptions lo = {.peek = peek, .peek_ctx = x};
+  LanguageOptions lo = {.peek = peek, .peek_ctx = x, .batch = o->grad ? CHECK_ROWS : 0};
   language_dims(o, &lo, &x->arena);
   bug_context = "language";
   double since = seconds_now();
@@ -216,4 +219,56 @@ Module *bundle_infer(BundleBuild *x, const char *path, const Options *o) {
   Module *m = f->m;
   f->m = NULL;                                                  // the caller's from now on
   return m;
+}
+
+/* ---- one step, for verify --grad ---- */
+
+Module *bundle_step(BundleBuild *x, const char *path, const Options *o) {
+  if (!bundle_load(x, path, o)) return NULL;
+  for (int k = 0; k < x->b->fn.len; k++) {
+    Function *f = &x->b->fn.at[k];
+    if (f->kind != FUNCTION_STEP || (o->net && strcmp(o->net, f->name))) continue;
+    Module *m = f->m;
+    f->m = NULL;
+    return m;
+  }
+  if (o->net) diag_error(&x->diags, "name", NULL, "there is no training step '%s'", o->net);
+  else diag_error(&x->diags, "usage", NULL, "has no training step");
+  bundle_close(x);
+  return NULL;
+}
+
+/* What init writes, by the evaluator. */
+static const Tensor *initial_value(Eval *e, const Module *m, const char *name) {
+  for (int k = 0; k < m->state.len; k++)
+    if (!strcmp(m->state.at[k].name, name)) return eval_value(e, m->state.at[k].next);
+  return NULL;
+}
+
+bool bundle_inputs(BundleBuild *x, Module *m, int64_t seed, const Tensor **in, Arena *a) {
+  const Function *init = bundle_function(x->b, FUNCTION_INIT, NULL);
+  Eval e;
+  eval_begin(&e, init->m);
+  Tensor *number = tensor_new(a, DT_I64, 1, (int64_t[]){1});
+  tensor_set_int(number, 0, seed);
+  bool ok = eval_bind_input(&e, 0, number) && eval_graph(&e, init->m->main);
+  for (int k = 0; ok && k < m->main->inputs.len; k++) {
+    const char *name = value_of(m, m->main->inputs.at[k])->name;
+    const Tensor *t = initial_value(&e, init->m, name);
+    Tensor *own = t ? tensor_new(a, t->dtype, t->rank, t->dims) : NULL;
+    if (t) memcpy(own->data, t->data, tensor_bytes(t));
+    if (t) in[k] = own;
+    for (int c = 0; c < x->b->column.len; c++) {
+      const DataColumn *col = &x->b->column.at[c];
+      if (strcmp(col->name, name) || !col->classes || dtype_is_float(in[k]->dtype)) continue;
+      own = tensor_new(a, in[k]->dtype, in[k]->rank, in[k]->dims);
+      for (int64_t i = 0; i < tensor_count(own); i++) {
+        int64_t v = tensor_get_int(in[k], i) % col->classes;
+        tensor_set_int(own, i, v < 0 ? v + col->classes : v);
+      }
+      in[k] = own;
+    }
+  }
+  eval_end(&e);
+  return ok;
 }

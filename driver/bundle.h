@@ -22,6 +22,11 @@ void bundle_close(BundleBuild *x);                               /* prints messa
  * values in the checkpoint o->state. NULL: messages were printed. x stays open: the module's names live there. */
 Module *bundle_infer(BundleBuild *x, const char *path, const Options *o);
 
+/* The training step o->net (default: the first) with few rows. NULL as above. */
+Module *bundle_step(BundleBuild *x, const char *path, const Options *o);
+/* Among inputs for that module, those of the state become what init gives with this seed, indices fit their classes. */
+bool bundle_inputs(BundleBuild *x, Module *m, int64_t seed, const Tensor **in, Arena *a);
+
 /* Verbs on a .lathe file; exit codes. */
 int bundle_compile(Options *o);
 int bundle_build(Options *o);                                    /* a trainer */

@@ -166,13 +166,13 @@ static bool is_ir(const char *path) {
 
 /* A net of a .lathe text, its parameters from a checkpoint. */
 static Module *import_language(Compiled *c, const char *path, const Options *o) {
-  if (!o->state) {
+  if (!o->state && !o->grad) {
     diag_error(&c->diags, "usage", NULL, "a network has no weights before it is trained");
     diag_note(&c->diags, "hint: --weights run/best.state takes those of a training run; `lathe build --train` makes a trainer");
     return NULL;
   }
   c->bundle = NEW(&c->arena, BundleBuild);
-  Module *m = bundle_infer(c->bundle, path, o);
+  Module *m = (o->grad ? bundle_step : bundle_infer)(c->bundle, path, o);
   if (!m) { c->bundle = NULL; c->diags.errors++; return NULL; }
   m->diags = &c->diags;
   return m;
