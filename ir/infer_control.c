@@ -171,22 +171,30 @@ static bool stack(Infer *x, int k, const Graph *g, const Type *item, int64_t axi
   return true;
 }
 
-static bool always_true(Infer *x, ValueId v) {
-  const Tensor *t = v ? value_of(x->m, v)->constant : NULL;
+static bool always_true(Module *m, ValueId v) {
+  const Tensor *t = v ? value_of(m, v)->constant : NULL;
   return t && t->data && t->dtype == DT_BOOL && tensor_count(t) == 1 && tensor_get_int(t, 0) != 0;
 }
 
 /* The condition can never end the loop: absent or true at first, and true or handed on by the body. */
-static bool runs_all_trips(Infer *x, const Graph *body) {
-  if (x->n->in[1] && !always_true(x, x->n->in[1])) return false;
+static bool runs_all_trips(Module *m, const Node *n) {
+  const Graph *body = n->region[0];
+  if (n->in[1] && !always_true(m, n->in[1])) return false;
   ValueId v = body->outputs.at[0];
   for (int hops = 0; hops < 100; hops++) {
-    const Value *value = value_of(x->m, v);
-    const Node *def = value->def ? node_of(x->m, value->def) : NULL;
+    const Value *value = value_of(m, v);
+    const Node *def = value->def ? node_of(m, value->def) : NULL;
     if (!def || def->op != OP_COPY) break;
     v = def->in[0];
   }
-  return v == body->inputs.at[1] || always_true(x, v);
+  return v == body->inputs.at[1] || always_true(m, v);
+}
+
+bool loop_trips(Module *m, const Node *n, Dim *trips) {
+  const Dim *count = n->in[0] ? value_of(m, n->in[0])->content : NULL;
+  if (!count || !runs_all_trips(m, n)) return false;
+  *trips = dim_max(*count, DIM(0));
+  return true;
 }
 
 bool infer_loop(Infer *x) {
@@ -211,7 +219,7 @@ bool infer_loop(Infer *x) {
   const Dim *count = n->in[0] ? value_of(x->m, n->in[0])->content : NULL;
   int64_t most = count ? int64_max(0, int64_min(dim_hi(*count), INT32_MAX)) : INT32_MAX;
   Dim trips;
-  if (count && runs_all_trips(x, body)) trips = dim_max(*count, DIM(0));
+  if (loop_trips(x->m, n, &trips)) {}
   else if (scans > 0) trips = infer_fresh_dim(x, carried, 0, "loop_trips", 0, most);
   else trips = DIM(0);
   for (int k = 0; k < scans; k++) {

@@ -57,6 +57,9 @@ double   scalar_eval_float(ScalarOp op, double a, double b, double c);
 int64_t  scalar_eval_int(ScalarOp op, int64_t a, int64_t b, int64_t c);
 uint64_t scalar_eval_uint(ScalarOp op, uint64_t a, uint64_t b, uint64_t c);
 
+/* How often the body of loop n runs, where that is known before it does: a size or a constant, and nothing ends it early. */
+bool loop_trips(Module *m, const Node *n, Dim *trips);
+
 /* infer: fills every output's type of node n, reports into m->diags. */
 bool infer_node(Module *m, NodeId n);
 bool infer_module(Module *m);                                  /* all nodes, regions included */

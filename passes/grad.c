@@ -39,12 +39,15 @@ bool grad_wants(const GradNode *r, int k) {
   return k < r->nin && r->in[k] && (int)r->in[k] < r->grad->nvalues && r->grad->needed[r->in[k]];
 }
 
+void grad_add_value(Grad *s, Graph *g, ValueId v, ValueId dx) {
+  if (!dx) return;
+  Type t = value_of(s->m, v)->type;
+  dx = build_cast(g, build_sum_to(g, dx, &t), t.dtype);
+  s->of[v] = s->of[v] ? build_add(g, s->of[v], dx) : dx;
+}
+
 void grad_add_to(GradNode *r, int k, ValueId dx) {
-  if (!dx || !grad_wants(r, k)) return;
-  ValueId v = r->in[k];
-  Type t = value_of(r->grad->m, v)->type;
-  dx = build_cast(r->g, build_sum_to(r->g, dx, &t), t.dtype);
-  r->grad->of[v] = r->grad->of[v] ? build_add(r->g, r->grad->of[v], dx) : dx;
+  if (grad_wants(r, k)) grad_add_value(r->grad, r->g, r->in[k], dx);
 }
 
 ValueId grad_output(GradNode *r, int k) {
@@ -67,6 +70,11 @@ static bool mark_forward(Grad *s, Graph *g, bool *from) {
     bool hit = false;
     for (int i = 0; i < n->nin; i++) hit |= n->in[i] && from[n->in[i]];
     for (int i = 0; i < n->nregion; i++) hit |= mark_forward(s, n->region[i], from);
+    for (int i = 0; hit && i < n->nregion; i++) {               // what goes in may come from anything that does, by way of iterations
+      Graph *r = n->region[i];
+      for (int q = 0; q < r->inputs.len; q++) if (flows(s, r->inputs.at[q])) from[r->inputs.at[q]] = true;
+      mark_forward(s, r, from);
+    }
     if (op_info[n->op].grad == GRAD_ZERO) continue;
     for (int i = 0; hit && i < n->nout; i++) if (flows(s, n->out[i])) from[n->out[i]] = true;
     any |= hit;
@@ -110,6 +118,18 @@ static bool visit(Grad *s, NodeId id) {
   return rules[n.op](&r);
 }
 
+bool grad_walk(Grad *s, const Graph *g, Graph *into) {
+  Graph *outer = s->g;
+  int n = g->nodes.len;
+  NodeId *forward = NEW_N(&s->m->perm, NodeId, n + 1);          // the list grows in its middle while rules build
+  if (n) memcpy(forward, g->nodes.at, sizeof *forward * (size_t)n);
+  bool ok = true;
+  s->g = into;
+  for (int k = n - 1; k >= 0; k--) ok &= node_of(s->m, forward[k])->dead || visit(s, forward[k]);
+  s->g = outer;
+  return ok;
+}
+
 bool grad_build(Graph *g, ValueId loss, const ValueId *wrt, int nwrt, ValueId *gradient) {
   Module *m = g->module;
   Grad s = {.m = m, .g = g, .nvalues = m->values.len};
@@ -123,11 +143,8 @@ bool grad_build(Graph *g, ValueId loss, const ValueId *wrt, int nwrt, ValueId *g
   for (int k = 0; k < nwrt; k++) s.needed[wrt[k]] |= wrt[k] == loss;
   Source before = graph_source(m);
   s.of[loss] = build_scalar(g, value_of(m, loss)->type.dtype, 1);
-  int nodes = g->nodes.len, errors = m->diags->errors;
-  NodeId *forward = NEW_N(&m->perm, NodeId, nodes + 1);         // the list grows in its middle while rules build
-  if (nodes) memcpy(forward, g->nodes.at, sizeof *forward * (size_t)nodes);
-  bool ok = true;
-  for (int k = nodes - 1; k >= 0; k--) ok &= node_of(m, forward[k])->dead || visit(&s, forward[k]);
+  int errors = m->diags->errors;
+  bool ok = grad_walk(&s, g, g);
   graph_set_source(m, before);
   for (int k = 0; k < nwrt; k++) gradient[k] = s.of[wrt[k]] ? s.of[wrt[k]] : build_zeros_like(g, wrt[k]);
   return ok && m->diags->errors == errors;

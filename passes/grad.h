@@ -43,6 +43,10 @@ typedef bool (*GradFn)(GradNode *r);                   /* false: grad_fail said 
 bool grad_wants(const GradNode *r, int k);             /* is the gradient of input k needed? */
 /* Adds dx to the gradient of input k. A larger shape is summed over what was broadcast: rules need not. */
 void grad_add_to(GradNode *r, int k, ValueId dx);
+/* The same for any value; built in g. */
+void grad_add_value(Grad *s, Graph *g, ValueId v, ValueId dx);
+/* Runs the rules of g's nodes, last to first, building in `into`: the gradient of a region. False after errors. */
+bool grad_walk(Grad *s, const Graph *g, Graph *into);
 /* Output k of the node itself, added to it where the network did not ask for it: what it knows anyway. */
 ValueId grad_output(GradNode *r, int k);
 bool grad_fail(GradNode *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -223,6 +223,15 @@ static Step *symbol_step(Build *s, const char *name, ValueId from, bool local) {
   return st;
 }
 
+static bool uses_symbol(const StepList *steps, const char *name) {
+  for (int k = 0; k < steps->len; k++) {
+    const Step *st = steps->at[k];
+    if (uses_symbol(&st->then, name) || uses_symbol(&st->other, name)) return true;
+    for (int q = 0; st->kernel && q < st->kernel->dims.len; q++) if (!strcmp(st->kernel->dims.at[q], name)) return true;
+  }
+  return false;
+}
+
 /* Values before the loop, the loop step, in it the iteration symbol, the results, then the renewed state. */
 static void build_loop(Build *s, Node *n, NodeId id, Graph *within) {
   LoopPlan *plan = fusion_loop_plan(s->f, id);
@@ -240,6 +249,10 @@ static void build_loop(Build *s, Node *n, NodeId id, Graph *within) {
   for (int k = 0; k < plan->results.len; k++) need_value(s, plan->results.at[k], body);
   for (int k = 0; k < plan->renew.len; k++) need_value(s, plan->renew.at[k], body);
   s->steps = keep;
+  if (!uses_symbol(&st->then, dim_text(plan->iteration))) {     // nothing is stacked or sliced: emitted, it would be a warning
+    memmove(st->then.at, st->then.at + 1, sizeof *st->then.at * (size_t)(st->then.len - 1));
+    st->then.len--;
+  }
   *vec_push(s->arena, s->steps) = st;
   for (int k = 0; plan->count && k < node_of(s->m, id)->nout; k++) {
     ValueId out = node_of(s->m, id)->out[k];

@@ -11,6 +11,17 @@
 #include "passes/storage_impl.h"
 #include <string.h>
 
+/* A step looks at the first element of the condition's buffer: what is a slice or a view of more is copied. */
+static void place_condition(Place *p, Graph *g, NodeId id) {
+  ValueId c = node_of(p->m, id)->in[0];
+  const Value *v = value_of(p->m, c);
+  if (v->constant || (v->def && node_of(p->m, v->def)->group)) return;
+  for (int k = 0; k < p->m->main->inputs.len; k++) if (p->m->main->inputs.at[k] == c) return;
+  c = insert_copy(p, g, id, c);
+  own_storage(p, c);
+  node_of(p->m, id)->in[0] = c;
+}
+
 /* The results of both arms of an `if` are written where its outputs are. */
 static void place_if(Place *p, NodeId id) {
   for (int r = 0; r < node_of(p->m, id)->nregion; r++) {
@@ -217,7 +228,11 @@ LoopPlan *fusion_loop_plan(Fusion *f, NodeId id) {
 
 void place_control(Place *p, Graph *g, NodeId id) {
   Node *n = node_of(p->m, id);
-  if (n->op == OP_IF) place_if(p, id);
+  if (n->op == OP_IF) {
+    place_condition(p, g, id);
+    place_if(p, id);
+    return;
+  }
   if (n->op != OP_LOOP && n->op != OP_SCAN) return;
   Source keep = graph_source(p->m);
   graph_set_source(p->m, n->source);
