@@ -343,7 +343,15 @@ Test(infer, recurrent, .init = start, .fini = stop) {
     {"gru", "f32[5,N,10] f32[1,60,10] f32[1,60,20]", "activations=[Sigmoid,Tanh] alpha=[] beta=[] clip=0 linear_before_reset=1 hidden=20 direction=reverse", "f32[5,1,N,20] f32[1,N,20]"},
     {"gru", "f32[5,N,10] f32[1,60,10] f32[1,60,20]", "activations=[Sigmoid,Tonh] alpha=[] beta=[] clip=0 linear_before_reset=1 hidden=20 direction=reverse", "! 'Tonh'"},
     {"rnn", "f32[5,N,10] f32[1,20,10] f32[1,20,20]", "activations=[Tanh,Tanh] alpha=[] beta=[] clip=0 hidden=20 direction=forward", "! 2 activations"},
-    {"rnn", "f32[5,N,10] f32[1,20,10] f32[1,20,20]", "activations=[tanh] alpha=[] beta=[] clip=0 hidden=20 direction=forward", "f32[5,1,N,20] f32[1,N,20]"});
+    {"rnn", "f32[5,N,10] f32[1,20,10] f32[1,20,20]", "activations=[tanh] alpha=[] beta=[] clip=0 hidden=20 direction=forward", "f32[5,1,N,20] f32[1,N,20]"},
+    {"lstm", "f32[5,N,10] f32[1,80,10] f32[1,80,20]", LSTM "hidden=20 direction=forward", "f32[5,1,N,20] f32[1,N,20] f32[1,N,20] f32[5,1,N,80] f32[5,1,N,20]"},
+    {"lstm_grad", "f32[5,1,N,80] f32[1,80,20] - f32[5,1,N,20] - f32[5,1,N,20]", LSTM "hidden=20 direction=forward", "f32[5,1,N,80] f32[1,N,20] f32[1,N,20]"},
+    {"lstm_grad", "f32[5,1,N,80] f32[1,80,20] - f32[5,1,N,20]", LSTM "hidden=20 direction=forward", "! cells"},
+    {"lstm_grad", "f32[5,1,N,60] f32[1,80,20] - f32[5,1,N,20] - f32[5,1,N,20]", LSTM "hidden=20 direction=forward", "! gates"},
+    {"gru_grad", "f32[5,1,N,60] f32[1,60,20] - - - f32[5,1,N,20] f32[5,1,N,20]", "activations=[] alpha=[] beta=[] clip=0 linear_before_reset=1 hidden=20 direction=reverse", "f32[5,1,N,60] f32[5,1,N,20] f32[1,N,20]"},
+    {"gru_grad", "f32[5,1,N,60] f32[1,60,20] - - - f32[5,1,N,20]", "activations=[] alpha=[] beta=[] clip=0 linear_before_reset=1 hidden=20 direction=reverse", "! y, input 6"},
+    {"rnn_grad", "f32[5,1,N,20] f32[1,20,20] i32[M]", "activations=[] alpha=[] beta=[] clip=0 hidden=20 direction=forward", "! sequence lengths"},
+    {"rnn_grad", "f32[5,1,N,20] f32[1,20,20] i32[N]", "activations=[] alpha=[] beta=[] clip=0 hidden=20 direction=forward", "f32[5,1,N,20] f32[1,N,20]"});
 }
 
 #define RESIZE "coord=asymmetric nearest=floor cubic_a=-0.75 exclude_outside=0 extrapolation=0 antialias=0 "
