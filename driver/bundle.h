@@ -30,4 +30,5 @@ bool bundle_inputs(BundleBuild *x, Module *m, int64_t seed, const Tensor **in, A
 /* Verbs on a .lathe file; exit codes. */
 int bundle_compile(Options *o);
 int bundle_build(Options *o);                                    /* a trainer */
+int bundle_inspect(Options *o);
 #endif

@@ -1,5 +1,5 @@
 /* `lathe inspect`: what a model is and what compiling it gives: nodes, shapes, work, memory. */
-#include "driver/driver.h"
+#include "driver/bundle.h"
 #include "ir/ops.h"
 
 static const char *quoted(Arena *a, const char *s) {
@@ -110,6 +110,7 @@ static void json_report(Compiled *c, const NodeLine *node, int n) {
 }
 
 int verb_inspect(Options *o) {
+  if (is_language(o->args.at[0]) && !o->state) return bundle_inspect(o);
   Compiled c, before;
   NodeLine *node;
   if (!model_import(&before, o->args.at[0], o)) return EXIT_FAILED;

@@ -3,8 +3,8 @@
  *   loss only, in f64   its finite differences, by the evaluator
  *   gradients, in f64   the backward pass, by the evaluator: at most 1e-6 from the differences
  *   gradients, in f32   emitted, compiled and run in guarded memory: at most 1e-3 from those in f64
- * Errors are relative to the largest gradient of the tensor, or to a hundredth of the largest of all: where a gradient
- * is nothing but what rounding left, there is nothing to compare. */
+ * Errors are relative to the largest gradient of the tensor, or to a hundredth of the largest of all. A gradient that is
+ * 0 but for rounding (of a bias before a batch norm) is compared with the largest of all. */
 #include "driver/bundle.h"
 #include "driver/cases.h"
 #include "ir/build.h"
@@ -162,7 +162,7 @@ static int compare(Sides *s, Tensor *const *in, const Tensor *const *d64, const 
     int input = input_index(s->f64.m->main, s->wrt[k - 1]);
     const Value *v = value_of(s->f32.m, s->f32.m->main->inputs.at[input]);
     if (!is_learned(&s->f32, v->name)) continue;
-    double largest = largest_of(d64[k]), scale = fmax(largest, 1e-2 * all), slopes;
+    double largest = largest_of(d64[k]), scale = largest > 1e-9 * all ? fmax(largest, 1e-2 * all) : all, slopes;
     if (scale == 0) scale = 1;
     int64_t moved;
     if (!compare_slopes(&s->loss, in, input, d64[k], scale, &moved, &slopes)) return -1;
