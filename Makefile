@@ -114,7 +114,7 @@ test-tools: $(TEST_TOOLS)
 
 bless: $(TEST_TOOLS)
 	BLESS=1 $(BUILD)/unit --filter='*passes/*' >/dev/null 2>&1; true
-	BLESS=1 BUILD=$(BUILD) tests/run errors emit ledger
+	BLESS=1 BUILD=$(BUILD) tests/run errors language emit ledger
 
 lint: | $(PROTO).h
 	BUILD=$(BUILD) tools/lint

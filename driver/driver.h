@@ -38,6 +38,7 @@ extern const int verb_count;
 int verb_compile(Options *o), verb_build(Options *o), verb_run(Options *o), verb_verify(Options *o), verb_bench(Options *o);
 int verb_inspect(Options *o), verb_ops(Options *o), verb_targets(Options *o), verb_opt(Options *o);
 int verb_train(Options *o);
+int verb_fmt(Options *o), verb_functions(Options *o);
 _Noreturn void usage_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* A model on its way to C. Everything lives in `arena` and the module. */
@@ -73,6 +74,7 @@ void compiled_free(Compiled *c);
 void compiled_drop(Compiled *c);                       /* frees without printing what it said: another attempt follows */
 /* The network language (language.c). */
 struct LanguageOptions;
+struct Bundle *language_open(const char *path, const Options *o, Arena *a, Diags *d);   /* NULL after errors; bundle_free */
 bool is_language(const char *path);
 void language_dims(const Options *o, struct LanguageOptions *to, Arena *a);   /* what --dim says */
 int language_print(const char *path, const Options *o);                        /* its modules; an exit code */

@@ -1,6 +1,7 @@
 /* The verbs of the network language (.lathe files), and its modules as text. */
 #include "driver/driver.h"
 #include "frontend/language.h"
+#include "runtime/lt_data.h"
 #include <stdlib.h>
 
 bool is_language(const char *path) {
@@ -31,12 +32,29 @@ static void print_bundle(Text *t, const Bundle *b) {
   }
 }
 
+/* What a reader of the data block gives: files are looked for beside the text. */
+static bool peek(void *folder, const char *call, Type *row, int64_t *classes, char *why, size_t why_len) {
+  lt_data data;
+  if (lt_data_open(call, folder, &data, why, why_len)) return false;
+  Dim dims[MAX_RANK];
+  for (int k = 0; k < data.rank; k++) dims[k] = DIM(data.dims[k]);
+  *row = type_of(dtype_from_text(data.dtype), data.rank, dims);
+  *classes = data.classes;
+  lt_data_close(&data);
+  return true;
+}
+
+Bundle *language_open(const char *path, const Options *o, Arena *a, Diags *d) {
+  const char *slash = strrchr(path, '/');
+  LanguageOptions options = {.peek = peek, .peek_ctx = slash ? arena_printf(a, "%.*s", (int)(slash - path), path) : "."};
+  language_dims(o, &options, a);
+  return lathe_language_load(path, &options, d);
+}
+
 int language_print(const char *path, const Options *o) {
   Arena a = {0};
   Diags d = {.file = path};
-  LanguageOptions options = {0};
-  language_dims(o, &options, &a);
-  Bundle *b = lathe_language_load(path, &options, &d);
+  Bundle *b = language_open(path, o, &a, &d);
   Text t = {0};
   if (b) print_bundle(&t, b);
   diags_print(&d, stderr);
@@ -48,4 +66,41 @@ int language_print(const char *path, const Options *o) {
   diags_free(&d);
   arena_free(&a);
   return b ? EXIT_DONE : EXIT_FAILED;
+}
+
+/* ---- verbs ---- */
+
+/* lathe fmt FILE…: to standard output, or with -w into the files. */
+static int format_file(const char *path, bool write) {
+  char why[300];
+  size_t size;
+  Diags d = {.file = path};
+  Text out = {0};
+  char *text = file_load(path, &size, why, sizeof why);
+  if (!text) diag_error(&d, "io", NULL, "%s", why);
+  bool ok = text && lathe_language_format(path, text, size, &out, &d);
+  bool same = ok && out.len == size && !memcmp(out.at ? out.at : "", text, size);
+  if (ok && write && !same && !text_save(&out, path, why, sizeof why)) diag_error(&d, "io", NULL, "%s", why);
+  if (ok && !write) fwrite(out.at ? out.at : "", 1, out.len, stdout);
+  ok = d.errors == 0;
+  diags_print(&d, stderr);
+  text_free(&out);
+  free(text);
+  diags_free(&d);
+  return ok ? EXIT_DONE : EXIT_FAILED;
+}
+
+int verb_fmt(Options *o) {
+  int code = EXIT_DONE;
+  for (int k = 0; k < o->args.len; k++) if (format_file(o->args.at[k], o->write)) code = EXIT_FAILED;
+  return code;
+}
+
+int verb_functions(Options *o) {
+  (void)o;
+  Text t = {0};
+  lathe_language_reference(&t);
+  fwrite(t.at, 1, t.len, stdout);
+  text_free(&t);
+  return EXIT_DONE;
 }

@@ -13,6 +13,8 @@ const Verb verbs[] = {
   {"bench",   "MODEL",                "time per call, GFLOP/s, share of this core's peak", verb_bench, 1, 1, false},
   {"inspect", "MODEL",                "graph, shapes, FLOPs, memory plan", verb_inspect, 1, 1, false},
   {"opt",     "MODEL",                "the graph or program as text, after some or all passes", verb_opt, 1, 1, false},
+  {"fmt",     "FILE.lathe…",          "a network's text in its usual form", verb_fmt, 1, 1000, false},
+  {"functions", "",                   "functions of the network language", verb_functions, 0, 0, false},
   {"ops",     "",                     "operators of the graph IR", verb_ops, 0, 0, false},
   {"targets", "",                     "what C can be emitted for", verb_targets, 0, 0, false},
 };

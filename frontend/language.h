@@ -29,4 +29,9 @@ typedef struct LanguageOptions {
 /* NULL after errors; all are in d, whose `file` the caller sets to path. The caller frees with bundle_free. */
 Bundle *lathe_language_load(const char *path, const LanguageOptions *o, Diags *d);
 Bundle *lathe_language_text(const char *path, const char *text, size_t size, const LanguageOptions *o, Diags *d);
+
+/* The text in its usual form. False after errors of syntax. */
+bool lathe_language_format(const char *path, const char *text, size_t size, Text *out, Diags *d);
+/* docs/functions.md: every function of the language, from its tables. */
+void lathe_language_reference(Text *out);
 #endif

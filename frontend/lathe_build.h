@@ -74,6 +74,7 @@ typedef struct Lang {
   Diags *d;
   Arena *a;                            /* of the tree and all that is temporary */
   Bindings lets;
+  struct OnnxNet *onnx;                /* imported so far */
   VEC(Parameter) params;
   bool closed;                         /* init has been made: no more parameters */
   VEC(struct { const char *caller; const char *callee; }) uses;           /* nets that call nets */
@@ -141,6 +142,12 @@ bool net_build(Lang *l, const NetDecl *n);                     /* as the functio
 void lang_output(Lang *l, ValueId v, const char *name);        /* one more output of the function at work */
 const char *lang_fresh_name(Lang *l, const char *kind, const char *given);   /* PREFIXkind2, or PREFIXgiven */
 
+bool net_is_pattern(Lang *l, const NetDecl *n);                /* it is only ever copied by `new`: no set of its own */
+bool net_is_called(Lang *l, const NetDecl *n);
+bool net_is_onnx(const NetDecl *n);                            /* net n = onnx("…") (lathe_onnx.c) */
+Val lang_call_onnx(Lang *l, const NetDecl *n, const Val *args, const Term *call, const char *prefix);
+void lang_onnx_free(Lang *l);
+
 /* ---- calls of functions (lathe_call.c) ---- */
 enum { CALL_MAX = 16 };
 typedef struct Call Call;
@@ -158,6 +165,8 @@ struct Call {
 };
 extern const FunctionInfo function_info[];
 extern const int function_count;
+const FunctionInfo *lang_function(const char *name);           /* NULL: there is none */
+bool function_is_callable(const FunctionInfo *f);              /* rows of ops.def: can its attributes be said? */
 Val lang_call(Lang *l, const Term *e, const char *assigned);
 Val call_fail(Call *c, int k, const char *kind, const char *fmt, ...) __attribute__((format(printf, 4, 5)));   /* at argument k; -1: the call */
 static inline bool call_has(const Call *c, int k) { return c->arg[k].kind != VAL_NONE; }

@@ -25,12 +25,12 @@ const FunctionInfo function_info[] = {
 };
 const int function_count = sizeof function_info / sizeof *function_info;
 
-static const FunctionInfo *find_function(const char *name) {
+const FunctionInfo *lang_function(const char *name) {
   for (int k = 0; k < function_count; k++) if (!strcmp(function_info[k].name, name)) return &function_info[k];
   return NULL;
 }
 
-bool lang_is_reader(Lang *l, const char *name) { return !find_function(name) && !net_find(l, name); }
+bool lang_is_reader(Lang *l, const char *name) { return !lang_function(name) && !net_find(l, name); }
 
 /* ---- the row's parameters: "x:tensor units:int bias:bool=true"; `=` without a value: may be left out ---- */
 
@@ -221,7 +221,7 @@ static bool put_arguments(Call *c, const ParamSpec *p, int n) {
 Val lang_call(Lang *l, const Term *e, const char *assigned) {
   const NetDecl *net = net_find(l, e->text);
   if (net) return lang_call_net(l, net, e);
-  const FunctionInfo *f = find_function(e->text);
+  const FunctionInfo *f = lang_function(e->text);
   if (!strcmp(e->text, "vocab") || !strcmp(e->text, "classes")) return lang_vocab(l, e);
   if (!f && l->column && !e->fresh && l->m) return lang_reader(l, e);
   if (e->fresh) {

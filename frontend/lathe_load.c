@@ -78,25 +78,35 @@ static Dim row_symbol(Lang *l) {
   return dim_symbol("N", lo < 1 ? 1 : lo, hi > l->b->batch ? hi : l->b->batch);
 }
 
+/* Names of nets and steps are names of functions in emitted C. */
 static void check_names(Lang *l) {
-  for (int k = 0; k < l->file->nets.len; k++) {
-    const NetDecl *n = l->file->nets.at[k];
+  const LatheFile *f = l->file;
+  VEC(Word) names = {0};
+  *vec_push(l->a, &names) = (Word){"init", {0, 0}};
+  for (int k = 0; k < f->nets.len; k++) *vec_push(l->a, &names) = f->nets.at[k]->name;
+  for (int k = 0; k < f->steps.len; k++) *vec_push(l->a, &names) = f->steps.at[k]->name;
+  for (int k = 1; k < names.len; k++)
     for (int i = 0; i < k; i++) {
-      if (l->file->nets.at[i]->name.text != n->name.text) continue;
-      lang_error(l, "name", n->name.at, "there are two nets '%s'; the other is in line %d", n->name.text,
-                 lathe_line(&l->text, l->file->nets.at[i]->name.at.start));
+      if (strcmp(names.at[i].text, names.at[k].text)) continue;
+      if (i) lang_error(l, "name", names.at[k].at, "the name '%s' is taken by line %d", names.at[k].text, lathe_line(&l->text, names.at[i].at.start));
+      else lang_error(l, "name", names.at[k].at, "'init' is the function that starts the state");
       break;
     }
-  }
 }
 
 static void function_drop(Lang *l) { module_free(l->b->fn.at[--l->b->fn.len].m); }
+
+static const char *evaluation_name(Lang *l, const StepDecl *s) {
+  bool taken = s->named;
+  for (int k = 0; k < l->file->steps.len; k++) taken |= !strcmp(l->file->steps.at[k]->name.text, "eval");
+  return taken ? intern_printf("eval_%s", s->name.text) : intern("eval");
+}
 
 /* A step without data has nothing to evaluate on; it is built so all the same, to meet its parameters. */
 static void build_evaluations(Lang *l, Dim rows) {
   for (int k = 0; k < l->file->steps.len; k++) {
     const StepDecl *s = l->file->steps.at[k];
-    const char *name = !lang_step_minimizes(s) ? s->name.text : s->named ? intern_printf("eval_%s", s->name.text) : intern("eval");
+    const char *name = lang_step_minimizes(s) ? evaluation_name(l, s) : s->name.text;
     Function *f = function_add(l, name, FUNCTION_EVAL);
     function_begin(l, f->m, FUNCTION_EVAL, rows);
     bool ok = lang_step_build(l, s), data = l->column_values.len > 0;
@@ -129,12 +139,24 @@ static void sort_functions(Bundle *b) {
 static void build_nets(Lang *l, Dim rows) {
   for (int k = 0; k < l->file->nets.len; k++) {
     const NetDecl *n = l->file->nets.at[k];
-    if (net_is_open(l, n)) continue;
+    if (net_is_pattern(l, n) || net_is_open(l, n)) continue;
     Function *f = function_add(l, n->name.text, FUNCTION_INFER);
     function_begin(l, f->m, FUNCTION_INFER, rows);
     bool ok = net_build(l, n);
     function_end(l);
     if (!ok) function_drop(l);
+  }
+}
+
+/* A net that nothing uses is a mistake beside steps, which use nets; so is one that cannot be built without a call. */
+static void check_uses(Lang *l) {
+  for (int k = 0; k < l->file->nets.len; k++) {
+    const NetDecl *n = l->file->nets.at[k];
+    if (net_is_called(l, n)) continue;
+    if (net_is_open(l, n) && !net_is_onnx(n)) {
+      lang_error(l, "shape", n->at, "net %s has sizes that nothing says: no step or net calls it", n->name.text);
+      lang_hint(l, "`let T = 64`, or --dim T=64 for a size T");
+    } else if (l->file->steps.len) lathe_warn(&l->text, "unused", n->name.at, "no step or net calls net %s", n->name.text);
   }
 }
 
@@ -151,7 +173,6 @@ static void build_init(Lang *l) {
 
 static void build_all(Lang *l) {
   Frame top = {.prefix = ""};
-  int errors = l->d->errors;
   l->frame = &top;
   build_lets(l);
   lang_settings(l);
@@ -159,8 +180,9 @@ static void build_all(Lang *l) {
   Dim rows = row_symbol(l);
   build_evaluations(l, rows);
   build_nets(l, rows);
+  check_uses(l);
   build_init(l);
-  if (l->d->errors == errors) build_steps(l);
+  build_steps(l);
   sort_functions(l->b);
   l->frame = NULL;
 }
@@ -186,6 +208,7 @@ Bundle *lathe_language_text(const char *path, const char *text, size_t size, con
   if (d->errors == errors) build_all(&l);
   for (int k = 0; k < b->fn.len; k++) b->fn.at[k].m->diags = d;
   diags_free(&l.graph_errors);
+  lang_onnx_free(&l);
   arena_free(&tmp);
   if (d->errors == errors) {
     bundle_layout(b);

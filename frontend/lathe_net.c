@@ -236,6 +236,24 @@ static void note_sizes(Lang *l, const NetDecl *n, const Bindings *dims) {
   l->seen.at[l->seen.len - 1].dims = *dims;
 }
 
+static Val call_body(Lang *l, const NetDecl *n, const NetDecl *body, const Term *call, const char *prefix, const Val *given) {
+  bool ok = true;
+  frame_push(l, n, prefix);
+  for (int k = 0; k < body->params.len; k++) {
+    const Arg *a = argument_of(call, body, k);
+    const ParamDecl *p = &body->params.at[k];
+    Span at = a ? a->at : p->name.at;
+    lang_source(l, at, n->name.text);
+    Val v = conform(l, given[k], p->type, at);
+    ok &= lang_check(l, at) && v.kind != VAL_ERROR;
+    lang_bind(l, &l->frame->vars, p->name.text, v, p->name.at);
+  }
+  Val result = ok ? run_body(l, n, body) : val_error();
+  if (!l->frame->caller->net) note_sizes(l, n, &l->frame->dims);
+  frame_pop(l);
+  return result;
+}
+
 Val lang_call_net(Lang *l, const NetDecl *n, const Term *call) {
   const NetDecl *body = body_of(l, n);
   if (!l->m) { lang_error(l, "name", call->at, "a net cannot be called here"); return val_error(); }
@@ -244,39 +262,30 @@ Val lang_call_net(Lang *l, const NetDecl *n, const Term *call) {
     lang_hint(l, "a network is built once and for all; repeat 4 { … } builds layers in a row");
     return val_error();
   }
-  if (!body || !arguments_exist(l, n, body, call)) return val_error();
+  if (!body) { lang_error(l, "name", n->from->at, "there is no net '%s' to copy", n->from->text); return val_error(); }
+  bool onnx = net_is_onnx(body);
+  if (!onnx && !arguments_exist(l, n, body, call)) return val_error();
   const char *prefix = intern_printf("%s.", call->fresh ? lang_fresh_name(l, n->name.text, NULL) : n->name.text);
-  Val *given = NEW_N(l->a, Val, body->params.len + 1);
+  int count = onnx ? call->args.len : body->params.len;
+  Val *given = NEW_N(l->a, Val, count + 1);
   bool ok = true;
-  for (int k = 0; k < body->params.len; k++) {
-    const Arg *a = argument_of(call, body, k);
+  for (int k = 0; k < count; k++) {
+    const Arg *a = onnx ? &call->args.at[k] : argument_of(call, body, k);
     given[k] = lang_expr(l, a ? a->value : body->params.at[k].value);
     ok &= given[k].kind != VAL_ERROR;
   }
   if (!ok) return val_error();
-  Val before = remembered(l, prefix, given, body->params.len);
-  if (before.kind != VAL_NONE) return before;
+  Val result = remembered(l, prefix, given, count);
+  if (result.kind != VAL_NONE) return result;
   note_use(l, n, call);
-  frame_push(l, n, prefix);
-  for (int k = 0; k < body->params.len; k++) {
-    const Arg *a = argument_of(call, body, k);
-    const ParamDecl *p = &body->params.at[k];
-    lang_source(l, a ? a->at : p->name.at, n->name.text);
-    Val v = conform(l, given[k], p->type, a ? a->at : p->name.at);
-    ok &= lang_check(l, a ? a->at : p->name.at) && v.kind != VAL_ERROR;
-    lang_bind(l, &l->frame->vars, p->name.text, v, p->name.at);
-  }
-  Val result = ok ? run_body(l, n, body) : val_error();
-  if (!l->frame->caller->net) note_sizes(l, n, &l->frame->dims);
-  frame_pop(l);
+  result = onnx ? lang_call_onnx(l, body, given, call, prefix) : call_body(l, n, body, call, prefix, given);
   vec_push(l->a, &l->called);
   l->called.at[l->called.len - 1].prefix = prefix;
   l->called.at[l->called.len - 1].args = given;
-  l->called.at[l->called.len - 1].n = body->params.len;
+  l->called.at[l->called.len - 1].n = count;
   l->called.at[l->called.len - 1].result = result;
   return result;
 }
-
 /* ---- a net as a function ---- */
 
 /* A size by name as inference has it: --dim, or what a step called the net with. */
@@ -315,7 +324,7 @@ static void bind_named_sizes(Lang *l, const NetDecl *n, const Term *e) {
 
 bool net_is_open(Lang *l, const NetDecl *n) {
   const NetDecl *body = body_of(l, n);
-  if (!body) return false;
+  if (!body || net_is_onnx(body)) return true;                   // an ONNX file needs no compiling by this way
   for (int k = 0; k < body->params.len; k++) {
     const ParamDecl *p = &body->params.at[k];
     if (p->type->kind != TYPE_TENSOR && !p->value) return true;

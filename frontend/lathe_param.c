@@ -75,7 +75,7 @@ static bool type_fits(Call *c, const char *name, const Type *t) {
 Parameter *lang_declare(Lang *l, const char *name, Type t, StateRole role, Span at) {
   Parameter *p = lang_parameter(l, name);
   if (p) return p;
-  if (l->closed) BUG("%s is declared after init was made", name);
+  if (l->closed && !l->d->errors) BUG("%s is declared after init was made", name);
   p = vec_push(l->a, &l->params);
   *p = (Parameter){.name = name, .type = t, .role = role, .at = at, .net = intern_n(name, strcspn(name, "."))};
   return p;

@@ -93,9 +93,9 @@ static Word want_path(Parser *p, const char *what) {
 
 /* ---- expressions ---- */
 
-static Term *parse_expr(Parser *p);
+static Term *parse_term(Parser *p);
 
-static Term *expr_new(Parser *p, TermKind kind, Span at) {
+static Term *term_new(Parser *p, TermKind kind, Span at) {
   Term *e = NEW(p->a, Term);
   *e = (Term){.kind = kind, .at = at, .text = intern("")};
   return e;
@@ -109,7 +109,7 @@ static void parse_args(Parser *p, Term *call) {
       a.name = want_name(p, "the name of an argument").text;
       advance(p);
     }
-    a.value = parse_expr(p);
+    a.value = parse_term(p);
     a.at = since(p, start);
     *vec_push(p->a, &call->args) = a;
     if (!eat(p, ",")) break;
@@ -120,10 +120,10 @@ static void parse_args(Parser *p, Term *call) {
 static Term *parse_tuple(Parser *p, const char *close) {
   int start = here(p)->at.start;
   advance(p);
-  Term *e = expr_new(p, TERM_TUPLE, here(p)->at);
+  Term *e = term_new(p, TERM_TUPLE, here(p)->at);
   bool comma = false;
   while (!p->failed && !at_text(p, close)) {
-    *vec_push(p->a, &e->items) = parse_expr(p);
+    *vec_push(p->a, &e->items) = parse_term(p);
     if (!eat(p, ",")) break;
     comma = true;
   }
@@ -137,7 +137,7 @@ static Term *parse_tuple(Parser *p, const char *close) {
 static Term *parse_call(Parser *p, bool fresh, int start) {
   Word w = want_name(p, fresh ? "the name of a net after 'new'" : "a value");
   bool call = at_text(p, "(") && here(p)->breaks == 0;
-  Term *e = expr_new(p, call || fresh ? TERM_CALL : TERM_NAME, w.at);
+  Term *e = term_new(p, call || fresh ? TERM_CALL : TERM_NAME, w.at);
   e->text = w.text;
   e->fresh = fresh;
   if (call) {
@@ -150,7 +150,7 @@ static Term *parse_call(Parser *p, bool fresh, int start) {
 
 static Term *parse_primary(Parser *p) {
   const Token *k = here(p);
-  Term *e = expr_new(p, TERM_NUMBER, k->at);
+  Term *e = term_new(p, TERM_NUMBER, k->at);
   if (k->kind == TOKEN_NUMBER) {
     advance(p);
     e->number = k->number;
@@ -173,11 +173,11 @@ static Term *parse_primary(Parser *p) {
 
 static Term *parse_index_item(Parser *p) {
   int start = here(p)->at.start;
-  Term *a = at_text(p, ":") ? NULL : parse_expr(p);
+  Term *a = at_text(p, ":") ? NULL : parse_term(p);
   if (!eat(p, ":")) return a;
-  Term *e = expr_new(p, TERM_SLICE, here(p)->at);
+  Term *e = term_new(p, TERM_SLICE, here(p)->at);
   e->a = a;
-  if (!at_text(p, ",") && !at_text(p, "]")) e->b = parse_expr(p);
+  if (!at_text(p, ",") && !at_text(p, "]")) e->b = parse_term(p);
   e->at = since(p, start);
   return e;
 }
@@ -187,7 +187,7 @@ static Term *parse_postfix(Parser *p) {
   Term *e = parse_primary(p);
   while (!p->failed && at_text(p, "[") && here(p)->breaks == 0) {
     advance(p);
-    Term *x = expr_new(p, TERM_INDEX, e->at);
+    Term *x = term_new(p, TERM_INDEX, e->at);
     x->a = e;
     do *vec_push(p->a, &x->items) = parse_index_item(p); while (!p->failed && eat(p, ","));
     want(p, "]", "after the index");
@@ -200,7 +200,7 @@ static Term *parse_postfix(Parser *p) {
 static Term *parse_unary(Parser *p);
 
 static Term *binary(Parser *p, const char *op, Term *a, Term *b) {
-  Term *e = expr_new(p, TERM_BINARY, (Span){a->at.start, b->at.end});
+  Term *e = term_new(p, TERM_BINARY, (Span){a->at.start, b->at.end});
   e->text = intern(op);
   e->a = a;
   e->b = b;
@@ -221,7 +221,7 @@ static Term *parse_unary(Parser *p) {
   if (p->depth >= DEPTH) fail(p, here(p)->at, "more than %d levels of nesting", DEPTH);
   if (p->failed || !eat(p, "-")) return parse_power(p);
   p->depth++;
-  Term *e = expr_new(p, TERM_UNARY, here(p)->at);
+  Term *e = term_new(p, TERM_UNARY, here(p)->at);
   e->text = intern("-");
   e->a = parse_unary(p);
   e->at = since(p, start);
@@ -249,14 +249,14 @@ static Term *parse_level(Parser *p, int level) {
 }
 
 /* a |> f(b) is f(a, b). The stage is where errors point. */
-static Term *parse_expr(Parser *p) {
+static Term *parse_term(Parser *p) {
   p->depth++;
   if (p->depth >= DEPTH) fail(p, here(p)->at, "more than %d levels of nesting", DEPTH);
-  Term *e = p->failed ? expr_new(p, TERM_NUMBER, here(p)->at) : parse_level(p, 0);
+  Term *e = p->failed ? term_new(p, TERM_NUMBER, here(p)->at) : parse_level(p, 0);
   while (eat(p, "|>")) {
     int start = here(p)->at.start;
     Term *f = parse_call(p, eat(p, "new"), start);
-    Term *call = expr_new(p, TERM_CALL, f->at);
+    Term *call = term_new(p, TERM_CALL, f->at);
     call->text = f->text;
     call->fresh = f->fresh;
     call->piped = true;
@@ -281,7 +281,7 @@ static TypeTerm *parse_type(Parser *p) {
     fail(p, w.at, "'%s' is no element type; f32, i64, u8, bool … are, and int, float, bool, str for plain values", w.text);
   if (eat(p, "[")) {
     while (!p->failed && !at_text(p, "]")) {
-      *vec_push(p->a, &t->dims) = parse_expr(p);
+      *vec_push(p->a, &t->dims) = parse_term(p);
       if (!eat(p, ",")) break;
     }
     want(p, "]", "after the dims");
@@ -303,17 +303,17 @@ static Arg parse_named(Parser *p) {
     a.name = want_name(p, "a name").text;
     want(p, "=", "after it");
   }
-  a.value = parse_expr(p);
+  a.value = parse_term(p);
   a.at = since(p, start);
   return a;
 }
 
 static void parse_minimize(Parser *p, Statement *s) {
-  s->value = parse_expr(p);
+  s->value = parse_term(p);
   do {
     Group g = {0};
     if (eat(p, "over")) do *vec_push(p->a, &g.over) = want_path(p, "the name of a net"); while (eat(p, ","));
-    if (want(p, "with", "and an optimizer, such as adam(lr=1e-3),")) g.with = parse_expr(p);
+    if (want(p, "with", "and an optimizer, such as adam(lr=1e-3),")) g.with = parse_term(p);
     *vec_push(p->a, &s->groups) = g;
   } while (!p->failed && at_text(p, "over"));
 }
@@ -329,7 +329,13 @@ static void parse_assign(Parser *p, Statement *s) {
     return;
   }
   advance(p);
-  s->value = parse_expr(p);
+  s->value = parse_term(p);
+  if (s->names.len < 2 || !at_text(p, ",")) return;
+  Term *all = term_new(p, TERM_TUPLE, s->value->at);            // a, b = f(x), g(x)
+  *vec_push(p->a, &all->items) = s->value;
+  while (eat(p, ",")) *vec_push(p->a, &all->items) = parse_term(p);
+  all->at = since(p, s->value->at.start);
+  s->value = all;
 }
 
 static Statement *parse_statement(Parser *p, bool step, Statements *out) {
@@ -339,10 +345,10 @@ static Statement *parse_statement(Parser *p, bool step, Statements *out) {
   *s = (Statement){.kind = STATEMENT_ASSIGN};
   if (!step && eat(p, "return")) {
     s->kind = STATEMENT_RETURN;
-    do *vec_push(p->a, &s->results) = parse_expr(p); while (eat(p, ","));
+    do *vec_push(p->a, &s->results) = parse_term(p); while (eat(p, ","));
   } else if (eat(p, "repeat")) {
     s->kind = STATEMENT_REPEAT;
-    s->value = parse_expr(p);
+    s->value = parse_term(p);
     if (eat(p, "as")) *vec_push(p->a, &s->names) = want_name(p, "the counter's name");
     parse_block(p, &s->body, step);
   } else if (step && eat(p, "report")) {
@@ -390,14 +396,14 @@ static void parse_net(Parser *p) {
   NetDecl *n = NEW(p->a, NetDecl);
   int start = last_end(p) - 3;
   n->name = want_name(p, "the net's name");
-  if (eat(p, "=")) n->from = parse_expr(p);
+  if (eat(p, "=")) n->from = parse_term(p);
   else {
     want(p, "(", "after the net's name");
     while (!p->failed && !at_text(p, ")")) {
       ParamDecl *x = vec_push(p->a, &n->params);
       ParamDecl d = {.name = want_name(p, "an argument's name")};
       if (want(p, ":", "and its type after an argument's name")) d.type = parse_type(p);
-      if (eat(p, "=")) d.value = parse_expr(p);
+      if (eat(p, "=")) d.value = parse_term(p);
       *x = d;
       if (!eat(p, ",")) break;
     }
@@ -450,7 +456,7 @@ static void parse_data(Parser *p) {
     if (here(p)->kind != TOKEN_NAME || !(token_is(ahead(p, 1), "=") || token_is(ahead(p, 1), ":"))) { parse_setting(p, d); continue; }
     ParamDecl c = {.name = want_name(p, "a column's name")};
     if (eat(p, ":")) c.type = parse_type(p);
-    if (want(p, "=", "after a column's name")) c.value = parse_expr(p);
+    if (want(p, "=", "after a column's name")) c.value = parse_term(p);
     *vec_push(p->a, &d->columns) = c;
   }
   advance(p);
@@ -468,7 +474,7 @@ static void parse_declaration(Parser *p) {
   const Token *k = here(p);
   if (eat(p, "let")) {
     LetDecl l = {.name = want_name(p, "a name after 'let'")};
-    if (want(p, "=", "after the name")) l.value = parse_expr(p);
+    if (want(p, "=", "after the name")) l.value = parse_term(p);
     *vec_push(p->a, &p->file->lets) = l;
   } else if (eat(p, "net")) parse_net(p);
   else if (eat(p, "data")) parse_data(p);

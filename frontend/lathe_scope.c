@@ -62,23 +62,23 @@ void lang_bind(Lang *l, Bindings *b, const char *name, Val v, Span at) {
   *vec_push(l->a, b) = (Binding){name, v, at};
 }
 
-/* Levenshtein's distance of two short words; long ones are infinitely far. */
+/* Letters to change, add, drop or exchange with their neighbour (Damerau and Levenshtein); long words are far apart. */
 static int distance(const char *a, const char *b) {
   enum { MOST = 40 };
-  int row[MOST + 1], n = (int)strlen(a), m = (int)strlen(b);
+  int d[MOST + 1][MOST + 1], n = (int)strlen(a), m = (int)strlen(b);
   if (n > MOST || m > MOST) return 1000;
-  for (int j = 0; j <= m; j++) row[j] = j;
-  for (int i = 1; i <= n; i++) {
-    int corner = row[0];
-    row[0] = i;
-    for (int j = 1; j <= m; j++) {
-      int up = row[j], change = corner + (a[i - 1] != b[j - 1]);
-      int least = (row[j - 1] < up ? row[j - 1] : up) + 1;
-      row[j] = change < least ? change : least;
-      corner = up;
+  for (int i = 0; i <= n; i++) {
+    for (int j = 0; j <= m; j++) {
+      if (!i || !j) { d[i][j] = i + j; continue; }
+      int change = d[i - 1][j - 1] + (a[i - 1] != b[j - 1]), drop = d[i - 1][j] + 1, add = d[i][j - 1] + 1;
+      int least = change < drop ? change : drop;
+      if (add < least) least = add;
+      bool swapped = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
+      if (swapped && d[i - 2][j - 2] + 1 < least) least = d[i - 2][j - 2] + 1;
+      d[i][j] = least;
     }
   }
-  return row[m];
+  return d[n][m];
 }
 
 const char *name_nearest(const char *s, const char *const *names, int n) {

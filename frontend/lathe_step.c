@@ -330,7 +330,7 @@ static ValueId label_target(Call *c, ValueId x) {
   }
   if (dtype_is_int(have.dtype) && have.rank == t.rank && dim_is(have.dims[have.rank - 1], 1)) y = build_squeeze(g, y, -1);
   if (dtype_is_int(have.dtype)) lang_label_classes(c->l, c->arg[1].v, build_dim(g, x, t.rank > 2 && have.rank == t.rank - 1 ? 1 : -1));
-  return dtype_bytes(have.dtype) < 4 ? build_cast(g, y, DT_I32) : y;
+  return dtype_bytes(have.dtype) < 4 ? build_cast(g, y, DT_I64) : y;
 }
 
 Val function_loss(Call *c) {
