@@ -9,8 +9,20 @@ bool is_language(const char *path) {
   return n > 6 && !strcmp(path + n - 6, ".lathe");
 }
 
-/* A bundle of functions as text: the data, the state, then one module each. */
-static void print_bundle(Text *t, const Bundle *b) {
+/* A function after the passes of -p or --stop-after. False: errors were printed, and the module is gone. */
+static bool print_passed(Text *t, Function *f, const Options *o) {
+  Compiled c = {.m = f->m, .target = options_target(o), .path = f->m->path};
+  c.m->diags = &c.diags;
+  f->m = NULL;
+  if (!model_passes(&c, o)) return false;
+  if (c.p) program_print(t, c.p);
+  else module_print(t, c.m);
+  compiled_free(&c);
+  return true;
+}
+
+/* A bundle of functions as text: the data, the state, then one module each, as built or after some passes. */
+static bool print_bundle(Text *t, const Bundle *b, const Options *o) {
   text_printf(t, "// batch %lld%s", (long long)b->batch, b->shuffle ? " shuffle" : "");
   if (b->hold_out > 0) text_printf(t, " hold_out %g%%", b->hold_out * 100);
   if (b->epochs) text_printf(t, " epochs %lld", (long long)b->epochs);
@@ -28,8 +40,10 @@ static void print_bundle(Text *t, const Bundle *b) {
   static const char *const kinds[] = {"init", "step", "eval", "infer"};
   for (int k = 0; k < b->fn.len; k++) {
     text_printf(t, "\n// %s\n", kinds[b->fn.at[k].kind]);
-    module_print(t, b->fn.at[k].m);
+    if (!o->passes && !o->stop_after) module_print(t, b->fn.at[k].m);
+    else if (!print_passed(t, &b->fn.at[k], o)) return false;
   }
+  return true;
 }
 
 /* What a reader of the data block gives: files are looked for beside the text. */
@@ -46,7 +60,8 @@ static bool peek(void *folder, const char *call, Type *row, int64_t *classes, ch
 
 Bundle *language_open(const char *path, const Options *o, Arena *a, Diags *d) {
   const char *slash = strrchr(path, '/');
-  LanguageOptions options = {.peek = peek, .peek_ctx = slash ? arena_printf(a, "%.*s", (int)(slash - path), path) : "."};
+  LanguageOptions options = {.peek = peek, .peek_ctx = slash ? arena_printf(a, "%.*s", (int)(slash - path), path)
+      : "."};
   language_dims(o, &options, a);
   return lathe_language_load(path, &options, d);
 }
@@ -56,16 +71,14 @@ int language_print(const char *path, const Options *o) {
   Diags d = {.file = path};
   Bundle *b = language_open(path, o, &a, &d);
   Text t = {0};
-  if (b) print_bundle(&t, b);
+  bool ok = b && print_bundle(&t, b, o);
   diags_print(&d, stderr);
-  if (b) {
-    fwrite(t.at, 1, t.len, stdout);
-    bundle_free(b);
-  }
+  if (ok) fwrite(t.at, 1, t.len, stdout);
+  if (b) bundle_free(b);
   text_free(&t);
   diags_free(&d);
   arena_free(&a);
-  return b ? EXIT_DONE : EXIT_FAILED;
+  return ok ? EXIT_DONE : EXIT_FAILED;
 }
 
 /* ---- verbs ---- */

@@ -20,8 +20,8 @@ typedef struct LanguageOptions {
   const LanguageDim *dims;             /* bounds of dims by name: N (rows of inference), T … */
   int ndims;
   int64_t batch;                       /* instead of the data block's; 0: not given */
-  /* Opens what a reader of the data block names, such as `idx("images.gz")` (the text of runtime/lt_data.h): type of one
-   * row and, for integers, how many classes (0: unknown). False: why. NULL: columns must state their types. */
+  /* Opens what a reader of the data block names, such as `idx("images.gz")` (the text of runtime/lt_data.h): type of
+   * one row and, for integers, how many classes (0: unknown). False: why. NULL: columns must state their types. */
   bool (*peek)(void *ctx, const char *call, Type *row, int64_t *classes, char *why, size_t why_len);
   void *peek_ctx;
 } LanguageOptions;

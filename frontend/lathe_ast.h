@@ -15,10 +15,13 @@ typedef struct Span { int start, end; } Span;                  /* bytes of the t
 typedef struct LatheText { const char *path, *at; size_t size; Arena *arena; Diags *d; } LatheText;
 
 /* path: error[kind]: LINE:COLUMN: message, the line itself, and a caret under the span. diag_note adds to it. */
-void lathe_error(const LatheText *t, const char *kind, Span at, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
-void lathe_warn(const LatheText *t, const char *kind, Span at, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+void lathe_error(const LatheText *t, const char *kind, Span at, const char *fmt,
+    ...) __attribute__((format(printf, 4, 5)));
+void lathe_warn(const LatheText *t, const char *kind, Span at, const char *fmt,
+    ...) __attribute__((format(printf, 4, 5)));
 int lathe_line(const LatheText *t, int offset);
-const char *lathe_quote(const LatheText *t, Span at);           /* the text of a span on one line, cut at 100 bytes; interned */
+const char *lathe_quote(const LatheText *t, Span at);
+    /* the text of a span on one line, cut at 100 bytes; interned */
 
 /* ---- tokens ---- */
 
@@ -66,7 +69,8 @@ struct Term {
 typedef enum { TYPE_TENSOR, TYPE_INT, TYPE_FLOAT, TYPE_BOOL, TYPE_STR } TypeKind;
 typedef struct TypeTerm { TypeKind kind; DType dtype; Terms dims; Span at; } TypeTerm;
 
-typedef enum { STATEMENT_ASSIGN, STATEMENT_RETURN, STATEMENT_REPEAT, STATEMENT_REPORT, STATEMENT_MINIMIZE, STATEMENT_FREEZE } StatementKind;
+typedef enum { STATEMENT_ASSIGN, STATEMENT_RETURN, STATEMENT_REPEAT, STATEMENT_REPORT, STATEMENT_MINIMIZE,
+    STATEMENT_FREEZE } StatementKind;
 typedef struct Statement Statement;
 typedef VEC(Statement *) Statements;
 typedef struct Word { const char *text; Span at; } Word;

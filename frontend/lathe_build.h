@@ -94,7 +94,8 @@ typedef struct Lang {
   Frame *frame;
   VEC(struct { ValueId v; int param; }) followed;              /* results of layers whose init is not decided yet */
   VEC(struct { const char *prefix; const Val *args; int n; Val result; }) called;
-  VEC(struct { const char *name; ValueId v; const Statement *minimize; }) results;   /* of the step: losses and reports */
+  VEC(struct { const char *name; ValueId v; const Statement *minimize; }) results;
+      /* of the step: losses and reports */
   Words frozen;
   Bindings column_values;
   const ParamDecl *column;             /* the column that is being made */
@@ -102,7 +103,8 @@ typedef struct Lang {
 } Lang;
 
 void lang_error(Lang *l, const char *kind, Span at, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
-void lang_hint(Lang *l, const char *fmt, ...) __attribute__((format(printf, 2, 3)));     /* to the last error, if it was told */
+void lang_hint(Lang *l, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+    /* to the last error, if it was told */
 /* Errors of inference since the last check, with the place. False when there were any. */
 bool lang_check(Lang *l, Span at);
 void lang_source(Lang *l, Span at, const char *op);            /* of the nodes that follow */
@@ -168,7 +170,8 @@ extern const int function_count;
 const FunctionInfo *lang_function(const char *name);           /* NULL: there is none */
 bool function_is_callable(const FunctionInfo *f);              /* rows of ops.def: can its attributes be said? */
 Val lang_call(Lang *l, const Term *e, const char *assigned);
-Val call_fail(Call *c, int k, const char *kind, const char *fmt, ...) __attribute__((format(printf, 4, 5)));   /* at argument k; -1: the call */
+Val call_fail(Call *c, int k, const char *kind, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+    /* at argument k; -1: the call */
 static inline bool call_has(const Call *c, int k) { return c->arg[k].kind != VAL_NONE; }
 static inline ValueId call_tensor(const Call *c, int k) { return c->arg[k].v; }
 static inline const Type *call_type(const Call *c, int k) { return &value_of(c->l->m, c->arg[k].v)->type; }
@@ -189,8 +192,8 @@ const char *layer_statistic(Call *c, const char *leaf, Type t, const char *init)
 const char *layer_init(Call *c, int k);                        /* argument k, checked; NULL after an error */
 Parameter *lang_parameter(Lang *l, const char *name);          /* NULL: none has that interned name */
 Parameter *lang_declare(Lang *l, const char *name, Type t, StateRole role, Span at);
-/* How weights start that the text says nothing about: `init` once their result v goes into an activation. v is the result
- * of the layer at work (begin), or came from such a one through a norm or a pool (pass). */
+/* How weights start that the text says nothing about: `init` once their result v goes into an activation. v is the
+ * result of the layer at work (begin), or came from such a one through a norm or a pool (pass). */
 void follow_begin(Call *c, ValueId v, const char *leaf);
 void follow_decide(Lang *l, ValueId v, const char *init);
 void follow_pass(Lang *l, ValueId from, ValueId to);
@@ -203,5 +206,6 @@ void lang_build_init(Lang *l);                                 /* the function `
 #define FUNCTION(name, family, builder, params, doc) Val builder(Call *c);
 #include "frontend/functions.def"
 #undef FUNCTION
-Val function_scalar(Call *c), function_op(Call *c), function_loss(Call *c);   /* rows of scalar.def, ops.def, losses.def */
+Val function_scalar(Call *c), function_op(Call *c), function_loss(Call *c);
+    /* rows of scalar.def, ops.def, losses.def */
 #endif

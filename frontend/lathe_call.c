@@ -38,7 +38,8 @@ typedef struct ParamSpec { char name[32], kind[12], dflt[40]; bool optional; } P
 
 /* losses.def names options only; this is what they are. */
 static const struct { const char *name, *kind; } loss_options[] = {
-  {"label_smoothing", "float"}, {"ignore_index", "int"}, {"weight", "tensor"}, {"pos_weight", "tensor"}, {"axis", "int"},
+  {"label_smoothing", "float"}, {"ignore_index", "int"}, {"weight", "tensor"}, {"pos_weight", "tensor"},
+      {"axis", "int"},
   {"delta", "float"}, {"margin", "float"}, {"reduction", "str"}};
 
 static int read_loss_params(const FunctionInfo *f, ParamSpec *out) {
@@ -112,9 +113,12 @@ static bool is_rest(const ParamSpec *p) { return is_kind(p, "tensors") || is_kin
 
 static const char *kind_text(const ParamSpec *p) {
   static const char *const text[][2] = {
-    {"tensor", "a tensor"}, {"value", "a tensor or a number"}, {"int", "a whole number"}, {"dim", "a size"}, {"float", "a number"},
-    {"bool", "true or false"}, {"str", "a text"}, {"ints", "a whole number or a list of them"}, {"dims", "a list of sizes"},
-    {"floats", "a list of numbers"}, {"sizes", "a size"}, {"pad", "a whole number, a list of them, or \"same\""}, {"dtype", "an element type such as \"f32\""}, {"tensors", "a tensor"}};
+    {"tensor", "a tensor"}, {"value", "a tensor or a number"}, {"int", "a whole number"}, {"dim", "a size"},
+        {"float", "a number"},
+    {"bool", "true or false"}, {"str", "a text"}, {"ints", "a whole number or a list of them"},
+        {"dims", "a list of sizes"},
+    {"floats", "a list of numbers"}, {"sizes", "a size"}, {"pad", "a whole number, a list of them, or \"same\""},
+        {"dtype", "an element type such as \"f32\""}, {"tensors", "a tensor"}};
   for (size_t k = 0; k < sizeof text / sizeof *text; k++) if (is_kind(p, text[k][0])) return text[k][1];
   return "a value that the language has not";
 }
@@ -122,14 +126,16 @@ static const char *kind_text(const ParamSpec *p) {
 /* The value as this kind of parameter takes it; VAL_ERROR: it does not. */
 static Val as_kind(Lang *l, const ParamSpec *p, Val v) {
   bool number = val_is_number(&v), list = v.kind == VAL_TUPLE;
-  if (is_kind(p, "tensor") || is_kind(p, "tensors")) return number || v.kind == VAL_TENSOR ? val_tensor(lang_as_tensor(l, v, DT_NONE)) : val_error();
+  if (is_kind(p, "tensor") || is_kind(p, "tensors"))
+    return number || v.kind == VAL_TENSOR ? val_tensor(lang_as_tensor(l, v, DT_NONE)) : val_error();
   if (is_kind(p, "value")) return number || v.kind == VAL_TENSOR || v.kind == VAL_BOOL ? v : val_error();
   if (is_kind(p, "int")) {
     if (v.kind == VAL_BOOL) return val_int(DIM(v.b));
     return v.kind == VAL_INT && dim_is_const(v.i) ? v : val_error();
   }
   if (is_kind(p, "dim") || is_kind(p, "sizes")) return v.kind == VAL_INT ? v : val_error();
-  if (is_kind(p, "float")) return v.kind == VAL_FLOAT ? v : v.kind == VAL_INT && dim_is_const(v.i) ? val_float((double)v.i.k) : val_error();
+  if (is_kind(p, "float"))
+    return v.kind == VAL_FLOAT ? v : v.kind == VAL_INT && dim_is_const(v.i) ? val_float((double)v.i.k) : val_error();
   if (is_kind(p, "bool")) return v.kind == VAL_BOOL ? v : val_error();
   if (is_kind(p, "str")) return v.kind == VAL_STR ? v : val_error();
   if (is_kind(p, "dtype")) return v.kind == VAL_STR && dtype_from_text(v.s) ? v : val_error();
@@ -225,7 +231,8 @@ Val lang_call(Lang *l, const Term *e, const char *assigned) {
   if (!strcmp(e->text, "vocab") || !strcmp(e->text, "classes")) return lang_vocab(l, e);
   if (!f && l->column && !e->fresh && l->m) return lang_reader(l, e);
   if (e->fresh) {
-    lang_error(l, "name", e->at, "'new' makes parameters for a net; '%s' is %s", e->text, f ? "a function" : "not known");
+    lang_error(l, "name", e->at, "'new' makes parameters for a net; '%s' is %s", e->text,
+               f ? "a function" : "not known");
     return val_error();
   }
   if (!f) { unknown_function(l, e); return val_error(); }

@@ -36,7 +36,8 @@ static const char *reader_text(Lang *l, const Term *e) {
     else if (v.kind == VAL_FLOAT) text_printf(&t, "%.17g", v.f);
     else if (v.kind == VAL_INT && dim_is_const(v.i)) text_printf(&t, "%lld", (long long)v.i.k);
     else {
-      if (v.kind != VAL_ERROR) lang_error(l, "type", a->at, "a reader takes texts, numbers, true and false, not %s", val_text(l->m, &v));
+      if (v.kind != VAL_ERROR)
+        lang_error(l, "type", a->at, "a reader takes texts, numbers, true and false, not %s", val_text(l->m, &v));
       ok = false;
     }
   }
@@ -161,7 +162,8 @@ void lang_label_classes(Lang *l, ValueId v, Dim classes) {
   }
   for (int k = 0; v && dim_is_const(classes) && k < l->b->column.len; k++) {
     DataColumn *c = &l->b->column.at[k];
-    if (!strcmp(c->name, value_of(l->m, v)->name) && c->classes == 0 && dtype_is_int(c->row.dtype)) c->classes = classes.k;
+    if (!strcmp(c->name, value_of(l->m, v)->name) && c->classes == 0 && dtype_is_int(c->row.dtype))
+      c->classes = classes.k;
   }
 }
 
@@ -170,7 +172,8 @@ void lang_label_classes(Lang *l, ValueId v, Dim classes) {
 static bool setting_number(Lang *l, const Setting *s, double lo, double hi, double *out) {
   Val v = s->value ? lang_expr(l, s->value) : val_none();
   if (val_is_number(&v) && v.f >= lo && v.f <= hi) { *out = v.f; return true; }
-  if (v.kind != VAL_ERROR) lang_error(l, "type", s->name.at, "'%s' is followed by a number from %g to %g", s->name.text, lo, hi);
+  if (v.kind != VAL_ERROR)
+    lang_error(l, "type", s->name.at, "'%s' is followed by a number from %g to %g", s->name.text, lo, hi);
   return false;
 }
 

@@ -29,7 +29,8 @@ static DType common_type(DType a, DType b) {
 }
 
 bool lang_operands(Lang *l, Val a, Val b, bool division, ValueId *x, ValueId *y) {
-  DType ta = a.kind == VAL_TENSOR ? build_dtype(l->g, a.v) : DT_NONE, tb = b.kind == VAL_TENSOR ? build_dtype(l->g, b.v) : DT_NONE;
+  DType ta = a.kind == VAL_TENSOR ? build_dtype(l->g, a.v) : DT_NONE;
+  DType tb = b.kind == VAL_TENSOR ? build_dtype(l->g, b.v) : DT_NONE;
   DType t = ta && tb ? common_type(ta, tb) : ta ? ta : tb;
   if (t == DT_NONE) t = a.kind == VAL_FLOAT || b.kind == VAL_FLOAT ? DT_F32 : DT_I64;
   bool literal = a.kind == VAL_FLOAT || b.kind == VAL_FLOAT;
@@ -49,7 +50,8 @@ static const Operator operators[] = {
 };
 
 static Op operator_op(const char *text) {
-  for (size_t k = 0; k < sizeof operators / sizeof *operators; k++) if (!strcmp(operators[k].text, text)) return operators[k].op;
+  for (size_t k = 0; k < sizeof operators / sizeof *operators; k++)
+    if (!strcmp(operators[k].text, text)) return operators[k].op;
   BUG("operator %s", text);
 }
 
@@ -65,7 +67,8 @@ static Val int_arithmetic(Lang *l, Op op, Dim a, Dim b, Span at) {
     double v = op == OP_POW ? pow((double)a.k, (double)b.k) : (double)a.k / (double)b.k;
     return op == OP_POW && b.k >= 0 && fabs(v) < 9e15 ? val_int(DIM((int64_t)v)) : val_float(v);
   }
-  lang_error(l, "shape", at, "%s %s %s is no whole number for every size", dim_text(a), op == OP_DIV ? "/" : "**", dim_text(b));
+  lang_error(l, "shape", at, "%s %s %s is no whole number for every size", dim_text(a), op == OP_DIV ? "/" : "**",
+      dim_text(b));
   return val_error();
 }
 
@@ -73,18 +76,24 @@ static Val number_arithmetic(Lang *l, Op op, const Val *a, const Val *b, Span at
   bool ints = a->kind == VAL_INT && b->kind == VAL_INT;
   if (op >= OP_EQ && op <= OP_GE) {
     if (ints && !(dim_is_const(a->i) && dim_is_const(b->i)) && !dim_eq(a->i, b->i)) {
-      lang_error(l, "type", at, "whether %s and %s compare so depends on the sizes at run time", dim_text(a->i), dim_text(b->i));
+      lang_error(l, "type", at, "whether %s and %s compare so depends on the sizes at run time", dim_text(a->i),
+          dim_text(b->i));
       return val_error();
     }
     double d = ints && dim_eq(a->i, b->i) ? 0 : a->f - b->f;
-    return val_bool(op == OP_EQ ? d == 0 : op == OP_NE ? d != 0 : op == OP_LT ? d < 0 : op == OP_LE ? d <= 0 : op == OP_GT ? d > 0 : d >= 0);
+    bool equal = d == 0, less = d < 0;
+    return val_bool(op == OP_EQ ? equal : op == OP_NE ? !equal : op == OP_LT ? less : op == OP_LE ? less || equal :
+                    op == OP_GT ? d > 0 : d >= 0);
   }
   if (ints) return int_arithmetic(l, op, a->i, b->i, at);
   bool known = (a->kind == VAL_FLOAT || dim_is_const(a->i)) && (b->kind == VAL_FLOAT || dim_is_const(b->i));
   if (!known) return val_tensor(0);                             // the caller makes tensors of them
   double x = a->f, y = b->f;
-  return val_float(op == OP_ADD ? x + y : op == OP_SUB ? x - y : op == OP_MUL ? x * y : op == OP_DIV ? x / y : pow(x, y));
+  return val_float(op == OP_ADD ? x + y : op == OP_SUB ? x - y : op == OP_MUL ? x * y :
+                   op == OP_DIV ? x / y : pow(x, y));
 }
+
+static bool is_operand(const Val *v) { return v->kind == VAL_TENSOR || v->kind == VAL_BOOL || val_is_number(v); }
 
 Val lang_binary(Lang *l, const char *text, Val a, Val b, Span at) {
   if (a.kind == VAL_ERROR || b.kind == VAL_ERROR) return val_error();
@@ -95,9 +104,10 @@ Val lang_binary(Lang *l, const char *text, Val a, Val b, Span at) {
     if (v.kind != VAL_ERROR || l->d->errors > errors || l->silent || !l->m) return v;
   }
   ValueId x, y;
-  bool fits = (a.kind == VAL_TENSOR || val_is_number(&a) || a.kind == VAL_BOOL) && (b.kind == VAL_TENSOR || val_is_number(&b) || b.kind == VAL_BOOL);
+  bool fits = is_operand(&a) && is_operand(&b);
   if (!fits) {
-    lang_error(l, "type", at, "'%s' takes tensors and numbers, not %s and %s", text, val_text(l->m, &a), val_text(l->m, &b));
+    lang_error(l, "type", at, "'%s' takes tensors and numbers, not %s and %s", text, val_text(l->m, &a),
+        val_text(l->m, &b));
     return val_error();
   }
   if (!l->m) { lang_error(l, "type", at, "a constant is made of numbers"); return val_error(); }
@@ -128,7 +138,10 @@ static bool index_number(Lang *l, const Term *e, Dim size, Dim dflt, Dim *out) {
   if (!e) return true;
   Val v = lang_expr(l, e);
   if (v.kind == VAL_ERROR) return false;
-  if (v.kind != VAL_INT) { lang_error(l, "type", e->at, "an index is a whole number, not %s", val_text(l->m, &v)); return false; }
+  if (v.kind != VAL_INT) {
+    lang_error(l, "type", e->at, "an index is a whole number, not %s", val_text(l->m, &v));
+    return false;
+  }
   *out = dim_is_const(v.i) && v.i.k < 0 ? dim_add(size, v.i) : v.i;
   return true;
 }
@@ -169,7 +182,10 @@ static Val index_expr(Lang *l, const Term *e) {
     lang_error(l, "shape", e->at, "index %s leaves a list of %d", dim_text(at), a.n);
     return val_error();
   }
-  if (a.kind != VAL_TENSOR) { lang_error(l, "type", e->at, "%s has no elements to choose from", val_text(l->m, &a)); return val_error(); }
+  if (a.kind != VAL_TENSOR) {
+    lang_error(l, "type", e->at, "%s has no elements to choose from", val_text(l->m, &a));
+    return val_error();
+  }
   const Type t = value_of(l->m, a.v)->type;
   if (e->items.len > t.rank) {
     lang_error(l, "shape", e->at, "%d indices for %s", e->items.len, type_text(&t));
@@ -190,7 +206,8 @@ static Val unknown_name(Lang *l, const Term *e) {
   VEC(const char *) names = {0};
   const Bindings *all[] = {&l->frame->vars, &l->frame->dims, &l->lets};
   for (int s = 0; s < 3; s++) for (int k = 0; k < all[s]->len; k++) *vec_push(l->a, &names) = all[s]->at[k].name;
-  if (!l->frame->net) for (int k = 0; k < l->file->data.columns.len; k++) *vec_push(l->a, &names) = l->file->data.columns.at[k].name.text;
+  for (int k = 0; !l->frame->net && k < l->file->data.columns.len; k++)
+    *vec_push(l->a, &names) = l->file->data.columns.at[k].name.text;
   lang_error(l, "name", e->at, "there is no '%s' here", e->text);
   const char *near = name_nearest(e->text, names.at, names.len);
   bool call = net_find(l, e->text) != NULL;
@@ -246,7 +263,8 @@ static bool is_nameless(const Value *v) { return v->def && v->name[0] == 'v' && 
 static void assign(Lang *l, const Statement *s) {
   Frame *f = l->frame;
   bool one = s->names.len == 1;
-  Val v = s->value->kind == TERM_CALL ? lang_call(l, s->value, one ? s->names.at[0].text : NULL) : lang_expr(l, s->value);
+  bool call = s->value->kind == TERM_CALL;
+  Val v = call ? lang_call(l, s->value, one ? s->names.at[0].text : NULL) : lang_expr(l, s->value);
   if (!one && v.kind != VAL_ERROR && (v.kind != VAL_TUPLE || v.n != s->names.len)) {
     lang_error(l, "type", s->at, "%d names take the parts of %s", s->names.len, val_text(l->m, &v));
     v = val_error();
@@ -263,7 +281,8 @@ static void repeat(Lang *l, const Statement *s) {
   Val n = lang_expr(l, s->value);
   if (n.kind == VAL_ERROR) return;
   if (n.kind != VAL_INT || !dim_is_const(n.i) || n.i.k < 0 || n.i.k > 10000) {
-    lang_error(l, "type", s->value->at, "repeat takes a number known when compiling, from 0 to 10000, not %s", val_text(l->m, &n));
+    lang_error(l, "type", s->value->at, "repeat takes a number known when compiling, from 0 to 10000, not %s",
+        val_text(l->m, &n));
     return;
   }
   for (int64_t k = 0; k < n.i.k && !l->frame->returned; k++) {

@@ -1,7 +1,8 @@
 /* The text in its usual form: `lathe fmt`.
  *
  * Works on tokens, so that nothing is lost: comments stay where they are, line breaks stay but for runs of blank lines,
- * which become one. Indentation is four spaces for each open brace or bracket, and for a line that goes on with |>, over or with.
+ * which become one. Indentation is four spaces for each open brace or bracket, and for a line that goes on with |>, over
+ * or with.
  * Formatting twice gives the same: the result depends on tokens and line breaks only, and keeps both. */
 #include "frontend/language.h"
 #include "frontend/lathe_ast.h"
@@ -16,19 +17,23 @@ typedef struct Format {
   struct { char open; bool typed; int line; } at[DEEP];         /* brackets; typed: a ':' since the last ',' */
 } Format;
 
-static bool is(const Token *k, const char *s) { return (k->kind == TOKEN_MARK || k->kind == TOKEN_NAME) && !strcmp(k->text, s); }
+static bool is(const Token *k, const char *s) {
+  return (k->kind == TOKEN_MARK || k->kind == TOKEN_NAME) && !strcmp(k->text, s);
+}
 static bool is_one_of(const Token *k, const char *const *s) {
   for (; *s; s++) if (is(k, *s)) return true;
   return false;
 }
 
 static bool is_word_of_language(const Token *k) {
-  static const char *const words[] = {"return", "repeat", "report", "minimize", "over", "with", "as", "freeze", "new", "let", NULL};
+  static const char *const words[] = {"return", "repeat", "report", "minimize", "over", "with", "as", "freeze",
+      "new", "let", NULL};
   return k->kind == TOKEN_NAME && is_one_of(k, words);
 }
 
 static bool is_operator(const Token *k) {
-  static const char *const marks[] = {"|>", "->", "==", "!=", "<=", ">=", "**", "=", "+", "-", "*", "/", "<", ">", "@", NULL};
+  static const char *const marks[] = {"|>", "->", "==", "!=", "<=", ">=", "**", "=", "+", "-", "*", "/", "<", ">",
+      "@", NULL};
   return k->kind == TOKEN_MARK && is_one_of(k, marks);
 }
 
@@ -47,7 +52,8 @@ static bool is_tight_equal(const Format *f, const Token *k) {
 }
 
 static bool space_between(const Format *f, int i) {
-  static const char *const none_before[] = {")", "]", ",", ":", ".", "%", NULL}, *const none_after[] = {"(", "[", ".", NULL};
+  static const char *const none_before[] = {")", "]", ",", ":", ".", "%", NULL};
+  static const char *const none_after[] = {"(", "[", ".", NULL};
   const Token *a = &f->k.at[i - 1], *b = &f->k.at[i];
   if (is_one_of(b, none_before) || is_one_of(a, none_after)) return false;
   if (is(a, ":")) return innermost(f) != '[';

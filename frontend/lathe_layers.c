@@ -37,7 +37,8 @@ static bool is_positive(Call *c, int k, const char *what) {
 }
 
 Val layer_dense(Call *c) {
-  if (!call_rank(c, 0, 2, MAX_RANK, "[..., in] of rank 2 or more") || !is_float(c, 0) || !is_positive(c, 1, "units")) return val_error();
+  if (!call_rank(c, 0, 2, MAX_RANK, "[..., in] of rank 2 or more") || !is_float(c, 0) ||
+      !is_positive(c, 1, "units")) return val_error();
   ValueId y = affine(c, call_tensor(c, 0), "", call_dim(c, 1), call_bool(c, 2), layer_init(c, 3));
   follow_begin(c, y, "weight");
   return val_tensor(y);
@@ -93,11 +94,12 @@ static bool read_conv(Call *c, Window *w, int64_t *groups) {
   int64_t out = call_int(c, 1);
   if (!is_positive(c, 1, "channels") || !is_positive(c, 6, "groups")) return false;
   if (!dim_is_const(in) || in.k % *groups || out % *groups) {
-    call_fail(c, 6, "shape", "groups=%lld divides %s channels into %lld not evenly", (long long)*groups, dim_text(in), (long long)out);
+    call_fail(c, 6, "shape", "groups=%lld divides %s channels into %lld not evenly", (long long)*groups,
+        dim_text(in), (long long)out);
     return false;
   }
-  return call_ints(c, 2, w->n, 1, w->kernel) && call_ints(c, 3, w->n, 1, w->stride) && call_ints(c, 5, w->n, 1, w->dilation) &&
-         read_pad(c, 4, w);
+  return call_ints(c, 2, w->n, 1, w->kernel) && call_ints(c, 3, w->n, 1, w->stride) &&
+         call_ints(c, 5, w->n, 1, w->dilation) && read_pad(c, 4, w);
 }
 
 static Type kernel_type(DType t, Dim a, Dim b, const Window *w, double *taps) {
@@ -120,7 +122,8 @@ Val layer_conv(Call *c) {
   DType t = build_dtype(g, x);
   double taps;
   Type k = kernel_type(t, out, in, &w, &taps);
-  ValueId weight = layer_parameter(c, "weight", k, layer_init(c, 8), (double)in.k * taps, (double)(out.k / groups) * taps);
+  ValueId weight = layer_parameter(c, "weight", k, layer_init(c, 8), (double)in.k * taps,
+      (double)(out.k / groups) * taps);
   ValueId bias = call_bool(c, 7) ? layer_parameter(c, "bias", vector(t, out), "zeros", 1, 1) : 0;
   if (!weight || (call_bool(c, 7) && !bias)) return val_error();
   Attr a[4];
@@ -141,7 +144,8 @@ Val layer_conv_transpose(Call *c) {
   DType t = build_dtype(g, x);
   double taps;
   Type k = kernel_type(t, in, DIM(out.k / groups), &w, &taps);
-  ValueId weight = layer_parameter(c, "weight", k, layer_init(c, 9), (double)(in.k / groups) * taps, (double)(out.k / groups) * taps);
+  ValueId weight = layer_parameter(c, "weight", k, layer_init(c, 9), (double)(in.k / groups) * taps,
+      (double)(out.k / groups) * taps);
   ValueId bias = call_bool(c, 8) ? layer_parameter(c, "bias", vector(t, out), "zeros", 1, 1) : 0;
   if (!weight || (call_bool(c, 8) && !bias)) return val_error();
   Attr a[5];
@@ -214,7 +218,8 @@ Val layer_batch_norm_of(Call *c) {
   ValueId weight, bias, x = call_tensor(c, 0);
   if (!channel_factors(c, &weight, &bias)) return val_error();
   Type v = vector(DT_F32, call_type(c, 0)->dims[1]);
-  const char *mean = layer_statistic(c, "running_mean", v, "zeros"), *var = layer_statistic(c, "running_var", v, "ones");
+  const char *mean = layer_statistic(c, "running_mean", v, "zeros");
+  const char *var = layer_statistic(c, "running_var", v, "ones");
   ValueId y = c->l->training ? train_batch_norm(c->l->m, x, weight, bias, mean, var, call_float(c, 1), call_float(c, 2))
                              : layer_batch_norm(c->l->m, x, weight, bias, mean, var, call_float(c, 2));
   follow_pass(c->l, x, y);
@@ -231,7 +236,14 @@ Val layer_group_norm_of(Call *c) {
 
 /* ---- recurrent layers ---- */
 
-typedef struct Cell { Op op; int gates, outputs; const char *const *activations; int nactivation; const char *extra; int extra_value; } Cell;
+typedef struct Cell {
+  Op op;
+  int gates, outputs;
+  const char *const *activations;
+  int nactivation;
+  const char *extra;                   /* an attribute of this op alone */
+  int extra_value;
+} Cell;
 
 static int cell_attrs(Call *c, const Cell *cell, int directions, Attr *a) {
   Module *m = c->l->m;
@@ -257,10 +269,12 @@ static bool cell_layer(Call *c, const Cell *cell, int layer, int directions, Val
   DType t = build_dtype(g, *x);
   const char *suffix = layer ? intern_printf("_%d", layer + 1) : "";
   const char *init = call_has(c, 6) ? layer_init(c, 6) : intern_printf("uniform(%.9g)", 1 / sqrt((double)h));
+  Type weight = type_of(t, 3, (Dim[]){d, DIM(gates), in}), recurrent = type_of(t, 3, (Dim[]){d, DIM(gates), DIM(h)});
+  Type bias = type_of(t, 2, (Dim[]){d, DIM(2 * gates)});
   ValueId node_in[] = {
-    *x, layer_parameter(c, intern_printf("weight%s", suffix), type_of(t, 3, (Dim[]){d, DIM(gates), in}), init, (double)in.k, (double)h),
-    layer_parameter(c, intern_printf("recurrent%s", suffix), type_of(t, 3, (Dim[]){d, DIM(gates), DIM(h)}), init, (double)h, (double)h),
-    layer_parameter(c, intern_printf("bias%s", suffix), type_of(t, 2, (Dim[]){d, DIM(2 * gates)}), init, (double)h, (double)h)};
+    *x, layer_parameter(c, intern_printf("weight%s", suffix), weight, init, (double)in.k, (double)h),
+    layer_parameter(c, intern_printf("recurrent%s", suffix), recurrent, init, (double)h, (double)h),
+    layer_parameter(c, intern_printf("bias%s", suffix), bias, init, (double)h, (double)h)};
   if (!node_in[1] || !node_in[2] || !node_in[3]) return false;
   Attr a[8];
   int n = cell_attrs(c, cell, directions, a);
@@ -272,8 +286,9 @@ static bool cell_layer(Call *c, const Cell *cell, int layer, int directions, Val
   return *x && *last;
 }
 
-static Val recurrent(Call *c, const Cell *cell) {
-  if (!call_rank(c, 0, 3, 3, "[N, T, in]") || !is_float(c, 0) || !is_positive(c, 1, "hidden") || !is_positive(c, 2, "layers")) return val_error();
+static Val recurrent_layers(Call *c, const Cell *cell) {
+  if (!call_rank(c, 0, 3, 3, "[N, T, in]") || !is_float(c, 0) || !is_positive(c, 1, "hidden") ||
+      !is_positive(c, 2, "layers")) return val_error();
   Graph *g = c->l->g;
   ValueId x = build_swap(g, call_tensor(c, 0), 0, 1), last = 0;
   for (int k = 0; k < call_int(c, 2); k++) {
@@ -285,17 +300,17 @@ static Val recurrent(Call *c, const Cell *cell) {
 
 Val layer_lstm(Call *c) {
   static const char *const f[] = {"Sigmoid", "Tanh", "Tanh"};
-  return recurrent(c, &(Cell){OP_LSTM, 4, 3, f, 3, "input_forget", 0});
+  return recurrent_layers(c, &(Cell){OP_LSTM, 4, 3, f, 3, "input_forget", 0});
 }
 
 Val layer_gru(Call *c) {
   static const char *const f[] = {"Sigmoid", "Tanh"};
-  return recurrent(c, &(Cell){OP_GRU, 3, 2, f, 2, "linear_before_reset", 1});
+  return recurrent_layers(c, &(Cell){OP_GRU, 3, 2, f, 2, "linear_before_reset", 1});
 }
 
 Val layer_rnn(Call *c) {
   static const char *const f[] = {"Tanh"};
-  return recurrent(c, &(Cell){OP_RNN, 1, 2, f, 1, NULL, 0});
+  return recurrent_layers(c, &(Cell){OP_RNN, 1, 2, f, 1, NULL, 0});
 }
 
 /* ---- attention ---- */
@@ -322,7 +337,8 @@ Val layer_attention(Call *c) {
   int64_t heads = call_int(c, 1);
   bool bias = call_bool(c, 4);
   const char *init = layer_init(c, 6);
-  if (!dim_is_const(d) || d.k % heads) return call_fail(c, 1, "shape", "%lld heads do not divide the %s features evenly", (long long)heads, dim_text(d));
+  if (!dim_is_const(d) || d.k % heads)
+    return call_fail(c, 1, "shape", "%lld heads do not divide the %s features evenly", (long long)heads, dim_text(d));
   if (call_has(c, 2)) {
     if (!call_rank(c, 2, 3, 3, "a context [N, S, E]")) return val_error();
     ValueId kv = affine(c, call_tensor(c, 2), "kv", dim_mul(d, DIM(2)), bias, init);

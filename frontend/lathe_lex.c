@@ -49,7 +49,8 @@ static void put_caret(const LatheText *t, Span at) {
 static void report(const LatheText *t, bool warning, const char *kind, Span at, const char *fmt, va_list ap) {
   char text[1000], where[40];
   vsnprintf(text, sizeof text, fmt, ap);
-  snprintf(where, sizeof where, "%d:%d", lathe_line(t, at.start), characters(t->at, line_around(t, at.start).start, at.start) + 1);
+  snprintf(where, sizeof where, "%d:%d", lathe_line(t, at.start),
+      characters(t->at, line_around(t, at.start).start, at.start) + 1);
   if (warning) diag_warn(t->d, kind, where, "%s", text);
   else diag_error(t->d, kind, where, "%s", text);
   put_caret(t, at);
@@ -126,7 +127,8 @@ static void lex_number(Lexer *x) {
   k->number = strtod(digits, NULL);
   k->integral = integral && k->number < 9e15;
   if (is_word(peek_char(x, 0)))
-    lathe_error(x->t, "parse", (Span){start, x->at + 1}, "a name may not start with a digit, nor follow a number without a space");
+    lathe_error(x->t, "parse", (Span){start, x->at + 1},
+        "a name may not start with a digit, nor follow a number without a space");
 }
 
 static void lex_string(Lexer *x) {
@@ -187,7 +189,8 @@ Tokens lathe_lex(const LatheText *t, bool comments) {
     } else {
       int start = x.at++;
       while (((unsigned char)peek_char(&x, 0) & 0xc0) == 0x80) x.at++;
-      if (c < 32 || c == 127) lathe_error(t, "parse", (Span){start, x.at}, "byte 0x%02x does not belong in a text", (unsigned)c);
+      if (c < 32 || c == 127)
+        lathe_error(t, "parse", (Span){start, x.at}, "byte 0x%02x does not belong in a text", (unsigned)c);
       else lathe_error(t, "parse", (Span){start, x.at}, "'%.*s' means nothing here", x.at - start, t->at + start);
     }
   }

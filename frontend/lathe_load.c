@@ -1,7 +1,8 @@
 /* A `.lathe` text -> Bundle: the text is parsed, then its functions are built one after the other.
  *
  * The order matters: what builds no updates comes first (evaluations, inference), because it declares all
- * parameters and shows what follows each of them; then `init`; then the training steps, whose optimizers add to init. */
+ * parameters and shows what follows each of them; then `init`; then the training steps, whose optimizers add to
+ * init. */
 #include "frontend/lathe_build.h"
 #include "base/intern.h"
 #include <stdlib.h>
@@ -59,7 +60,8 @@ static void build_lets(Lang *l) {
     const LetDecl *d = &l->file->lets.at[k];
     const Binding *b = binding_find(&l->lets, d->name.text);
     if (b) {
-      lang_error(l, "name", d->name.at, "'%s' has a value already, from line %d", d->name.text, lathe_line(&l->text, b->at.start));
+      lang_error(l, "name", d->name.at, "'%s' has a value already, from line %d", d->name.text,
+          lathe_line(&l->text, b->at.start));
       continue;
     }
     lang_bind(l, &l->lets, d->name.text, let_value(l, d), d->name.at);
@@ -88,7 +90,8 @@ static void check_names(Lang *l) {
   for (int k = 1; k < names.len; k++)
     for (int i = 0; i < k; i++) {
       if (strcmp(names.at[i].text, names.at[k].text)) continue;
-      if (i) lang_error(l, "name", names.at[k].at, "the name '%s' is taken by line %d", names.at[k].text, lathe_line(&l->text, names.at[i].at.start));
+      if (i) lang_error(l, "name", names.at[k].at, "the name '%s' is taken by line %d", names.at[k].text,
+          lathe_line(&l->text, names.at[i].at.start));
       else lang_error(l, "name", names.at[k].at, "'init' is the function that starts the state");
       break;
     }
@@ -156,7 +159,8 @@ static void check_uses(Lang *l) {
     if (net_is_open(l, n) && !net_is_onnx(n)) {
       lang_error(l, "shape", n->at, "net %s has sizes that nothing says: no step or net calls it", n->name.text);
       lang_hint(l, "`let T = 64`, or --dim T=64 for a size T");
-    } else if (l->file->steps.len) lathe_warn(&l->text, "unused", n->name.at, "no step or net calls net %s", n->name.text);
+    } else if (l->file->steps.len)
+      lathe_warn(&l->text, "unused", n->name.at, "no step or net calls net %s", n->name.text);
   }
 }
 
@@ -201,9 +205,11 @@ Bundle *lathe_language_text(const char *path, const char *text, size_t size, con
   *b = (Bundle){.arena = own, .diags = d};
   b->name = stem_of(&b->arena, path);
   b->source = arena_printf(&b->arena, "%.*s", (int)size, text);
-  Lang l = {.text = {intern(path), b->source, strlen(b->source), &tmp, d}, .o = o ? o : &none, .b = b, .d = d, .a = &tmp, .stream = STEP_STREAM};
+  Lang l = {.text = {intern(path), b->source, strlen(b->source), &tmp, d}, .o = o ? o : &none, .b = b, .d = d,
+      .a = &tmp, .stream = STEP_STREAM};
   int errors = d->errors;
-  if (size > strlen(b->source)) lathe_error(&l.text, "parse", (Span){(int)strlen(b->source), (int)strlen(b->source)}, "a zero byte in the text");
+  if (size > strlen(b->source))
+    lathe_error(&l.text, "parse", (Span){(int)strlen(b->source), (int)strlen(b->source)}, "a zero byte in the text");
   l.file = lathe_parse(&l.text);
   if (d->errors == errors) build_all(&l);
   for (int k = 0; k < b->fn.len; k++) b->fn.at[k].m->diags = d;

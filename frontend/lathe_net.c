@@ -16,7 +16,8 @@ static const NetDecl *body_of(Lang *l, const NetDecl *n) {
 }
 
 const NetDecl *net_find(Lang *l, const char *name) {
-  for (int k = 0; k < l->file->nets.len; k++) if (!strcmp(l->file->nets.at[k]->name.text, name)) return l->file->nets.at[k];
+  for (int k = 0; k < l->file->nets.len; k++)
+    if (!strcmp(l->file->nets.at[k]->name.text, name)) return l->file->nets.at[k];
   return NULL;
 }
 
@@ -50,7 +51,8 @@ bool lang_dim(Lang *l, const Term *e, Dim *out) {
   }
   Val v = lang_expr(l, e);
   if (v.kind == VAL_INT && dim_lo(v.i) >= 0) { *out = v.i; return true; }
-  if (v.kind != VAL_ERROR) lang_error(l, "shape", e->at, "a size is a whole number, 0 or more, not %s", val_text(l->m, &v));
+  if (v.kind != VAL_ERROR)
+    lang_error(l, "shape", e->at, "a size is a whole number, 0 or more, not %s", val_text(l->m, &v));
   return false;
 }
 
@@ -107,8 +109,8 @@ static Val conform(Lang *l, Val v, const TypeTerm *t, Span at) {
   if (v.kind == VAL_ERROR) return v;
   if (t->kind != TYPE_TENSOR) {
     if (t->kind == TYPE_FLOAT && v.kind == VAL_INT && dim_is_const(v.i)) return val_float((double)v.i.k);
-    ValKind want = t->kind == TYPE_INT ? VAL_INT : t->kind == TYPE_FLOAT ? VAL_FLOAT : t->kind == TYPE_BOOL ? VAL_BOOL : VAL_STR;
-    if (v.kind == want) return v;
+    static const ValKind want[] = {VAL_TENSOR, VAL_INT, VAL_FLOAT, VAL_BOOL, VAL_STR};    // by TypeKind
+    if (v.kind == want[t->kind]) return v;
     lang_error(l, "type", at, "%s where %s is declared", val_text(l->m, &v), declared_text(l, t));
     return val_error();
   }
@@ -149,7 +151,8 @@ static bool arguments_exist(Lang *l, const NetDecl *n, const NetDecl *body, cons
     for (int k = 0; a->name && k < body->params.len; k++) known |= !strcmp(a->name, body->params.at[k].name.text);
     if (known) continue;
     if (a->name) lang_error(l, "name", a->at, "net %s has no argument '%s'", n->name.text, a->name);
-    else lang_error(l, "name", a->at, "net %s takes %d argument%s", n->name.text, body->params.len, body->params.len == 1 ? "" : "s");
+    else lang_error(l, "name", a->at, "net %s takes %d argument%s", n->name.text, body->params.len,
+        body->params.len == 1 ? "" : "s");
     return false;
   }
   for (int k = 0; k < body->params.len; k++) {
@@ -222,7 +225,8 @@ static Val remembered(Lang *l, const char *prefix, const Val *args, int n) {
 static void note_use(Lang *l, const NetDecl *n, const Term *call) {
   if (!l->frame->net || call->fresh) return;
   const char *caller = intern_n(l->frame->prefix, strcspn(l->frame->prefix, "."));
-  for (int k = 0; k < l->uses.len; k++) if (l->uses.at[k].caller == caller && l->uses.at[k].callee == n->name.text) return;
+  for (int k = 0; k < l->uses.len; k++)
+    if (l->uses.at[k].caller == caller && l->uses.at[k].callee == n->name.text) return;
   vec_push(l->a, &l->uses);
   l->uses.at[l->uses.len - 1].caller = caller;
   l->uses.at[l->uses.len - 1].callee = n->name.text;
@@ -236,7 +240,8 @@ static void note_sizes(Lang *l, const NetDecl *n, const Bindings *dims) {
   l->seen.at[l->seen.len - 1].dims = *dims;
 }
 
-static Val call_body(Lang *l, const NetDecl *n, const NetDecl *body, const Term *call, const char *prefix, const Val *given) {
+static Val call_body(Lang *l, const NetDecl *n, const NetDecl *body, const Term *call, const char *prefix,
+    const Val *given) {
   bool ok = true;
   frame_push(l, n, prefix);
   for (int k = 0; k < body->params.len; k++) {
@@ -309,7 +314,8 @@ static bool dim_is_open(Lang *l, const NetDecl *n, const NetDecl *body, const Te
   Dim d;
   if (e->kind == TERM_BINARY) return dim_is_open(l, n, body, e->a) || dim_is_open(l, n, body, e->b);
   if (e->kind != TERM_NAME || !strcmp(e->text, "N") || binding_find(&l->lets, e->text)) return false;
-  for (int k = 0; k < body->params.len; k++) if (!strcmp(body->params.at[k].name.text, e->text)) return !body->params.at[k].value;
+  for (int k = 0; k < body->params.len; k++)
+    if (!strcmp(body->params.at[k].name.text, e->text)) return !body->params.at[k].value;
   return !named_size(l, n, e->text, &d);
 }
 

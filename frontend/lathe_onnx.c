@@ -28,7 +28,8 @@ static const char *text_argument(Lang *l, const Term *call, const char *name, in
 
 static const char *beside(Lang *l, const char *path) {
   const char *slash = strrchr(l->text.path, '/');
-  return !slash || path[0] == '/' ? path : arena_printf(l->a, "%.*s/%s", (int)(slash - l->text.path), l->text.path, path);
+  return !slash || path[0] == '/' ? path : arena_printf(l->a, "%.*s/%s", (int)(slash - l->text.path), l->text.path,
+      path);
 }
 
 static bool choose_outputs(Lang *l, struct OnnxNet *x, const Term *from) {
@@ -55,7 +56,8 @@ static struct OnnxNet *load(Lang *l, const NetDecl *n) {
   if (!path) { lang_error(l, "name", n->from->at, "onnx(\"model.onnx\") takes the path of a file"); return NULL; }
   Diags d = {0};
   x->m = onnx_import_file(beside(l, path), NULL, &d);
-  if (!x->m) lang_error(l, d.len ? d.at[0].kind : "io", n->from->at, "%s: %s", path, d.len ? d.at[0].text : "cannot be read");
+  if (!x->m) lang_error(l, d.len ? d.at[0].kind : "io", n->from->at, "%s: %s", path,
+                        d.len ? d.at[0].text : "cannot be read");
   diags_free(&d);
   if (!x->m || choose_outputs(l, x, n->from)) return x->m ? x : NULL;
   module_free(x->m);
@@ -98,12 +100,16 @@ static bool bind_input(Copy *c, ValueId input, Val v, Span at) {
   Lang *l = c->l;
   const Value *x = value_of(c->from, input);
   ValueId is = lang_as_tensor(l, v, x->type.dtype);
-  if (!is) { lang_error(l, "type", at, "input '%s' of the model takes a tensor, not %s", x->name, val_text(l->m, &v)); return false; }
+  if (!is) {
+    lang_error(l, "type", at, "input '%s' of the model takes a tensor, not %s", x->name, val_text(l->m, &v));
+    return false;
+  }
   Type have = *build_type(l->g, is);
   bool fits = have.rank == x->type.rank && (dtype_is_float(x->type.dtype) || !dtype_is_float(have.dtype));
   for (int k = 0; fits && k < have.rank; k++) fits = bind_size(c, x->type.dims[k], have.dims[k]);
   if (!fits) {
-    lang_error(l, "shape", at, "%s where input '%s' of the model is %s", type_text(&have), x->name, type_text(&x->type));
+    lang_error(l, "shape", at, "%s where input '%s' of the model is %s", type_text(&have), x->name,
+        type_text(&x->type));
     if (x->type.rank == have.rank && x->type.rank && dim_is(x->type.dims[0], 1))
       lang_hint(l, "the file is made for a batch of 1; export it with a free first axis");
     return false;
@@ -142,7 +148,11 @@ static ValueId copied(Copy *c, ValueId v) {
 static bool copy_node(Copy *c, NodeId id) {
   Lang *l = c->l;
   const Node *n = node_of(c->from, id);
-  if (n->nregion) { lang_error(l, "unsupported", c->at, "the model has control flow (%s), which a net cannot import", op_info[n->op].text); return false; }
+  if (n->nregion) {
+    lang_error(l, "unsupported", c->at, "the model has control flow (%s), which a net cannot import",
+               op_info[n->op].text);
+    return false;
+  }
   ValueId *in = NEW_N(l->a, ValueId, n->nin + 1);
   for (int k = 0; k < n->nin; k++) in[k] = copied(c, n->in[k]);
   Attr *a = arena_dup(&l->m->perm, n->attr, (size_t)n->nattr * sizeof *a);
@@ -151,9 +161,11 @@ static bool copy_node(Copy *c, NodeId id) {
       Dim *d = NEW_N(&l->m->perm, Dim, a[k].n + 1);
       for (int i = 0; i < a[k].n; i++) d[i] = size_of(c, a[k].dims[i]);
       a[k].dims = d;
-    } else if (a[k].kind == ATTR_FLOATS) a[k].floats = arena_dup(&l->m->perm, a[k].floats, (size_t)a[k].n * sizeof(double));
+    } else if (a[k].kind == ATTR_FLOATS)
+      a[k].floats = arena_dup(&l->m->perm, a[k].floats, (size_t)a[k].n * sizeof(double));
     else if (a[k].kind == ATTR_STRS) a[k].strs = arena_dup(&l->m->perm, a[k].strs, (size_t)a[k].n * sizeof(char *));
-    else if (a[k].kind == ATTR_TENSOR) { lang_error(l, "unsupported", c->at, "the model has a %s, which a net cannot import", op_info[n->op].text); return false; }
+    else if (a[k].kind == ATTR_TENSOR) { lang_error(l, "unsupported", c->at,
+        "the model has a %s, which a net cannot import", op_info[n->op].text); return false; }
   }
   graph_set_source(l->m, n->source);
   NodeId copy = graph_add_node(l->g, n->op, in, n->nin, n->nout, a, n->nattr);
@@ -176,7 +188,8 @@ Val lang_call_onnx(Lang *l, const NetDecl *n, const Val *args, const Term *call,
   Copy c = {.l = l, .from = x->m, .prefix = prefix, .at = call->at, .to = NEW_N(l->a, ValueId, x->m->values.len)};
   const ValueList *in = &x->m->main->inputs;
   if (call->args.len != in->len) {
-    lang_error(l, "name", call->at, "the model has %d input%s, the call %d argument%s", in->len, in->len == 1 ? "" : "s",
+    lang_error(l, "name", call->at, "the model has %d input%s, the call %d argument%s", in->len, in->len == 1 ? ""
+        : "s",
                call->args.len, call->args.len == 1 ? "" : "s");
     return val_error();
   }

@@ -69,7 +69,8 @@ static bool make_attr(Call *c, const char *spec, int k, int rank, Attr *out) {
 
 bool function_is_callable(const FunctionInfo *f) {
   Op op = op_from_text(f->name);
-  return op_info[op].how != HOW_CONTROL && op != OP_GRADIENT && !strstr(op_info[op].attrs, ":tensor") && !strstr(op_info[op].attrs, ":strs");
+  return op_info[op].how != HOW_CONTROL && op != OP_GRADIENT && !strstr(op_info[op].attrs, ":tensor") &&
+      !strstr(op_info[op].attrs, ":strs");
 }
 
 Val function_op(Call *c) {
@@ -116,9 +117,11 @@ Val function_elu(Call *c) {
   return val_tensor(build_where(g, build_op2c(g, OP_GT, x, 0), x, low));
 }
 
-static ValueId clamp(Graph *g, ValueId x, double low, double high) { return build_op2c(g, OP_MIN, build_op2c(g, OP_MAX, x, low), high); }
+static ValueId clamp(Graph *g, ValueId x, double low, double high) { return build_op2c(g, OP_MIN,
+    build_op2c(g, OP_MAX, x, low), high); }
 
-static ValueId hard_sigmoid(Graph *g, ValueId x) { return clamp(g, build_addc(g, build_mulc(g, x, 1.0 / 6), 0.5), 0, 1); }
+static ValueId hard_sigmoid(Graph *g, ValueId x) { return clamp(g, build_addc(g, build_mulc(g, x, 1.0 / 6), 0.5), 0,
+    1); }
 
 Val function_hard_sigmoid(Call *c) { return val_tensor(hard_sigmoid(c->l->g, call_tensor(c, 0))); }
 
@@ -151,7 +154,8 @@ static Val pool(Call *c, Op op) {
   if (!call_rank(c, 0, 3, MAX_RANK, "[N, C, spatial axes]")) return val_error();
   int n = call_type(c, 0)->rank - 2;
   int64_t kernel[MAX_RANK], stride[MAX_RANK], pad[2 * MAX_RANK], dilation[MAX_RANK];
-  if (!call_ints(c, 1, n, 1, kernel) || !call_ints(c, call_has(c, 2) ? 2 : 1, n, 1, stride) || !call_ints(c, 3, n, 0, pad)) return val_error();
+  if (!call_ints(c, 1, n, 1, kernel) || !call_ints(c, call_has(c, 2) ? 2 : 1, n, 1, stride) ||
+      !call_ints(c, 3, n, 0, pad)) return val_error();
   if (op == OP_MAX_POOL ? !call_ints(c, 4, n, 1, dilation) : false) return val_error();
   for (int k = 0; k < n; k++) {
     pad[k + n] = pad[k];
@@ -195,7 +199,8 @@ Val function_resize(Call *c) {
   double scale[MAX_RANK] = {1, 1};
   const char *mode = call_str(c, 3);
   bool nearest = !strcmp(mode, "nearest");
-  if (!nearest && strcmp(mode, "linear") && strcmp(mode, "cubic")) return call_fail(c, 3, "name", "mode is nearest, linear or cubic");
+  if (!nearest && strcmp(mode, "linear") && strcmp(mode, "cubic"))
+    return call_fail(c, 3, "name", "mode is nearest, linear or cubic");
   if (call_has(c, 1) == call_has(c, 2)) return call_fail(c, -1, "name", "takes either scale or shape");
   if (call_has(c, 1) && !call_ints(c, 1, n, 1, factor)) return val_error();
   if (call_has(c, 2) && !call_shape(c, 2, shape, &given)) return val_error();
@@ -208,8 +213,10 @@ Val function_resize(Call *c) {
   }
   shape[0] = t.dims[0];
   shape[1] = t.dims[1];
-  Attr a[] = {attr_dims(c->l->m, "shape", shape, t.rank), attr_floats(c->l->m, "scales", scale, t.rank), attr_str("mode", mode),
-              attr_str("coord", nearest ? "asymmetric" : "half_pixel"), attr_str("nearest", "floor"), attr_float("cubic_a", -0.75),
+  Attr a[] = {attr_dims(c->l->m, "shape", shape, t.rank), attr_floats(c->l->m, "scales", scale, t.rank),
+      attr_str("mode", mode),
+              attr_str("coord", nearest ? "asymmetric" : "half_pixel"), attr_str("nearest", "floor"),
+                  attr_float("cubic_a", -0.75),
               attr_int("exclude_outside", 0), attr_float("extrapolation", 0), attr_int("antialias", 0)};
   ValueId x = call_tensor(c, 0);
   return val_tensor(build_op(c->l->g, OP_RESIZE, &x, 1, a, 9));
@@ -237,7 +244,8 @@ Val function_reshape(Call *c) {
     else open = k;
   }
   bool fits = open < 0 ? dim_eq(known, count) : dim_divisible(count, known, &rest);
-  if (!fits) return call_fail(c, 1, "shape", "%s has %s elements, which does not fit", type_text(call_type(c, 0)), dim_text(count));
+  if (!fits) return call_fail(c, 1, "shape", "%s has %s elements, which does not fit", type_text(call_type(c, 0)),
+      dim_text(count));
   if (open >= 0) shape[open] = rest;
   return val_tensor(build_reshape(c->l->g, call_tensor(c, 0), shape, n));
 }
@@ -283,7 +291,8 @@ Val function_stack(Call *c) {
 Val function_squeeze(Call *c) {
   int axis = call_axis(c, 1, call_type(c, 0)->rank);
   if (axis < 0) return val_error();
-  if (!dim_is(call_type(c, 0)->dims[axis], 1)) return call_fail(c, 1, "shape", "axis %d of %s has not size 1", axis, type_text(call_type(c, 0)));
+  if (!dim_is(call_type(c, 0)->dims[axis], 1))
+    return call_fail(c, 1, "shape", "axis %d of %s has not size 1", axis, type_text(call_type(c, 0)));
   return val_tensor(build_squeeze(c->l->g, call_tensor(c, 0), axis));
 }
 
@@ -338,7 +347,10 @@ static int axes_of(Call *c, int *axes) {
   const Val *v = &c->arg[1];
   for (int k = 0; k < (v->kind == VAL_TUPLE ? v->n : v->kind == VAL_NONE ? 0 : 1); k++) {
     int64_t a = v->kind == VAL_TUPLE ? v->at[k].i.k : v->i.k;
-    if (a < -rank || a >= rank) { call_fail(c, 1, "shape", "axis %lld of %s", (long long)a, type_text(call_type(c, 0))); return -1; }
+    if (a < -rank || a >= rank) {
+      call_fail(c, 1, "shape", "axis %lld of %s", (long long)a, type_text(call_type(c, 0)));
+      return -1;
+    }
     in[a < 0 ? a + rank : a] = true;
   }
   for (int k = 0; k < rank; k++) if (in[k] || v->kind == VAL_NONE) axes[n++] = k;

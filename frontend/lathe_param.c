@@ -46,7 +46,8 @@ const char *layer_init(Call *c, int k) {
   const char *text = c->arg[k].kind == VAL_STR ? call_str(c, k) : "auto";
   Start s;
   if (start_of(text, 1, 1, &s)) return text;
-  call_fail(c, k, "name", "init=\"%s\" is none of kaiming, kaiming_uniform, xavier, xavier_normal, lecun, normal(0.02), "
+  call_fail(c, k, "name",
+      "init=\"%s\" is none of kaiming, kaiming_uniform, xavier, xavier_normal, lecun, normal(0.02), "
             "uniform(0.1), constant(0.5), zeros, ones", text);
   return NULL;
 }
@@ -66,7 +67,8 @@ Parameter *lang_parameter(Lang *l, const char *name) {
 static bool type_fits(Call *c, const char *name, const Type *t) {
   for (int i = 0; i < t->rank; i++) {
     if (dim_is_const(t->dims[i]) && t->dims[i].k > 0) continue;
-    call_fail(c, -1, "shape", "its %s would be %s; the sizes of parameters are known when compiling", name, type_text(t));
+    call_fail(c, -1, "shape", "its %s would be %s; the sizes of parameters are known when compiling", name,
+        type_text(t));
     return false;
   }
   return true;
@@ -143,7 +145,8 @@ ValueId lang_random_state(Lang *l) {
 
 ValueId lang_random(Lang *l, const char *kind, const Dim *shape, int rank, double scale, double shift) {
   ValueId in = lang_random_state(l);
-  Attr a[] = {attr_dims(l->m, "shape", shape, rank), attr_str("kind", kind), attr_int("seed", 0), attr_int("stream", l->stream++),
+  Attr a[] = {attr_dims(l->m, "shape", shape, rank), attr_str("kind", kind), attr_int("seed", 0),
+      attr_int("stream", l->stream++),
               attr_float("scale", scale), attr_float("shift", shift)};
   return build_op(l->g, OP_RANDOM, &in, 1, a, 6);
 }
@@ -160,7 +163,8 @@ static ValueId start_value(Lang *l, const Parameter *p, ValueId seed, int stream
   if (p->value) return graph_add_constant(l->m, NULL, p->value);
   start_of(p->init, p->fan_in, p->fan_out, &s);
   if (s.kind == FILL) return build_fill(l->g, p->type.dtype, s.a, p->type.dims, p->type.rank);
-  Attr a[] = {attr_dims(l->m, "shape", p->type.dims, p->type.rank), attr_str("kind", s.kind == NORMAL ? "normal" : "uniform"),
+  Attr a[] = {attr_dims(l->m, "shape", p->type.dims, p->type.rank),
+      attr_str("kind", s.kind == NORMAL ? "normal" : "uniform"),
               attr_int("seed", 0), attr_int("stream", stream), attr_float("scale", s.kind == NORMAL ? s.a : 2 * s.a),
               attr_float("shift", s.kind == NORMAL ? 0 : -s.a)};
   return build_cast(l->g, build_op(l->g, OP_RANDOM, &seed, 1, a, 6), p->type.dtype);
@@ -180,7 +184,8 @@ static int *declaration_order(Lang *l) {
   int *order = NEW_N(l->a, int, l->params.len + 1);
   for (int k = 0; k < l->params.len; k++) {
     int at = k;
-    while (at > 0 && net_before(l, l->params.at[k].net, l->params.at[order[at - 1]].net)) { order[at] = order[at - 1]; at--; }
+    while (at > 0 && net_before(l, l->params.at[k].net,
+        l->params.at[order[at - 1]].net)) { order[at] = order[at - 1]; at--; }
     order[at] = k;
   }
   return order;

@@ -1,7 +1,7 @@
 /* Tokens of the network language -> tree: recursive descent, one function per rule of docs/language.md.
  *
- * The first mistake of a declaration is reported; reading goes on at the next line that starts, without indentation, with
- * a word that starts a declaration. What the tree holds after errors may be incomplete, and is not used. */
+ * The first mistake of a declaration is reported; reading goes on at the next line that starts, without indentation,
+ * with a word that starts a declaration. What the tree holds after errors may be incomplete, and is not used. */
 #include "frontend/lathe_ast.h"
 #include "base/intern.h"
 #include <stdarg.h>
@@ -63,7 +63,8 @@ static bool want(Parser *p, const char *text, const char *after) {
   return false;
 }
 
-static const char *const keywords[] = {"net", "let", "data", "train", "eval", "return", "repeat", "report", "minimize", "freeze",
+static const char *const keywords[] = {"net", "let", "data", "train", "eval", "return", "repeat", "report",
+    "minimize", "freeze",
                                        "new", "over", "with", "as", "true", "false"};
 
 static bool is_keyword(const char *s) {
@@ -230,7 +231,8 @@ static Term *parse_unary(Parser *p) {
 }
 
 /* From what binds least. Comparisons do not chain. */
-static const char *const levels[][7] = {{"==", "!=", "<=", ">=", "<", ">", NULL}, {"+", "-", NULL}, {"*", "/", "@", NULL}};
+static const char *const levels[][7] = {{"==", "!=", "<=", ">=", "<", ">", NULL}, {"+", "-", NULL},
+    {"*", "/", "@", NULL}};
 enum { LEVELS = sizeof levels / sizeof *levels };
 
 static Term *parse_level(Parser *p, int level) {
@@ -271,21 +273,24 @@ static Term *parse_term(Parser *p) {
 /* ---- types ---- */
 
 static TypeTerm *parse_type(Parser *p) {
-  static const char *const plain[] = {[TYPE_INT] = "int", [TYPE_FLOAT] = "float", [TYPE_BOOL] = "bool", [TYPE_STR] = "str"};
+  static const char *const plain[] = {[TYPE_INT] = "int", [TYPE_FLOAT] = "float", [TYPE_BOOL] = "bool",
+      [TYPE_STR] = "str"};
   TypeTerm *t = NEW(p->a, TypeTerm);
   Word w = want_name(p, "a type such as f32[N, 10]");
   bool dims = at_text(p, "[");
   for (int k = TYPE_INT; k <= TYPE_STR; k++) if (!strcmp(plain[k], w.text) && !dims) t->kind = (TypeKind)k;
   t->dtype = t->kind == TYPE_TENSOR ? dtype_from_text(w.text) : DT_NONE;
   if (t->kind == TYPE_TENSOR && t->dtype == DT_NONE)
-    fail(p, w.at, "'%s' is no element type; f32, i64, u8, bool … are, and int, float, bool, str for plain values", w.text);
+    fail(p, w.at, "'%s' is no element type; f32, i64, u8, bool … are, and int, float, bool, str for plain values",
+        w.text);
   if (eat(p, "[")) {
     while (!p->failed && !at_text(p, "]")) {
       *vec_push(p->a, &t->dims) = parse_term(p);
       if (!eat(p, ",")) break;
     }
     want(p, "]", "after the dims");
-    if (t->dims.len > MAX_RANK) fail(p, since(p, w.at.start), "%d dims; tensors have at most %d", t->dims.len, MAX_RANK);
+    if (t->dims.len > MAX_RANK)
+      fail(p, since(p, w.at.start), "%d dims; tensors have at most %d", t->dims.len, MAX_RANK);
   }
   t->at = since(p, w.at.start);
   return t;
@@ -453,7 +458,8 @@ static void parse_data(Parser *p) {
   want(p, "{", "after 'data'");
   while (!p->failed && !at_text(p, "}")) {
     if (here(p)->kind == TOKEN_END) { fail(p, at, "the data block has no }"); break; }
-    if (here(p)->kind != TOKEN_NAME || !(token_is(ahead(p, 1), "=") || token_is(ahead(p, 1), ":"))) { parse_setting(p, d); continue; }
+    if (here(p)->kind != TOKEN_NAME || !(token_is(ahead(p, 1), "=") ||
+        token_is(ahead(p, 1), ":"))) { parse_setting(p, d); continue; }
     ParamDecl c = {.name = want_name(p, "a column's name")};
     if (eat(p, ":")) c.type = parse_type(p);
     if (want(p, "=", "after a column's name")) c.value = parse_term(p);

@@ -50,9 +50,9 @@ static void put_names(Text *t, const char *family, bool callable) {
 }
 
 void lathe_language_reference(Text *t) {
-  text_put(t, "# Functions of the network language\n\nMade by `lathe functions`; do not edit. The language is described in "
-              "[language.md](language.md).\nAn argument with `=` may be left out; what follows is its default. Layers also take "
-              "`name=\"...\"`.\n");
+  text_put(t, "# Functions of the network language\n\n"
+              "Made by `lathe functions`; do not edit. The language is described in [language.md](language.md).\n"
+              "An argument with `=` may be left out; what follows is its default. Layers also take `name=\"...\"`.\n");
   for (size_t k = 0; k < sizeof families / sizeof *families; k++) {
     text_printf(t, "\n## %s\n\n", families[k].title);
     for (int i = 0; i < function_count; i++) {
@@ -66,12 +66,15 @@ void lathe_language_reference(Text *t) {
   }
   text_put(t, "\n## Elementwise functions\n\nThey broadcast as numpy does; numbers may stand for tensors.\n\n");
   put_names(t, "elementwise", false);
-  text_put(t, "\n## Operators of the graph IR\n\nInputs by position, attributes by name, as `lathe ops` lists them.\n\n");
+  text_put(t, "\n## Operators of the graph IR\n\n"
+              "Inputs by position, attributes by name, as `lathe ops` lists them.\n\n");
   put_names(t, "op", true);
   text_put(t, "\n## Optimizers\n\n");
   for (int k = 0; k < OPTIMIZER_COUNT; k++) put_optimizer(t, &optimizer_info[k]);
   text_put(t, "\nOptions of all of them:\n\n");
-  for (int k = 0; k < optimize_ncommon; k++) text_printf(t, "- `%s=%g`: %s\n", optimize_common[k].name, optimize_common[k].dflt, optimize_common[k].what);
-  text_put(t, "\n## Schedules\n\nWhat `lr` may be instead of a number. All take `warmup=0`: so many first steps of rising rate.\n\n");
+  for (int k = 0; k < optimize_ncommon; k++)
+    text_printf(t, "- `%s=%g`: %s\n", optimize_common[k].name, optimize_common[k].dflt, optimize_common[k].what);
+  text_put(t, "\n## Schedules\n\n"
+              "What `lr` may be instead of a number. All take `warmup=0`: so many first steps of rising rate.\n\n");
   for (int k = 0; k < SCHEDULE_COUNT; k++) put_optimizer(t, &schedule_info[k]);
 }

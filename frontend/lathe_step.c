@@ -36,7 +36,8 @@ static size_t path_fit(Lang *l, const char *path, const Parameter *p) {
 }
 
 static bool in_module(Lang *l, const char *name) {
-  for (int k = 0; k < l->m->state.len; k++) if (l->m->state.at[k].value && !strcmp(l->m->state.at[k].name, name)) return true;
+  for (int k = 0; k < l->m->state.len; k++)
+    if (l->m->state.at[k].value && !strcmp(l->m->state.at[k].name, name)) return true;
   return false;
 }
 
@@ -118,7 +119,8 @@ static bool read_schedule(Lang *l, const Term *e, Schedule *out) {
     const Arg *a = &e->args.at[k];
     double v;
     if (!number_of(l, a, &v)) continue;
-    if (!a->name && k) lang_error(l, "name", a->at, "%s takes one number by position, the learning rate; others by name", e->text);
+    if (!a->name && k) lang_error(l, "name", a->at,
+        "%s takes one number by position, the learning rate; others by name", e->text);
     else if (!schedule_set(out, a->name ? a->name : "lr", v)) unknown_option(l, a, &schedule_info[kind], false);
   }
   if (!(out->lr > 0)) lang_error(l, "type", e->at, "%s needs a learning rate above 0: %s(1e-3)", e->text, e->text);
@@ -147,7 +149,8 @@ static bool read_optimizer(Lang *l, const Term *e, OptimizeSpec *spec) {
     for (int k = 0; k < OPTIMIZER_COUNT; k++) names[k] = optimizer_info[k].name;
     lang_error(l, "name", e->at, "'%s' is no optimizer", e->text);
     near = name_nearest(e->text, names, OPTIMIZER_COUNT);
-    lang_hint(l, near ? "did you mean '%s'?" : "there are %s, adam, adamw, rmsprop, adagrad and lion", near ? near : "sgd");
+    lang_hint(l, near ? "did you mean '%s'?" : "there are %s, adam, adamw, rmsprop, adagrad and lion", near ? near
+        : "sgd");
     return false;
   }
   *spec = optimizer_default(kind);
@@ -221,7 +224,8 @@ void lang_step_statement(Lang *l, const Statement *s) {
   }
   ValueId x = as_scalar(l, v, s->value->at, minimize ? "a loss" : "what is reported");
   if (!x) return;
-  add_result(l, s->names.len ? s->names.at[0].text : shown_name(s->value, minimize ? "loss" : "value"), x, minimize ? s : NULL);
+  add_result(l, s->names.len ? s->names.at[0].text : shown_name(s->value, minimize ? "loss" : "value"), x, minimize
+      ? s : NULL);
 }
 
 /* Losses first, then `loss` of a step that minimises nothing, then reports. */
@@ -287,7 +291,8 @@ static const Val *option_value(const Call *c, const char *name) {
 }
 
 static bool read_reduction(Call *c, int k, const char *text, LossReduction *out) {
-  for (int r = LOSS_MEAN; r <= LOSS_EACH; r++) if (!strcmp(loss_reduction_text[r], text)) { *out = (LossReduction)r; return true; }
+  for (int r = LOSS_MEAN; r <= LOSS_EACH; r++)
+    if (!strcmp(loss_reduction_text[r], text)) { *out = (LossReduction)r; return true; }
   call_fail(c, k, "name", "reduction is \"mean\", \"sum\" or \"none\"");
   return false;
 }
@@ -328,8 +333,10 @@ static ValueId label_target(Call *c, ValueId x) {
     lang_hint(c->l, "cast(label, \"i64\"), or mse for a target that is measured, not counted");
     return 0;
   }
-  if (dtype_is_int(have.dtype) && have.rank == t.rank && dim_is(have.dims[have.rank - 1], 1)) y = build_squeeze(g, y, -1);
-  if (dtype_is_int(have.dtype)) lang_label_classes(c->l, c->arg[1].v, build_dim(g, x, t.rank > 2 && have.rank == t.rank - 1 ? 1 : -1));
+  if (dtype_is_int(have.dtype) && have.rank == t.rank && dim_is(have.dims[have.rank - 1], 1))
+    y = build_squeeze(g, y, -1);
+  if (dtype_is_int(have.dtype))
+    lang_label_classes(c->l, c->arg[1].v, build_dim(g, x, t.rank > 2 && have.rank == t.rank - 1 ? 1 : -1));
   return dtype_bytes(have.dtype) < 4 ? build_cast(g, y, DT_I64) : y;
 }
 
