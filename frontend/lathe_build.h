@@ -168,7 +168,6 @@ struct Call {
 extern const FunctionInfo function_info[];
 extern const int function_count;
 const FunctionInfo *lang_function(const char *name);           /* NULL: there is none */
-bool function_is_callable(const FunctionInfo *f);              /* rows of ops.def: can its attributes be said? */
 Val lang_call(Lang *l, const Term *e, const char *assigned);
 Val call_fail(Call *c, int k, const char *kind, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
     /* at argument k; -1: the call */

@@ -67,17 +67,17 @@ static bool make_attr(Call *c, const char *spec, int k, int rank, Attr *out) {
   return true;
 }
 
-bool function_is_callable(const FunctionInfo *f) {
-  Op op = op_from_text(f->name);
-  return op_info[op].how != HOW_CONTROL && op != OP_GRADIENT && !strstr(op_info[op].attrs, ":tensor") &&
-      !strstr(op_info[op].attrs, ":strs");
+/* Regions, tensors and lists of names cannot be said. */
+static bool is_callable(Op op) {
+  const OpInfo *info = &op_info[op];
+  return info->how != HOW_CONTROL && op != OP_GRADIENT && !strstr(info->attrs, ":tensor") && !strstr(info->attrs, ":strs");
 }
 
 Val function_op(Call *c) {
   Op op = op_from_text(c->f->name);
   const OpInfo *info = &op_info[op];
   const Val *inputs = &c->arg[0];
-  if (!function_is_callable(c->f)) return call_fail(c, -1, "unsupported", "cannot be called from the language");
+  if (!is_callable(op)) return call_fail(c, -1, "unsupported", "cannot be called from the language");
   if (inputs->n < info->min_in || (info->max_in >= 0 && inputs->n > info->max_in))
     return call_fail(c, -1, "name", "takes %d to %d tensors, not %d", info->min_in, info->max_in, inputs->n);
   ValueId in[64];

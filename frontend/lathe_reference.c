@@ -39,12 +39,11 @@ static void put_optimizer(Text *t, const OptimizerInfo *o) {
   text_printf(t, ")`: %s\n", o->what);
 }
 
-static void put_names(Text *t, const char *family, bool callable) {
+static void put_elementwise(Text *t) {
   int n = 0;
   for (int k = 0; k < function_count; k++) {
     const FunctionInfo *f = &function_info[k];
-    if (strcmp(f->family, family) || (callable && !function_is_callable(f)) || lang_function(f->name) != f) continue;
-    text_printf(t, "%s`%s`", n++ ? ", " : "", f->name);
+    if (!strcmp(f->family, "elementwise")) text_printf(t, "%s`%s`", n++ ? ", " : "", f->name);
   }
   text_put(t, ".\n");
 }
@@ -65,10 +64,10 @@ void lathe_language_reference(Text *t) {
     }
   }
   text_put(t, "\n## Elementwise functions\n\nThey broadcast as numpy does; numbers may stand for tensors.\n\n");
-  put_names(t, "elementwise", false);
-  text_put(t, "\n## Operators of the graph IR\n\n"
-              "Inputs by position, attributes by name, as `lathe ops` lists them.\n\n");
-  put_names(t, "op", true);
+  put_elementwise(t);
+  text_put(t, "\n## Operators of the graph IR\n\nEvery operator that `lathe ops` lists is a function of its name, unless "
+              "one above has it:\ninputs by position, attributes by name. Control flow and those with lists of names are "
+              "not.\n");
   text_put(t, "\n## Optimizers\n\n");
   for (int k = 0; k < OPTIMIZER_COUNT; k++) put_optimizer(t, &optimizer_info[k]);
   text_put(t, "\nOptions of all of them:\n\n");

@@ -260,10 +260,10 @@ bool lang_step_build(Lang *l, const StepDecl *s) {
     lang_hint(l, s->trains ? "minimize a loss, or report a number" : "report a number");
     ok = false;
   }
+  if (ok) step_outputs(l);
   if (ok && l->kind == FUNCTION_STEP)
     for (int k = 0; k < l->results.len; k++)
       if (l->results.at[k].minimize) update(l, l->results.at[k].minimize, l->results.at[k].v);
-  if (ok) step_outputs(l);
   if (ok && l->kind == FUNCTION_STEP) optimize_count(l->m);
   frame_pop(l);
   return lang_check(l, s->at) && l->d->errors == errors;
