@@ -142,6 +142,7 @@ bool net_is_open(Lang *l, const NetDecl *n);                   /* it has sizes o
 bool type_same_but_ones(const Type *have, const Dim *want, int rank);   /* equal shapes but for axes of size 1 */
 bool net_build(Lang *l, const NetDecl *n);                     /* as the function at work: inputs, body, outputs */
 void lang_output(Lang *l, ValueId v, const char *name);        /* one more output of the function at work */
+void lang_free_name(Lang *l, const char *name);                /* for an input or output that is to have it */
 const char *lang_fresh_name(Lang *l, const char *kind, const char *given);   /* PREFIXkind2, or PREFIXgiven */
 
 bool net_is_pattern(Lang *l, const NetDecl *n);                /* it is only ever copied by `new`: no set of its own */

@@ -97,6 +97,7 @@ Val lang_reader(Lang *l, const Term *e) {
   for (int k = 0; k < c->row.rank; k++) t.dims[k + 1] = c->row.dims[k];
   for (int k = 0; k < l->m->main->inputs.len; k++)
     if (value_of(l->m, l->m->main->inputs.at[k])->name == intern(c->name)) return val_tensor(l->m->main->inputs.at[k]);
+  lang_free_name(l, c->name);
   return val_tensor(graph_add_input(l->m->main, c->name, t));
 }
 

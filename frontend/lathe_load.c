@@ -34,11 +34,21 @@ static void function_end(Lang *l) {
   l->g = NULL;
 }
 
+static bool is_listed(const ValueList *list, ValueId v) {
+  for (int k = 0; k < list->len; k++) if (list->at[k] == v) return true;
+  return false;
+}
+
+/* Inputs and outputs are found by their names: a value between them that has this name (a variable) gets another. */
+void lang_free_name(Lang *l, const char *name) {
+  ValueId v = graph_find_value(l->m, name);
+  if (v && !is_listed(&l->m->main->inputs, v) && !is_listed(&l->m->main->outputs, v)) graph_rename_value(l->m, v, NULL);
+}
+
 void lang_output(Lang *l, ValueId v, const char *name) {
   Module *m = l->m;
-  bool taken = !value_of(m, v)->def;
-  for (int k = 0; k < m->main->outputs.len; k++) taken |= m->main->outputs.at[k] == v;
-  if (taken) v = build_op1(m->main, OP_COPY, v);
+  if (!value_of(m, v)->def || is_listed(&m->main->outputs, v)) v = build_op1(m->main, OP_COPY, v);
+  if (graph_find_value(m, name) != v) lang_free_name(l, name);
   if (strcmp(value_of(m, v)->name, name)) graph_rename_value(m, v, name);
   *vec_push(&m->perm, &m->main->outputs) = v;
 }

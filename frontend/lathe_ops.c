@@ -302,6 +302,22 @@ Val function_unsqueeze(Call *c) {
   return val_tensor(build_unsqueeze(c->l->g, call_tensor(c, 0), axis));
 }
 
+Val function_flip(Call *c) {
+  Type t = *call_type(c, 0);
+  int axis = call_axis(c, 1, t.rank);
+  if (axis < 0) return val_error();
+  Dim starts[MAX_RANK] = {{0}}, steps[MAX_RANK];
+  for (int k = 0; k < t.rank; k++) steps[k] = DIM(k == axis ? -1 : 1);
+  starts[axis] = dim_sub(t.dims[axis], DIM(1));
+  Module *m = c->l->m;
+  Attr a[] = {attr_dims(m, "starts", starts, t.rank), attr_dims(m, "steps", steps, t.rank),
+              attr_dims(m, "shape", t.dims, t.rank)};
+  ValueId x = call_tensor(c, 0);
+  return val_tensor(build_op(c->l->g, OP_SLICE, &x, 1, a, 3));
+}
+
+Val function_in_training(Call *c) { return c->arg[c->l->training ? 0 : 1]; }
+
 Val function_expand(Call *c) {
   Dim shape[MAX_RANK];
   int n;

@@ -182,6 +182,7 @@ Test(language, arithmetic_by_hand, .init = start, .fini = stop) {
     "net f(x: f32[2, 3]) -> (f32[2, 2], f32[3, 2], f32[2], i64[2], f32[]) {\n"
     "  y = x * half + (x > 2)\n"
     "  return y[:, 1:], transpose(x), x[1, 0:2] ** 2, argmax(x), sum(x) / six - size(x, 1)\n}\n"
+    "net h(x: f32[2, 3]) { return flip(x, 1) + in_training(100, 1) }\n"
     "net g(i: u8[3]) -> f32[3, 4] { return one_hot(i, 4) + i[0] / 2 }\n");
   cr_assert(b);
   double x[] = {1, 2, 3, 4, 0, -1};
@@ -190,6 +191,7 @@ Test(language, arithmetic_by_hand, .init = start, .fini = stop) {
   expect_output(b, "f", 2, x, (float[]){16, 0}, 2);
   expect_output(b, "f", 3, x, (float[]){2, 0}, 2);
   expect_output(b, "f", 4, x, (float[]){-1.5f}, 1);
+  expect_output(b, "h", 0, x, (float[]){4, 3, 2, 0, 1, 5}, 6);
   expect_output(b, "g", 0, (double[]){1, 0, 3}, (float[]){.5f, 1.5f, .5f, .5f, 1.5f, .5f, .5f, .5f, .5f, .5f, .5f,
       1.5f}, 12);
   bundle_free(b);
@@ -251,6 +253,25 @@ Test(language, functions_of_a_training, .init = start, .fini = stop) {
   for (int k = 0; k < eval->state.len; k++) cr_expect_eq(eval->state.at[k].next, 0, "an evaluation changes nothing");
   for (int k = 1; k < eval->nodes.len; k++)
     cr_expect_neq(eval->nodes.at[k].op, OP_RANDOM, "no dropout in an evaluation");
+  bundle_free(b);
+}
+
+/* A trainer finds columns and reports by name, whatever variables are called. */
+Test(language, names_of_ports, .init = start, .fini = stop) {
+  Bundle *b = load("net f(x: f32[N, 4]) { return dense(x, 3) }\n"
+                   "data { x: f32[4] = npy(\"x.npy\") y: i64[] = npy(\"y.npy\") batch 2 }\n"
+                   "train step {\n  y = f(in_training(flip(x, 1), x)) + 1\n  share = mean(y, axes=0)[0:1]\n"
+                   "  loss = cross_entropy(y, argmax(y))\n  minimize loss with sgd(0.1)\n  report share, loss = 2 * loss\n}\n"
+                   "train step other { minimize cross_entropy(f(x), y) with sgd(0.1) }\n");
+  cr_assert(b);
+  for (int f = 0; f < b->fn.len; f++) {
+    Module *m = b->fn.at[f].m;
+    if (b->fn.at[f].kind != FUNCTION_STEP && b->fn.at[f].kind != FUNCTION_EVAL) continue;
+    cr_expect_str_eq(value_of(m, m->main->inputs.at[0])->name, "x");
+    cr_expect_eq(graph_find_value(m, strstr(b->fn.at[f].name, "other") ? "cross_entropy" : "share") != 0, 1);
+    ValueId share = graph_find_value(m, "share");
+    if (share) cr_expect_eq(value_of(m, share)->type.rank, 0, "the report has the name, not the variable");
+  }
   bundle_free(b);
 }
 
