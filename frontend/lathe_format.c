@@ -1,9 +1,8 @@
 /* The text in its usual form: `lathe fmt`.
  *
  * Works on tokens, so that nothing is lost: comments stay where they are, line breaks stay but for runs of blank lines,
- * which become one. Indentation is four spaces for each open brace or bracket, and for a line that goes on with |>, over
- * or with.
- * Formatting twice gives the same: the result depends on tokens and line breaks only, and keeps both. */
+ * which become one. Indentation is four spaces for each open brace or bracket, and for a line that goes on with |>,
+ * over or with. Formatting twice gives the same: the result depends on tokens and line breaks only, and keeps both. */
 #include "frontend/language.h"
 #include "frontend/lathe_ast.h"
 #include <string.h>

@@ -70,7 +70,8 @@ static bool make_attr(Call *c, const char *spec, int k, int rank, Attr *out) {
 /* Regions, tensors and lists of names cannot be said. */
 static bool is_callable(Op op) {
   const OpInfo *info = &op_info[op];
-  return info->how != HOW_CONTROL && op != OP_GRADIENT && !strstr(info->attrs, ":tensor") && !strstr(info->attrs, ":strs");
+  if (info->how == HOW_CONTROL || op == OP_GRADIENT) return false;
+  return !strstr(info->attrs, ":tensor") && !strstr(info->attrs, ":strs");
 }
 
 Val function_op(Call *c) {

@@ -65,9 +65,9 @@ void lathe_language_reference(Text *t) {
   }
   text_put(t, "\n## Elementwise functions\n\nThey broadcast as numpy does; numbers may stand for tensors.\n\n");
   put_elementwise(t);
-  text_put(t, "\n## Operators of the graph IR\n\nEvery operator that `lathe ops` lists is a function of its name, unless "
-              "one above has it:\ninputs by position, attributes by name. Control flow and those with lists of names are "
-              "not.\n");
+  text_put(t, "\n## Operators of the graph IR\n\n"
+              "Every operator that `lathe ops` lists is a function of its name, unless one above has it:\n"
+              "inputs by position, attributes by name. Control flow and those with lists of names are not.\n");
   text_put(t, "\n## Optimizers\n\n");
   for (int k = 0; k < OPTIMIZER_COUNT; k++) put_optimizer(t, &optimizer_info[k]);
   text_put(t, "\nOptions of all of them:\n\n");

@@ -99,7 +99,7 @@ Test(language, what_binds_how, .init = start, .fini = stop) {
 Test(language, damaged_texts, .init = start, .fini = stop) {
   static const char good[] = "let k = 3 # c\nnet f(x: f32[N, 4]) -> f32[N, 3] { return dense(x, k) |> relu }\n"
                              "data { x: f32[4] = npy(\"x\") / 2 batch 8 hold_out 10% }\n"
-                             "train step s { loss = mean(f(x)) minimize loss over f with adam(lr=cosine(1e-3)) report loss }\n";
+                             "train step s { loss = mean(f(x)) minimize loss over f with adam(lr=cosine(1e-3)) }\n";
   static const char bytes[] = "(){}[],:=+-*/<>.%@\"#|\n a1\x80\x01";
   unsigned seed = 1;
   for (int round = 0; round < 3000; round++) {
@@ -166,7 +166,8 @@ Test(language, pytorch_computes_the_same, .init = start, .fini = stop) {
     "net gru_net(x: f32[2, 5, 3]) { return gru(x, 4) }\n"
     "net rnn_net(x: f32[2, 5, 3]) { return rnn(x, 4) }\n"
     "net text(i: i64[2, 4]) {\n"
-    "  x = embedding(i, 5, 8) |> layer_norm\n  x = x + attention(x, 2, causal=true)\n  return gelu(x) |> rms_norm |> softmax\n}\n");
+    "  x = embedding(i, 5, 8) |> layer_norm\n  x = x + attention(x, 2, causal=true)\n"
+    "  return gelu(x) |> rms_norm |> softmax\n}\n");
   cr_assert(b);
   expect_output(b, "cnn", 0, NULL, torch_cnn, LENGTH(torch_cnn));
   expect_output(b, "lstm_net", 0, NULL, torch_lstm_net, LENGTH(torch_lstm_net));
@@ -224,7 +225,8 @@ Test(language, shared_and_separate_parameters, .init = start, .fini = stop) {
 static const char training[] =
   "net f(x: f32[N, 4]) { x = dense(x, 8) |> batch_norm |> relu |> dropout(0.5) return dense(x, 3) |> dropout(0.5) }\n"
   "data { x: f32[4] = npy(\"x.npy\") y: u8[] = npy(\"y.npy\") batch 16 shuffle hold_out 20% epochs 3 }\n"
-  "train step { loss = cross_entropy(f(x), y) minimize loss over f with sgd(0.1) report accuracy(f(x), y), twice = 2 * loss }\n";
+  "train step {\n  loss = cross_entropy(f(x), y)\n  minimize loss over f with sgd(0.1)\n"
+  "  report accuracy(f(x), y), twice = 2 * loss\n}\n";
 
 Test(language, functions_of_a_training, .init = start, .fini = stop) {
   Bundle *b = load(training);
@@ -261,7 +263,8 @@ Test(language, names_of_ports, .init = start, .fini = stop) {
   Bundle *b = load("net f(x: f32[N, 4]) { return dense(x, 3) }\n"
                    "data { x: f32[4] = npy(\"x.npy\") y: i64[] = npy(\"y.npy\") batch 2 }\n"
                    "train step {\n  y = f(in_training(flip(x, 1), x)) + 1\n  share = mean(y, axes=0)[0:1]\n"
-                   "  loss = cross_entropy(y, argmax(y))\n  minimize loss with sgd(0.1)\n  report share, loss = 2 * loss\n}\n"
+                   "  loss = cross_entropy(y, argmax(y))\n  minimize loss with sgd(0.1)\n"
+                   "  report share, loss = 2 * loss\n}\n"
                    "train step other { minimize cross_entropy(f(x), y) with sgd(0.1) }\n");
   cr_assert(b);
   for (int f = 0; f < b->fn.len; f++) {
@@ -297,7 +300,8 @@ Test(language, streams_differ, .init = start, .fini = stop) {
 /* Weights start by what follows them. */
 Test(language, initialisers, .init = start, .fini = stop) {
   Bundle *b = load("net f(x: f32[N, 50]) {\n"
-                   "  a = dense(x, 8) |> layer_norm |> relu\n  b = dense(x, 8) |> tanh\n  c = dense(x, 8, init=\"uniform(0.25)\")\n"
+                   "  a = dense(x, 8) |> layer_norm |> relu\n  b = dense(x, 8) |> tanh\n"
+                   "  c = dense(x, 8, init=\"uniform(0.25)\")\n"
                    "  d = dense(x, 8)\n  return a + b + c + d\n}\n");
   cr_assert(b);
   Module *m = b->fn.at[0].m;
@@ -316,8 +320,10 @@ Test(language, initialisers, .init = start, .fini = stop) {
 static int params_trained(const char *step, char *names, size_t size) {
   char s[1500];
   snprintf(s, sizeof s,
-      "net a(x: f32[N, 4]) { return dense(x, 4) }\nnet b(x: f32[N, 4]) { return a(x) |> dense(3) |> dense(2, name=\"head\") }\n"
-           "data { x: f32[4] = npy(\"x.npy\") y: i64[] = npy(\"y.npy\") }\ntrain step { loss = cross_entropy(b(x), y)\n%s }\n", step);
+           "net a(x: f32[N, 4]) { return dense(x, 4) }\n"
+           "net b(x: f32[N, 4]) { return a(x) |> dense(3) |> dense(2, name=\"head\") }\n"
+           "data { x: f32[4] = npy(\"x.npy\") y: i64[] = npy(\"y.npy\") }\n"
+           "train step { loss = cross_entropy(b(x), y)\n%s }\n", step);
   Bundle *b = load(s);
   cr_assert(b, "%s", step);
   int n = 0;
@@ -363,7 +369,8 @@ static bool peek(void *ctx, const char *call, Type *row, int64_t *classes, char 
 Test(language, types_from_the_data, .init = start, .fini = stop) {
   int calls = 0;
   LanguageOptions o = {.peek = peek, .peek_ctx = &calls};
-  static const char s[] = "let T = 8\nnet f(c: i32[N, T]) -> f32[N, T, V] { return embedding(c, V, V) }\nlet V = vocab(c)\n"
+  static const char s[] = "let T = 8\nlet V = vocab(c)\n"
+                          "net f(c: i32[N, T]) -> f32[N, T, V] { return embedding(c, V, V) }\n"
                           "data { c = text(\"a.txt\", length=T + 1) batch 4 }\n"
                           "eval step { x = c[:, 0:T] loss = mean(f(x)) }\n";
   Bundle *b = lathe_language_text("t.lathe", s, strlen(s), &o, &d);
