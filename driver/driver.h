@@ -74,7 +74,6 @@ void compiled_free(Compiled *c);
 void compiled_drop(Compiled *c);                       /* frees without printing what it said: another attempt follows */
 /* The network language (language.c). */
 struct LanguageOptions;
-struct Bundle *language_open(const char *path, const Options *o, Arena *a, Diags *d);   /* NULL after errors; bundle_free */
 bool is_language(const char *path);
 void language_dims(const Options *o, struct LanguageOptions *to, Arena *a);   /* what --dim says */
 int language_print(const char *path, const Options *o);                        /* its modules; an exit code */

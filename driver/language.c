@@ -58,7 +58,7 @@ static bool peek(void *folder, const char *call, Type *row, int64_t *classes, ch
   return true;
 }
 
-Bundle *language_open(const char *path, const Options *o, Arena *a, Diags *d) {
+static Bundle *open_text(const char *path, const Options *o, Arena *a, Diags *d) {
   const char *slash = strrchr(path, '/');
   LanguageOptions options = {.peek = peek, .peek_ctx = slash ? arena_printf(a, "%.*s", (int)(slash - path), path)
       : "."};
@@ -69,7 +69,7 @@ Bundle *language_open(const char *path, const Options *o, Arena *a, Diags *d) {
 int language_print(const char *path, const Options *o) {
   Arena a = {0};
   Diags d = {.file = path};
-  Bundle *b = language_open(path, o, &a, &d);
+  Bundle *b = open_text(path, o, &a, &d);
   Text t = {0};
   bool ok = b && print_bundle(&t, b, o);
   diags_print(&d, stderr);
