@@ -1,7 +1,6 @@
 /* The verbs of the network language (.lathe files), and its modules as text. */
-#include "driver/driver.h"
+#include "driver/bundle.h"
 #include "frontend/language.h"
-#include "runtime/lt_data.h"
 #include <stdlib.h>
 
 bool is_language(const char *path) {
@@ -46,38 +45,14 @@ static bool print_bundle(Text *t, const Bundle *b, const Options *o) {
   return true;
 }
 
-/* What a reader of the data block gives: files are looked for beside the text. */
-static bool peek(void *folder, const char *call, Type *row, int64_t *classes, char *why, size_t why_len) {
-  lt_data data;
-  if (lt_data_open(call, folder, &data, why, why_len)) return false;
-  Dim dims[MAX_RANK];
-  for (int k = 0; k < data.rank; k++) dims[k] = DIM(data.dims[k]);
-  *row = type_of(dtype_from_text(data.dtype), data.rank, dims);
-  *classes = data.classes;
-  lt_data_close(&data);
-  return true;
-}
-
-static Bundle *open_text(const char *path, const Options *o, Arena *a, Diags *d) {
-  const char *slash = strrchr(path, '/');
-  LanguageOptions options = {.peek = peek, .peek_ctx = slash ? arena_printf(a, "%.*s", (int)(slash - path), path)
-      : "."};
-  language_dims(o, &options, a);
-  return lathe_language_load(path, &options, d);
-}
-
 int language_print(const char *path, const Options *o) {
-  Arena a = {0};
-  Diags d = {.file = path};
-  Bundle *b = open_text(path, o, &a, &d);
+  BundleBuild x;
+  if (!bundle_load(&x, path, o)) return EXIT_FAILED;
   Text t = {0};
-  bool ok = b && print_bundle(&t, b, o);
-  diags_print(&d, stderr);
+  bool ok = print_bundle(&t, x.b, o);
   if (ok) fwrite(t.at, 1, t.len, stdout);
-  if (b) bundle_free(b);
   text_free(&t);
-  diags_free(&d);
-  arena_free(&a);
+  bundle_close(&x);
   return ok ? EXIT_DONE : EXIT_FAILED;
 }
 
