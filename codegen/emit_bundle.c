@@ -181,9 +181,9 @@ static void bundle_table(Out *x) {
     else text_printf(&t, "  &lt_function_%s,\n", function_prefix(x, &b->fn.at[k]));
   text_printf(&t, "};\n\nextern const lt_bundle lt_bundle_%s;\nconst lt_bundle lt_bundle_%s = {\n  LT_BUNDLE_VERSION, \"%s\", \"%s\",\n  ", p, p, p, x->o->target->name);
   c_string(&t, b->source ? b->source : "");
-  text_printf(&t, ",\n  %s_STATE_BYTES, UINT64_C(0x%016llx), %d, %d, %d,\n  tensors, functions, columns, %lld, %lld, %d, %.17g\n};\n",
+  text_printf(&t, ",\n  %s_STATE_BYTES, UINT64_C(0x%016llx), %d, %d, %d,\n  tensors, functions, columns, %lld, %lld, %d, %.17g, %.17g\n};\n",
               x->PREFIX, (unsigned long long)bundle_hash(b), b->state.len, b->fn.len, b->column.len, (long long)b->batch,
-              (long long)b->epochs, b->shuffle, b->hold_out);
+              (long long)b->epochs, b->shuffle, b->hold_out, b->lr);
   put_file(x, arena_printf(x->a, "%s_bundle.c", p), &t);
 }
 

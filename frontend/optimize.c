@@ -358,6 +358,7 @@ bool optimize_step(Bundle *b, Module *m, Module *init, ValueId loss, const Optim
   if (!ok || !loss || parameters(b, m, group, ngroups, in + 1) != total) return false;
   if (!total) return true;
   if (!build_multi(m->main, OP_GRADIENT, in, total + 1, NULL, 0, gradient, total)) return false;
+  if (b->lr == 0) b->lr = group[0].spec.rate.lr;
   ValueId calls = counts ? calls_before(b, m, init, &ok) : 0;
   for (int q = 0; ok && q < ngroups; gradient += group[q].n, q++) ok = update_group(b, m, init, &group[q], gradient, calls);
   return ok && m->diags->errors == errors;

@@ -54,6 +54,7 @@ typedef struct Bundle {
   double hold_out;                     /* share of the rows that training never sees: drawn by the seed, or the last
                                         * ones where rows follow each other (lt_loader.h); 0: none */
   int64_t epochs;                      /* 0: not said */
+  double lr;                           /* base learning rate of the first optimizer; 0: none. --lr is in proportion to it */
   int64_t state_bytes;                 /* of the block, header and table included; set by bundle_layout */
 } Bundle;
 

@@ -18,7 +18,7 @@ static const char usage[] =
   "  --data-dir DIR      where data files are looked for (the working directory)\n"
   "  --out DIR           checkpoints, log.csv, curves.html, net.lathe (run)\n"
   "  --epochs N          passes over the data; --steps N: batches instead\n"
-  "  --lr X              a factor: every learning rate of the text times X (1)\n"
+  "  --lr X              the learning rate; where the text has several, the first, and the others in proportion\n"
   "  --seed N            of parameters, order, held-out rows, dropout (1)\n"
   "  --resume [FILE]     go on from a checkpoint (DIR/last.state) as if the run had never stopped\n"
   "  --weights FILE      begin with the tensors of a checkpoint that have the same names and shapes\n"

@@ -52,5 +52,6 @@ typedef struct lt_bundle {
   int64_t batch, epochs;             /* epochs 0: not said in the text */
   int shuffle;
   double hold_out;
+  double lr;                         /* base learning rate of the first optimizer; 0: unknown */
 } lt_bundle;
 #endif

@@ -264,7 +264,7 @@ static int plan(trainer *t) {
   t->total = r->steps ? r->steps : r->epochs * t->per_epoch;
   t->note_every = t->total / ROWS + 1;
   if (o->lr >= 0 && !lr_scale(t)) return fail(t, "--lr: no step of this text has a learning rate");
-  if (o->lr >= 0) *lr_scale(t) = (float)o->lr;
+  if (o->lr >= 0) *lr_scale(t) = (float)(t->b->lr > 0 ? o->lr / t->b->lr : o->lr);
   t->over = r->step >= t->total;
   if (t->over)
     lt_progress_say("the run is over: %lld of %lld steps are done; --epochs makes it longer", (long long)r->step,

@@ -9,7 +9,7 @@ typedef struct lt_options {
   const char *weights;               /* a checkpoint to take tensors from, by name; NULL: none */
   const char *const *call;           /* [columns]: readers */
   int64_t epochs, steps, patience, seed, save_steps;           /* -1: not given */
-  double lr, save_seconds;           /* lr: the factor; -1: not given */
+  double lr, save_seconds;           /* lr: of the first optimizer (a factor where the bundle does not know it); -1: not given */
   int quiet, html;
 } lt_options;
 

@@ -130,5 +130,5 @@ static const lt_column data[] = {
 
 const lt_bundle lt_bundle_softmax;
 const lt_bundle lt_bundle_softmax = {
-  LT_BUNDLE_VERSION, "softmax", "c99", "# by hand\n", BYTES, 1000 + CLASSES, N_TENSORS, 3, 2, tensor, functions, data, 32, 10, 1, 0.2,
+  LT_BUNDLE_VERSION, "softmax", "c99", "# by hand\n", BYTES, 1000 + CLASSES, N_TENSORS, 3, 2, tensor, functions, data, 32, 10, 1, 0.2, 0,
 };
