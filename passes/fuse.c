@@ -1,8 +1,9 @@
 /* fuse: which nodes share a kernel (fusion.h).
  *
  * Nodes are visited in execution order. A heavy node opens a group. An elementwise node joins the group of an
- * operand of its own shape as epilogue: the latest such group, provided no other operand depends on that group
- * through a third one (that would be a cycle of kernels). What joins nothing opens a map. Views open nothing:
+ * operand of its own shape as epilogue: one with a heavy node if there is, else the latest, provided no other operand
+ * depends on that group through a third one (that would be a cycle of kernels). A map on whose chain another operand
+ * is comes along. What joins nothing opens a map. Views open nothing:
  * storage makes them strided, or they are evaluated where they are read.
  * Then maps that exactly one reader reads exactly once per element are inlined into it (prologue).
  * Cost: one reachability search per join, over groups; linear in practice as searches stop at older groups. */
@@ -63,24 +64,75 @@ static bool depends(Fuse *s, ValueId v, int target) {
 }
 
 /* Is v what group g computes at the index being written: its `out` or an epilogue's output? */
-static bool on_chain(Fuse *s, int g, ValueId v) {
+static bool on_chain(const Fuse *s, int g, ValueId v) {
   const Group *of = &s->f->groups.at[g];
   if (of->out == v) return true;
   for (int k = 0; k < of->epilogue.len; k++) if (node_of(s->m, of->epilogue.at[k])->out[0] == v) return true;
   return false;
 }
 
+static NodeId group_node(const Fuse *s, const Group *of, int k) {
+  return k >= 0 ? of->epilogue.at[k] : of->root ? of->root : value_of(s->m, of->out)->def;
+}
+
+/* Does some operand from outside of group g, of those that it has now, need group `target`? */
+static bool group_depends(Fuse *s, int g, int target) {
+  const Group *of = &s->f->groups.at[g];
+  for (int k = -1; k < of->epilogue.len; k++) {
+    const Node *n = node_of(s->m, group_node(s, of, k));
+    for (int i = 0; i < n->nin; i++) {
+      if (!n->in[i] || on_chain(s, g, n->in[i])) continue;
+      s->now++;
+      if (depends(s, n->in[i], target)) return true;
+    }
+  }
+  return false;
+}
+
+/* The group, a map over the same elements as g, on whose chain v is; it may become a part of g when neither needs
+ * the other. 0: there is none. */
+static int joining_map(Fuse *s, int g, ValueId v) {
+  NodeId d = value_of(s->m, v)->def;
+  int h = d ? node_of(s->m, d)->group : 0;
+  if (!h || h == g || !on_chain(s, h, v)) return 0;
+  const Group *of = &s->f->groups.at[h], *to = &s->f->groups.at[g];
+  if (of->root || of->graph != to->graph || !op_has(node_of(s->m, group_node(s, of, -1))->op, ELEMENTWISE)) return 0;
+  if (!type_same_shape(&value_of(s->m, of->out)->type, &value_of(s->m, to->out)->type)) return 0;
+  return group_depends(s, g, h) || group_depends(s, h, g) ? 0 : h;
+}
+
+static void absorb(Fuse *s, int g, int h) {
+  Group *of = &s->f->groups.at[h];
+  for (int k = -1; k < of->epilogue.len; k++) {
+    NodeId id = group_node(s, of, k);
+    node_of(s->m, id)->group = g;
+    *vec_push(s->f->arena, &s->f->groups.at[g].epilogue) = id;
+  }
+  of->dead = true;
+}
+
+/* Node id becomes the end of group g, together with the map on whose chain another operand is: chains that part and meet
+ * again, as an optimizer's moments do, are one kernel. */
 static bool try_join(Fuse *s, NodeId id, int g) {
   Node *n = node_of(s->m, id);
   Group *of = &s->f->groups.at[g];
   if (of->graph != n->graph) return false;
   if (of->root && !takes_epilogue(s->m, node_of(s->m, of->root))) return false;
   if (!type_same_shape(&value_of(s->m, n->out[0])->type, &value_of(s->m, of->out)->type)) return false;
+  int map = 0;
+  for (int k = 0; k < n->nin && !map; k++)
+    if (n->in[k] && !on_chain(s, g, n->in[k])) map = joining_map(s, g, n->in[k]);
+  for (int k = 0; k < n->nin && map; k++) {                       // what n reads besides must not need the map
+    if (!n->in[k] || on_chain(s, g, n->in[k]) || on_chain(s, map, n->in[k])) continue;
+    s->now++;
+    if (depends(s, n->in[k], map)) map = 0;
+  }
   for (int k = 0; k < n->nin; k++) {
     if (!n->in[k] || on_chain(s, g, n->in[k])) continue;
     s->now++;
     if (depends(s, n->in[k], g)) return false;
   }
+  if (map) absorb(s, g, map);
   n->group = g;
   *vec_push(s->f->arena, &of->epilogue) = id;
   of->last = id;
@@ -88,6 +140,22 @@ static bool try_join(Fuse *s, NodeId id, int g) {
 }
 
 static void visit(Fuse *s, Graph *g);
+
+/* Of the groups on whose chains operands of n are, without those tried: one with a root before maps, which it may take in;
+ * the latest first. 0: there is none. */
+static int next_group(const Fuse *s, const Node *n, const int *tried, int ntried) {
+  int best = 0;
+  for (int k = 0; k < n->nin; k++) {
+    NodeId d = n->in[k] ? value_of(s->m, n->in[k])->def : 0;
+    int q = d ? node_of(s->m, d)->group : 0;
+    bool was = !q || !on_chain(s, q, n->in[k]);
+    for (int i = 0; i < ntried; i++) was |= tried[i] == q;
+    if (was) continue;
+    bool roots[] = {best && s->f->groups.at[best].root, s->f->groups.at[q].root != 0};
+    if (!best || (roots[0] == roots[1] ? q > best : roots[1])) best = q;
+  }
+  return best;
+}
 
 static void visit_node(Fuse *s, Graph *g, NodeId id) {
   Node *n = node_of(s->m, id);
@@ -98,18 +166,9 @@ static void visit_node(Fuse *s, Graph *g, NodeId id) {
   if (how == HOW_LOWER || how == HOW_CALL) { n->group = group_new(s, g, id, n->out[0], id); return; }
   if (op_has(n->op, STRIDED_VIEW) || is_placed(n) || n->op == OP_IOTA || n->op == OP_DIMS) return;
   if (op_has(n->op, ELEMENTWISE)) {
-    int tried = 0;
-    for (;;) {                                               // the latest group among the operands', then the one before, …
-      int best = 0;
-      for (int k = 0; k < n->nin; k++) {
-        NodeId d = n->in[k] ? value_of(s->m, n->in[k])->def : 0;
-        int q = d ? node_of(s->m, d)->group : 0;
-        if (q > best && (!tried || q < tried) && on_chain(s, q, n->in[k])) best = q;
-      }
-      if (!best) break;
+    int from[3], count = 0;
+    for (int best; (best = next_group(s, n, from, count)) != 0; from[count++] = best)
       if (try_join(s, id, best)) return;
-      tried = best;
-    }
   }
   n->group = group_new(s, g, 0, n->out[0], id);
 }

@@ -5,6 +5,7 @@
 #include "frontend/optimize.h"
 #include "frontend/train_layers.h"
 #include "ir/eval.h"
+#include "passes/fusion.h"
 #include "passes/pass.h"
 #include "tests/unit/cases.h"
 #include "tests/unit/optimize_problem.h"
@@ -395,4 +396,41 @@ Test(train, dropout) {
   cr_expect(memcmp(kept[0], kept[1], sizeof kept[0]) != 0);
   module_free(m);
   diags_free(&d);
+}
+
+/* Parameter and moments are written by one kernel, in one pass. */
+Test(train, an_update_is_one_kernel) {
+  for (int kind = 0; kind < OPTIMIZER_COUNT; kind++)
+    for (int clips = 0; clips < 2; clips++) {
+      Run r = {0};
+      r.b.diags = &r.d;
+      Module *init = module_new("init", &r.d), *m = module_new("step", &r.d);
+      ValueId w = parameter(&r, init, m, "w", problem_w), x = constant(m, problem_x);
+      ValueId y = build_matmul(m->main, x, w);
+      ValueId loss = build_reduce_all(m->main, OP_REDUCE_SUM, build_mul(m->main, y, y));
+      OptimizeGroup group = {(const char *const[]){"w"}, 1, optimizer_default((OptimizerKind)kind)};
+      group.spec.momentum = group.spec.centered = kind == OPTIMIZER_SGD || kind == OPTIMIZER_RMSPROP ? 0.5 : 0;
+      group.spec.average = 0.9;
+      group.spec.accumulate = 2;
+      group.spec.clip_norm = clips;
+      cr_assert(optimize_step(&r.b, m, init, loss, &group, 1));
+      simplify(m);
+      Arena arena = {0};
+      Fusion *f = fuse_module(m, &arena);
+      int kernel = node_of(m, value_of(m, m->state.at[0].next)->def)->group, written = 0;
+      for (int k = 0; k < m->state.len; k++) {
+        if (!m->state.at[k].next || value_of(m, m->state.at[k].next)->type.rank != 2) continue;
+        if (!strncmp(m->state.at[k].name, "sum/", 4) && clips) continue;        // complete before the norm is known
+        int g = node_of(m, value_of(m, m->state.at[k].next)->def)->group;
+        cr_expect(g == kernel, "%s: %s has a kernel of its own", optimizer_info[kind].name, m->state.at[k].name);
+        written++;
+      }
+      cr_expect(written >= 3 && !f->groups.at[kernel].dead);
+      arena_free(&arena);
+      module_free(init);
+      module_free(m);
+      arena_free(&r.b.arena);
+      arena_free(&r.arena);
+      diags_free(&r.d);
+    }
 }
