@@ -3,6 +3,7 @@
  * differs depends on memory that nobody wrote. */
 #include "driver/cases.h"
 #include "ir/eval.h"
+#include "passes/grad.h"
 #include "passes/pipeline.h"
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -89,6 +90,7 @@ static bool report(Compiled *c, const Options *o, const char *set, int output, c
 /* The evaluator's outputs, from a module that no pass has touched. */
 static bool evaluate(Compiled *fresh, const Case *x, const Tensor **out, Arena *a) {
   Eval e;
+  if (!grad_resolve(fresh->m)) return false;
   eval_begin(&e, fresh->m);
   Graph *g = fresh->m->main;
   bool ok = true;

@@ -56,6 +56,9 @@ bool    imp_elements(Import *x, ValueId v, const ValueId **at, int *n);    /* of
 const char *imp_region_form(Import *x, const Graph *g);
 bool    imp_set_flat(Import *x, const char *form, const ValueId *flat);
 
+/* A value of the model by its name, as seen where the node stands; 0: none before it. */
+ValueId imp_named(Import *x, const char *name);
+
 /* inputs */
 static inline bool imp_present(Import *x, int k) { return k < x->nin && x->in[k]; }
 const Type *imp_type(Import *x, int k);                                    /* of input k */

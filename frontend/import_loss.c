@@ -1,4 +1,4 @@
-/* ONNX losses and optimizer steps, all by arithmetic.
+/* ONNX losses, gradients and optimizer steps; all but the gradients by arithmetic.
  *
  * Negative log likelihood: loss = -w[t] * input[n, t, …], 0 where t is ignore_index; 'mean' divides the sum by
  * the sum of the weights that took part. Softmax cross entropy is the same after a log softmax over axis 1. */
@@ -125,5 +125,28 @@ bool import_adam(Import *x) {
     ValueId w = calc_sub(x, in[0], calc_div(x, calc_mul(x, rate, v), root));
     if (!calc_set(x, k, calc_mulc(x, w, 1 - post)) || !calc_set(x, k + n, v) || !calc_set(x, k + 2 * n, h)) return false;
   }
+  return true;
+}
+
+/* Gradient: of the value named y with respect to those named xs. Its inputs are the values of xs (and zs, which y may
+ * depend on too) at which it is taken: only where they are the values of the graph itself is there something to
+ * differentiate. */
+bool import_gradient(Import *x) {
+  const char *const *xs, *const *zs;
+  int n = imp_strs(x, "xs", &xs), nz = imp_strs(x, "zs", &zs);
+  const char *y = imp_str(x, "y", "");
+  ValueId in[64] = {imp_named(x, y)}, out[64];
+  if (n < 1 || n > 63 || n + nz != x->nin || x->nout > n)
+    return imp_fail(x, "parse", "%d inputs and %d outputs for %d names in xs and %d in zs", x->nin, x->nout, n, nz);
+  if (!in[0]) return imp_fail(x, "parse", "there is no value '%.100s' before it", y);
+  for (int k = 0; k < n + nz; k++) {
+    const char *name = k < n ? xs[k] : zs[k - n];
+    ValueId v = imp_named(x, name);
+    if (!v || v != x->in[k])
+      return imp_fail(x, "unsupported", "takes the gradient at another value than '%.100s' of the graph itself", name);
+    if (k < n) in[k + 1] = v;
+  }
+  if (!imp_op_multi(x, OP_GRADIENT, in, n + 1, NULL, 0, out, n)) return false;
+  for (int k = 0; k < x->nout; k++) imp_set(x, k, out[k]);
   return true;
 }

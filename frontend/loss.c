@@ -19,7 +19,9 @@ const LossInfo *loss_find(const char *name) {
   return NULL;
 }
 
-LossSpec loss_default(void) { return (LossSpec){.ignore_index = -100, .axis = LOSS_AXIS_FOUND, .delta = 1, .margin = 1}; }
+LossSpec loss_default(void) {
+  return (LossSpec){.ignore_index = -100, .axis = LOSS_AXIS_FOUND, .delta = 1, .margin = 1};
+}
 
 /* ---- what they share ---- */
 
@@ -72,9 +74,10 @@ static int class_axis(Graph *g, const char *loss, ValueId x, ValueId target, con
   if (o->axis == LOSS_AXIS_FOUND) axis = !labels || labels_fit(t, u, usual) ? usual : t->rank - 1;
   bool fits = axis >= 0 && axis < t->rank && (labels ? labels_fit(t, u, axis) : type_same_shape(t, u));
   if (fits) return axis;
-  fail(g, "%s: the target is %s, which does not fit %s with its classes along axis %d", loss, type_text(u), type_text(t), axis);
-  diag_note(g->module->diags, "hint: a target has one integer label per row (the shape without the axis of the classes), "
-            "or is a distribution of the same shape");
+  fail(g, "%s: the target is %s, which does not fit %s with its classes along axis %d", loss, type_text(u),
+       type_text(t), axis);
+  diag_note(g->module->diags, "hint: a target has one integer label per row (the shape without the axis of the "
+            "classes), or is a distribution of the same shape");
   return -1;
 }
 
@@ -136,7 +139,8 @@ ValueId loss_accuracy(Graph *g, ValueId x, ValueId target, const LossSpec *o) {
   if (!dtype_is_int(build_dtype(g, target))) target = build_op(g, OP_ARGMAX, &target, 1, a, 3);
   Rows r = rows_of(g, target, o);
   ValueId hit = build_op2(g, OP_AND, build_op2(g, OP_EQ, build_op(g, OP_ARGMAX, &x, 1, a, 3), r.label), r.counts);
-  return build_div(g, reduced(g, build_cast(g, hit, DT_F32), LOSS_SUM), reduced(g, build_cast(g, r.counts, DT_F32), LOSS_SUM));
+  ValueId hits = reduced(g, build_cast(g, hit, DT_F32), LOSS_SUM);
+  return build_div(g, hits, reduced(g, build_cast(g, r.counts, DT_F32), LOSS_SUM));
 }
 
 ValueId loss_kl(Graph *g, ValueId x, ValueId target, const LossSpec *o) {
@@ -179,7 +183,8 @@ ValueId loss_mae(Graph *g, ValueId x, ValueId target, const LossSpec *o) {
 
 ValueId loss_huber(Graph *g, ValueId x, ValueId target, const LossSpec *o) {
   ValueId d = build_op1(g, OP_ABS, build_sub(g, x, like(g, "huber", x, target)));
-  ValueId near = build_mulc(g, build_mul(g, d, d), 0.5), far = build_mulc(g, build_addc(g, d, -0.5 * o->delta), o->delta);
+  ValueId near = build_mulc(g, build_mul(g, d, d), 0.5);
+  ValueId far = build_mulc(g, build_addc(g, d, -0.5 * o->delta), o->delta);
   return reduced(g, build_where(g, build_op2c(g, OP_LT, d, o->delta), near, far), o->reduction);
 }
 
@@ -191,7 +196,8 @@ ValueId loss_hinge(Graph *g, ValueId x, ValueId target, const LossSpec *o) {
 ValueId loss_cosine(Graph *g, ValueId x, ValueId target, const LossSpec *o) {
   target = like(g, "cosine", x, target);
   if (!target) return 0;
-  int rank = build_rank(g, x), axis = o->axis == LOSS_AXIS_FOUND ? rank - 1 : o->axis < 0 ? o->axis + rank : o->axis;
+  int rank = build_rank(g, x), axis = o->axis < 0 ? o->axis + rank : o->axis;
+  if (o->axis == LOSS_AXIS_FOUND) axis = rank - 1;
   if (axis < 0 || axis >= rank) return fail(g, "cosine: there is no axis %d in %s", o->axis, type_text(build_type(g, x)));
   target = build_expand(g, target, build_type(g, x)->dims, rank);
   ValueId dot = build_reduce(g, OP_REDUCE_SUM, build_mul(g, x, target), &axis, 1, false), length[2];
@@ -201,4 +207,16 @@ ValueId loss_cosine(Graph *g, ValueId x, ValueId target, const LossSpec *o) {
   }
   ValueId cosine = build_div(g, dot, build_op1(g, OP_SQRT, build_mul(g, length[0], length[1])));
   return reduced(g, build_c2op(g, OP_SUB, 1, cosine), o->reduction);
+}
+
+ValueId loss_ctc(Graph *g, ValueId log_probs, ValueId targets, ValueId input_lengths, ValueId target_lengths,
+                 int64_t blank, LossReduction reduction) {
+  ValueId in[] = {log_probs, targets, input_lengths, target_lengths}, out[2];
+  for (int k = 0; k < 4; k++) if (!in[k]) return 0;
+  for (int k = 1; k < 4; k++) in[k] = build_cast(g, in[k], DT_I64);
+  Attr a = attr_int("blank", blank);
+  if (!build_multi(g, OP_CTC_LOSS, in, 4, &a, 1, out, 2)) return 0;
+  if (reduction != LOSS_MEAN) return reduced(g, out[0], reduction);
+  ValueId length = build_cast(g, build_op2c(g, OP_MAX, in[3], 1), DT_F32);
+  return reduced(g, build_div(g, out[0], length), LOSS_MEAN);
 }

@@ -54,6 +54,11 @@ static bool lookup(const Scope *s, const char *name, int64_t *v) {
   return false;
 }
 
+ValueId imp_named(Import *x, const char *name) {
+  int64_t v;
+  return lookup(((Loader *)x->frontend)->scope, intern(name), &v) ? (ValueId)v : 0;
+}
+
 static bool define(Loader *l, Scope *s, const char *name, int64_t v, const char *what) {
   if (names_add(&l->tmp, &s->names, intern(name), v)) return true;
   diag_error(l->d, "parse", NULL, "%s '%s' is defined twice", what, name);

@@ -1,5 +1,6 @@
-/* Gradients to updates; see optimize.h. One update_NAME per row of optimizers.def; names and order of operations are those
- * of the formulas in PyTorch's documentation, so that both can be laid side by side; Lion is after the paper. */
+/* Gradients to updates; see optimize.h. One update_NAME per row of optimizers.def; names and order of operations
+ * are those of the formulas in PyTorch's documentation, so that both can be laid side by side; Lion is after the
+ * paper. */
 #include "frontend/optimize.h"
 #include "base/intern.h"
 #include <math.h>
@@ -10,7 +11,8 @@
 
 #define O(field, dflt) {#field, offsetof(OptimizeSpec, field), dflt, ""},
 #define OPTIMIZER(E, name, lr, options, what) \
-  [OPTIMIZER_##E] = {#name, what, lr, sizeof (OptimizeOption[]){options {0}} / sizeof (OptimizeOption) - 1, {options {0}}},
+  [OPTIMIZER_##E] = {#name, what, lr, sizeof (OptimizeOption[]){options {0}} / sizeof (OptimizeOption) - 1, \
+                     {options {0}}},
 const OptimizerInfo optimizer_info[OPTIMIZER_COUNT] = {
 #include "frontend/optimizers.def"
 };
@@ -51,10 +53,11 @@ OptimizeSpec optimizer_default(OptimizerKind kind) {
 /* Values that make sense: [lo, hi) */
 #define IN(field, lo, hi) {#field, offsetof(OptimizeSpec, field), lo, hi}
 static const struct { const char *name; size_t at; double lo, hi; } range[] = {
-  IN(rate.lr, 0, INFINITY), IN(rate.warmup, 0, 1e15), IN(rate.every, 0, 1e15), IN(rate.gamma, 0, 1e9), IN(rate.steps, 0, 1e15),
-  IN(rate.end, 0, INFINITY), IN(momentum, 0, INFINITY), IN(dampening, -1e9, 1e9), IN(beta1, 0, 1), IN(beta2, 0, 1), IN(eps, 0, INFINITY),
-  IN(alpha, 0, 1), IN(lr_decay, 0, INFINITY), IN(initial, 0, INFINITY), IN(weight_decay, 0, INFINITY), IN(clip_norm, 0, INFINITY),
-  IN(clip_value, 0, INFINITY), IN(accumulate, 1, 1e9), IN(average, 0, 1),
+  IN(rate.lr, 0, INFINITY), IN(rate.warmup, 0, 1e15), IN(rate.every, 0, 1e15), IN(rate.gamma, 0, 1e9),
+  IN(rate.steps, 0, 1e15), IN(rate.end, 0, INFINITY), IN(momentum, 0, INFINITY), IN(dampening, -1e9, 1e9),
+  IN(beta1, 0, 1), IN(beta2, 0, 1), IN(eps, 0, INFINITY), IN(alpha, 0, 1), IN(lr_decay, 0, INFINITY),
+  IN(initial, 0, INFINITY), IN(weight_decay, 0, INFINITY), IN(clip_norm, 0, INFINITY), IN(clip_value, 0, INFINITY),
+  IN(accumulate, 1, 1e9), IN(average, 0, 1),
 };
 
 static bool makes_sense(Module *m, const OptimizeSpec *s) {
@@ -64,8 +67,8 @@ static bool makes_sense(Module *m, const OptimizeSpec *s) {
     memcpy(&v, (const char *)s + range[k].at, sizeof v);
     if (v >= range[k].lo && v < range[k].hi) continue;
     const char *name = strncmp(range[k].name, "rate.", 5) ? range[k].name : range[k].name + 5;
-    diag_error(m->diags, "usage", optimizer_info[s->kind].name, "%s = %g: it has to be at least %g and below %g", name, v,
-               range[k].lo, range[k].hi);
+    diag_error(m->diags, "usage", optimizer_info[s->kind].name, "%s = %g: it has to be at least %g and below %g", name,
+               v, range[k].lo, range[k].hi);
     ok = false;
   }
   if (s->accumulate == floor(s->accumulate) && (s->rate.kind != SCHEDULE_STEP || s->rate.every > 0)) return ok;
@@ -75,10 +78,11 @@ static bool makes_sense(Module *m, const OptimizeSpec *s) {
 
 /* ---- the state ---- */
 
-bool bundle_add_state(Bundle *b, Module *init, const char *name, Type t, StateRole role, const char *of, ValueId first) {
+bool bundle_add_state(Bundle *b, Module *init, const char *name, Type t, StateRole role, const char *of,
+                      ValueId first) {
   if (strlen(name) >= STATE_NAME) {
-    diag_error(b->diags, "usage", of, "the name '%s' of a tensor of the state has %zu bytes, at most %d fit; shorten the "
-               "names of the nets and layers", name, strlen(name), STATE_NAME - 1);
+    diag_error(b->diags, "usage", of, "the name '%s' of a tensor of the state has %zu bytes, at most %d fit; shorten "
+               "the names of the nets and layers", name, strlen(name), STATE_NAME - 1);
     return false;
   }
   *vec_push(&b->arena, &b->state) = (StateTensor){.name = intern(name), .type = t, .role = role, .of = of};
@@ -250,7 +254,8 @@ static ValueId (*const update[])(Update *u) = {
 /* ---- all of a step ---- */
 
 static bool counts_updates(const OptimizeSpec *o) {
-  return o->kind == OPTIMIZER_ADAM || o->kind == OPTIMIZER_ADAMW || o->lr_decay > 0 || o->dampening != 0 || o->accumulate > 1;
+  bool corrects = o->kind == OPTIMIZER_ADAM || o->kind == OPTIMIZER_ADAMW;
+  return corrects || o->lr_decay > 0 || o->dampening != 0 || o->accumulate > 1;
 }
 
 /* calls/STEP: calls of this step before this one, i64 of rank 0. */
@@ -297,7 +302,8 @@ static void follow(Update *u, ValueId w) {
   graph_state_next(u->m, moment_name(u, "average"), if_now(u, towards(u, was, w, 1 - u->o->average), was));
 }
 
-static bool update_group(Bundle *b, Module *m, Module *init, const OptimizeGroup *group, const ValueId *gradient, ValueId calls) {
+static bool update_group(Bundle *b, Module *m, Module *init, const OptimizeGroup *group, const ValueId *gradient,
+                         ValueId calls) {
   Graph *g = m->main;
   const OptimizeSpec *o = &group->spec;
   Update *u = NEW_N(&m->perm, Update, group->n + 1);
@@ -333,7 +339,8 @@ static int parameters(Bundle *b, Module *m, const OptimizeGroup *group, int ngro
   for (int q = 0; q < ngroups; q++)
     for (int k = 0; k < group[q].n; k++) {
       const StateTensor *t = bundle_find(b, group[q].param[k]);
-      const char *why = !t || t->role != ROLE_PARAMETER ? "is no parameter" : !dtype_is_float(t->type.dtype) ? "holds integers" : NULL;
+      const char *why = !t || t->role != ROLE_PARAMETER ? "is no parameter" : NULL;
+      if (!why && !dtype_is_float(t->type.dtype)) why = "holds integers";
       ValueId v = why ? 0 : graph_state(m, t->name, t->type);
       for (int i = 0; !why && i < n; i++) if (value[i] == v) why = "is given to two optimizers";
       if (why) {
@@ -360,6 +367,7 @@ bool optimize_step(Bundle *b, Module *m, Module *init, ValueId loss, const Optim
   if (!build_multi(m->main, OP_GRADIENT, in, total + 1, NULL, 0, gradient, total)) return false;
   if (b->lr == 0) b->lr = group[0].spec.rate.lr;
   ValueId calls = counts ? calls_before(b, m, init, &ok) : 0;
-  for (int q = 0; ok && q < ngroups; gradient += group[q].n, q++) ok = update_group(b, m, init, &group[q], gradient, calls);
+  for (int q = 0; ok && q < ngroups; gradient += group[q].n, q++)
+    ok = update_group(b, m, init, &group[q], gradient, calls);
   return ok && m->diags->errors == errors;
 }

@@ -6,7 +6,8 @@
 
 #define O(field, dflt) {#field, offsetof(Schedule, field), dflt, ""},
 #define SCHEDULE(E, name, options, what) \
-  [SCHEDULE_##E] = {#name, what, 0, sizeof (OptimizeOption[]){options {0}} / sizeof (OptimizeOption) - 1, {options {0}}},
+  [SCHEDULE_##E] = {#name, what, 0, sizeof (OptimizeOption[]){options {0}} / sizeof (OptimizeOption) - 1, \
+                    {options {0}}},
 const OptimizerInfo schedule_info[SCHEDULE_COUNT] = {
 #include "frontend/schedules.def"
 };
@@ -74,7 +75,8 @@ static ValueId state_number(Module *m, const char *name, DType t, int64_t n) {
 
 ValueId optimize_rate(Module *m, const Schedule *s) {
   Graph *g = m->main;
-  bool runs = s->kind != SCHEDULE_CONSTANT || s->warmup > 0, ends = s->kind == SCHEDULE_COSINE || s->kind == SCHEDULE_LINEAR;
+  bool runs = s->kind != SCHEDULE_CONSTANT || s->warmup > 0;
+  bool ends = s->kind == SCHEDULE_COSINE || s->kind == SCHEDULE_LINEAR;
   ValueId step = runs ? state_number(m, "random", DT_I64, 2) : 0, t = step, total = 0;
   if (s->warmup > 0) t = build_op2c(g, OP_MAX, build_addc(g, step, -s->warmup), 0);
   if (ends) {

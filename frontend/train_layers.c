@@ -56,7 +56,8 @@ ValueId layer_group_norm(Graph *g, ValueId x, int64_t groups, ValueId scale, Val
   Type t = *build_type(g, x);
   Dim inner;
   if (t.rank < 2 || groups < 1 || !dim_divisible(t.dims[1], DIM(groups), &inner)) {
-    fail(g->module, intern_printf("group_norm: %s cannot be cut into %lld groups of channels", type_text(&t), (long long)groups));
+    fail(g->module, intern_printf("group_norm: %s cannot be cut into %lld groups of channels", type_text(&t),
+                                  (long long)groups));
     return 0;
   }
   for (int k = 2; k < t.rank; k++) inner = dim_mul(inner, t.dims[k]);
@@ -67,8 +68,8 @@ ValueId layer_group_norm(Graph *g, ValueId x, int64_t groups, ValueId scale, Val
   return bias ? build_add(g, y, build_align(g, bias, 1, t.rank)) : y;
 }
 
-/* The mask is what the gradient of `where` reads: a byte per element lives until then. Drawing the numbers anew would save
- * that byte and cost a second pass of Philox; four times that much is needed for them while they are drawn. */
+/* The mask is what the gradient of `where` reads: a byte per element lives until then. Drawing the numbers anew would
+ * save that byte and cost a second pass of Philox; four times that much is needed for them while they are drawn. */
 ValueId train_dropout(Module *m, ValueId x, double p, int64_t stream) {
   Graph *g = m->main;
   if (!x || p <= 0) return x;
@@ -78,7 +79,8 @@ ValueId train_dropout(Module *m, ValueId x, double p, int64_t stream) {
     return 0;
   }
   ValueId step = graph_state(m, "random", type_of(DT_I64, 1, (Dim[]){DIM(2)}));
-  Attr a[] = {attr_dims(m, "shape", t.dims, t.rank), attr_str("kind", "uniform"), attr_int("seed", 0), attr_int("stream", stream)};
+  Attr a[] = {attr_dims(m, "shape", t.dims, t.rank), attr_str("kind", "uniform"), attr_int("seed", 0),
+              attr_int("stream", stream)};
   ValueId keep = build_op2c(g, OP_GE, build_op(g, OP_RANDOM, &step, 1, a, 4), p);
   ValueId scaled = build_mulc(g, x, 1 / (1 - p));
   return build_where(g, keep, scaled, build_scalar(g, t.dtype, 0));

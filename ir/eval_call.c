@@ -84,6 +84,16 @@ bool eval_roi_align(Eval *e, const Node *n, const Tensor *const *in, Tensor **ou
   return true;
 }
 
+bool eval_ctc_loss(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) {
+  (void)e;
+  Arena tmp = {0};
+  const int64_t *lp = in[0]->dims, S = in[1]->dims[1];
+  lt_ctc_loss(in[0]->data, in[1]->data, in[2]->data, in[3]->data, out[0]->data, out[1]->data,
+              NEW_N(&tmp, float, (lp[0] + 2) * (2 * S + 1)), lp[0], lp[1], lp[2], S, node_int(n, "blank", 0));
+  arena_free(&tmp);
+  return true;
+}
+
 bool eval_random(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) {
   (void)e;
   const int64_t *step = n->nin > 0 && in[0] ? in[0]->data : NULL;

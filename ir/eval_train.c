@@ -2,7 +2,8 @@
 #include "ir/eval_kit.h"
 
 /* One row of C classes, `step` apart. q: the distribution that is asked for, smoothed. */
-static double row_loss(const double *x, const double *q, const double *w, int64_t n, int64_t step, double *max, double *log_sum) {
+static double row_loss(const double *x, const double *q, const double *w, int64_t n, int64_t step, double *max,
+                       double *log_sum) {
   double sum = 0, loss = 0;
   *max = -INFINITY;
   for (int64_t c = 0; c < n; c++) *max = scalar_eval_float(S_MAX, *max, x[c * step], 0);

@@ -66,6 +66,22 @@ bool infer_roi_align(Infer *x) {
   return true;
 }
 
+bool infer_ctc_loss(Infer *x) {
+  const Type *lp = x->in[0], *target = x->in[1];
+  int64_t blank;
+  if (lp->dtype != DT_F32 || lp->rank != 3) return infer_fail_type(x, "log probabilities must be f32[T,N,C], are %s", type_text(lp));
+  for (int k = 1; k < 4; k++)
+    if (x->in[k]->dtype != DT_I64) return infer_fail_type(x, "targets and lengths must be i64, are %s", type_text(x->in[k]));
+  if (target->rank != 2) return infer_fail(x, "targets have rank %d, [N, S] is needed", target->rank);
+  if (!infer_input_shape(x, 1, 2, (Dim[]){lp->dims[1], target->dims[1]}, "targets") ||
+      !infer_input_shape(x, 2, 1, &lp->dims[1], "lengths of the inputs") ||
+      !infer_input_shape(x, 3, 1, &lp->dims[1], "lengths of the targets") || !infer_int(x, "blank", 0, ATTR_BOUND, &blank)) return false;
+  if (!dim_known_le(DIM(blank + 1), lp->dims[2])) return infer_fail(x, "blank is %lld of %s symbols", (long long)blank, dim_text(lp->dims[2]));
+  x->out[0] = (Type){.dtype = DT_F32, .rank = 1, .dims = {lp->dims[1]}};
+  x->out[1] = *lp;
+  return true;
+}
+
 bool infer_random(Infer *x) {
   int64_t v;
   Type *y = &x->out[0];

@@ -9,7 +9,8 @@ bool decompose_softmax_cross_entropy(Graph *g, const Node *n, ValueId *out) {
   double smoothing = node_float(n, "smoothing", 0);
   DType t = build_dtype(g, x);
   ValueId top = build_reduce(g, OP_REDUCE_MAX, x, &axis, 1, true), centred = build_sub(g, x, top);
-  ValueId log_sum = build_op1(g, OP_LOG, build_reduce(g, OP_REDUCE_SUM, build_op1(g, OP_EXP, centred), &axis, 1, false));
+  ValueId sum = build_reduce(g, OP_REDUCE_SUM, build_op1(g, OP_EXP, centred), &axis, 1, false);
+  ValueId log_sum = build_op1(g, OP_LOG, sum);
   ValueId spread = weight ? build_align(g, weight, axis, rank) : 0, picked, total = 0;
   if (dtype_is_float(build_dtype(g, target))) {
     ValueId v = spread ? build_mul(g, target, spread) : target;
@@ -27,7 +28,8 @@ bool decompose_softmax_cross_entropy(Graph *g, const Node *n, ValueId *out) {
     ValueId even = build_reduce(g, OP_REDUCE_SUM, spread ? build_mul(g, centred, spread) : centred, &axis, 1, false);
     ValueId share = build_div(g, build_scalar(g, t, smoothing), count);
     picked = build_add(g, build_mulc(g, picked, 1 - smoothing), build_mul(g, even, share));
-    ValueId all = weight ? build_mul(g, build_reduce_all(g, OP_REDUCE_SUM, weight), share) : build_scalar(g, t, smoothing);
+    ValueId all = build_scalar(g, t, smoothing);
+    if (weight) all = build_mul(g, build_reduce_all(g, OP_REDUCE_SUM, weight), share);
     if (total) total = build_add(g, build_mulc(g, total, 1 - smoothing), all);
   }
   out[0] = build_sub(g, total ? build_mul(g, log_sum, total) : log_sum, picked);

@@ -111,8 +111,8 @@ static void absorb(Fuse *s, int g, int h) {
   of->dead = true;
 }
 
-/* Node id becomes the end of group g, together with the map on whose chain another operand is: chains that part and meet
- * again, as an optimizer's moments do, are one kernel. */
+/* Node id becomes the end of group g, together with the map on whose chain another operand is: chains that part and
+ * meet again, as an optimizer's moments do, are one kernel. */
 static bool try_join(Fuse *s, NodeId id, int g) {
   Node *n = node_of(s->m, id);
   Group *of = &s->f->groups.at[g];
@@ -141,8 +141,8 @@ static bool try_join(Fuse *s, NodeId id, int g) {
 
 static void visit(Fuse *s, Graph *g);
 
-/* Of the groups on whose chains operands of n are, without those tried: one with a root before maps, which it may take in;
- * the latest first. 0: there is none. */
+/* Of the groups on whose chains operands of n are, without those tried: one with a root before maps, which it may take
+ * in; the latest first. 0: there is none. */
 static int next_group(const Fuse *s, const Node *n, const int *tried, int ntried) {
   int best = 0;
   for (int k = 0; k < n->nin; k++) {

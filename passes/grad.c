@@ -170,17 +170,20 @@ int grad_of_inputs(Module *m, ValueId loss, ValueId *wrt) {
   return n;
 }
 
-bool pass_grad(PassContext *c) {
-  Module *m = c->module;
+static bool expand(Module *m, PassContext *c) {
   Graph *g = m->main;
-  int errors = c->diags->errors;
+  int errors = m->diags->errors;
   for (int k = 0; k < g->nodes.len; k++) {
     NodeId id = g->nodes.at[k];
     if (node_of(m, id)->op != OP_GRADIENT || node_of(m, id)->dead) continue;
-    if (!rule_enabled(c, "gradient")) continue;
+    if (c && !rule_enabled(c, "gradient")) continue;
     decompose_node(g, id);
     k = -1;                                                     // its nodes stand before it: look again
   }
   graph_sweep(m);
-  return c->diags->errors == errors;
+  return m->diags->errors == errors;
 }
+
+bool grad_resolve(Module *m) { return expand(m, NULL); }
+
+bool pass_grad(PassContext *c) { return expand(c->module, c); }

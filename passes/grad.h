@@ -25,6 +25,9 @@ bool grad_build(Graph *g, ValueId loss, const ValueId *wrt, int n, ValueId *grad
  * inputs (room for all). How many; -1 after an error. */
 int grad_of_inputs(Module *m, ValueId loss, ValueId *wrt);
 
+/* Expands the `gradient` nodes of a module that no pass runs on, so that the evaluator can compute it. */
+bool grad_resolve(Module *m);
+
 /* ---- for rules ---- */
 
 /* One node whose outputs have gradients. A rule may hold no pointer to nodes or types across a call that builds. */

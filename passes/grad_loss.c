@@ -6,8 +6,8 @@ static ValueId column(Graph *g, ValueId row, int axis) { return build_unsqueeze(
 
 /* With p = softmax(x) = exp(x - max - log_sum), v = q' * w and V = sum of v:
  *   dx = dy * (V * p - v),  dq = -dy * (1 - smoothing) * w * log(p)
- * one pass over x, from the two numbers per row that the forward pass keeps. For labels v is a comparison with the index.
- * `max` is a point of reference: nobody but this rule uses it, and only as max + log_sum, whose gradient is p; so the
+ * one pass over x, from the two numbers per row that the forward pass keeps. For labels v is a comparison with the
+ * index. `max` is a point of reference: nobody but this rule uses it, and only as max + log_sum, whose gradient is p; so the
  * gradient that comes to log_sum (when this rule's result is differentiated) stands for both. */
 typedef struct Asked { ValueId v, total; } Asked;               /* v: x's shape; total: rows, 0: 1 */
 
@@ -48,4 +48,11 @@ bool grad_softmax_cross_entropy(GradNode *r) {
     grad_add_to(r, 1, d);
   }
   return grad_wants(r, 2) ? grad_fail(r, "weights of classes are not learned; use stop_gradient on them") : true;
+}
+
+/* The forward pass has computed it: d loss / d lp is its second output. */
+bool grad_ctc_loss(GradNode *r) {
+  if (r->dy[1]) return grad_fail(r, "its gradient has no gradient of its own");
+  if (r->dy[0]) grad_add_to(r, 0, build_mul(r->g, r->out[1], build_align(r->g, r->dy[0], 1, 3)));
+  return true;
 }

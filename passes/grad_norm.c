@@ -13,8 +13,8 @@ static ValueId per_channel(Graph *g, ValueId v) {
 
 /* With c = x - mean, s = 1 / sqrt(variance + epsilon), n elements per channel, b = sum dy, a = sum dy * c:
  *   dbias = b,  dscale = a * s,  dx = scale * s * (dy - b / n - c * a * s^2 / n)
- * two sums and one pass over x, from the mean and the variance that the forward pass keeps. The outputs mean and variance
- * are treated like any other: dx += dmean / n + 2 * c * dvariance / n. */
+ * two sums and one pass over x, from the mean and the variance that the forward pass keeps. The outputs mean and
+ * variance are treated like any other: dx += dmean / n + 2 * c * dvariance / n. */
 bool grad_batch_norm_train(GradNode *r) {
   Graph *g = r->g;
   Type t = *build_type(g, r->in[0]);

@@ -54,6 +54,14 @@ void lt_nms(const float *boxes, const float *scores, const int64_t *max_out, con
 void lt_roi_align(const float *x, const float *rois, const int64_t *batch, float *y, int64_t N, int64_t C, int64_t H,
                   int64_t W, int64_t R, int64_t PH, int64_t PW, int64_t ratio, int64_t max);
 
+/* Connectionist temporal classification: the negative log likelihood of a target, over all ways to spread it over the
+ * moments with blanks between, and its gradient. lp [T, N, C]: log probabilities; target [N, S] of symbols below C that
+ * are not blank; lengths [N] of both (clamped to T and S). loss [N]; grad [T, N, C] = d loss[n] / d lp. A target that
+ * does not fit into its moments costs infinity and has gradient 0; one with a symbol that does not exist costs NaN.
+ * scratch: (T + 2) * (2 * S + 1). Graves et al., ICML 2006. */
+void lt_ctc_loss(const float *lp, const int64_t *target, const int64_t *in_length, const int64_t *target_length, float *loss,
+                 float *grad, float *scratch, int64_t T, int64_t N, int64_t C, int64_t S, int64_t blank);
+
 /* ---- random.c: numbers that are a function of (seed, step, stream, index), never of thread or order ---- */
 
 /* Philox 4x32-10: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3" (SC 2011).

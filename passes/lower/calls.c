@@ -108,6 +108,20 @@ bool lower_roi_align(Lower *l, const Node *n) {
   return true;
 }
 
+bool lower_ctc_loss(Lower *l, const Node *n) {
+  Builder *b = &l->b;
+  const Type *lp = &value_of(l->m, n->in[0])->type, *target = &value_of(l->m, n->in[1])->type;
+  Dim S = target->dims[1], states = dim_add(dim_mul(DIM(2), S), DIM(1));
+  Buf *bufs[7];
+  for (int k = 0; k < 4; k++) bufs[k] = lower_buf(l, n->in[k]);
+  bufs[4] = result(l, n, 0, DT_F32, lp->dims[1]);
+  bufs[5] = result(l, n, 1, DT_F32, type_count(lp));
+  bufs[6] = lower_scratch(l, "scratch", DT_F32, dim_mul(dim_add(lp->dims[0], DIM(2)), states));
+  Expr *args[5] = {ex_dim(b, lp->dims[0]), ex_dim(b, lp->dims[1]), ex_dim(b, lp->dims[2]), ex_dim(b, S), ex_int(b, node_int(n, "blank", 0))};
+  st_call(b, "lt_ctc_loss", bufs, 7, args, 5);
+  return true;
+}
+
 bool lower_random(Lower *l, const Node *n) {
   Builder *b = &l->b;
   const Type *y = &value_of(l->m, n->out[0])->type;

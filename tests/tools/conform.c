@@ -26,6 +26,7 @@
 #include "frontend/import.h"
 #include "frontend/onnx_model.h"
 #include "ir/eval.h"
+#include "passes/grad.h"
 #include "tests/tools/conform.h"
 
 static const char *const status_text[] = {"pass", "fail", "unsupported"};
@@ -245,6 +246,7 @@ static Outcome evaluate(const TestCase *c, const char *set, TestPorts *p, Diags 
   if (!m) return outcome(UNSUPPORTED, "%s", first_error(d));
   if (only_import || !set) return outcome(PASS, "imported, %d nodes", m->main->nodes.len);
   if (!module_verify(m, d)) return outcome(FAIL, "the imported module is not valid: %s", first_error(d));
+  if (!grad_resolve(m)) return outcome(UNSUPPORTED, "%s", first_error(d));
   Eval e;
   eval_begin(&e, m);
   for (int i = 0; i < m->main->inputs.len; i++) {

@@ -91,6 +91,16 @@ def loss_row(name, options, x, target, weight, f):
     return name, options, text(x), text(t), text(weight), text(value), text(x.grad)
 
 
+# ---- ctc: logits, targets, lengths of both, blank -> value, gradient of the logits ----
+
+def ctc_row(blank, reduction):
+    x = rand(6, 3, 4).requires_grad_(True)
+    t, n, m = torch.tensor([[1, 2, 2], [3, 1, 1], [2, 2, 2]]), torch.tensor([6, 5, 6]), torch.tensor([3, 2, 0])
+    value = F.ctc_loss(torch.log_softmax(x, 2), t, n, m, blank=blank, reduction=reduction)
+    value.backward()
+    return [text(v) for v in (x, t, n, m)] + [str(blank), reduction, text(value), text(x.grad)]
+
+
 # ---- batch norm: x, scale, bias, running mean and variance -> y, the new ones, gradients of (y * d).sum() ----
 
 def batch_norm_row(shape):
@@ -209,6 +219,8 @@ write('tests/unit/batch_norm_cases.h', 'x, scale, bias, running mean and varianc
       [batch_norm_row(s) for s in [(3, 2, 2, 3), (5, 3), (2, 2, 4)]])
 write('tests/unit/group_norm_cases.h', 'x, scale, bias, d -> y, gradients of sum(y d); two groups.',
       [group_norm_row(s) for s in [(2, 4, 3), (3, 6)]])
+write('tests/unit/ctc_cases.h', 'logits, targets, lengths of both, blank, reduction -> value, gradient.',
+      [ctc_row(0, 'mean'), ctc_row(0, 'sum')])
 write('tests/unit/optimize_cases.h', 'optimizer, options, schedule -> w, b after each step, averages after the last.',
       [optimizer_row(*r) for r in optimizers])
 with open('tests/unit/optimize_problem.h', 'w') as f:

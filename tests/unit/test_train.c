@@ -114,6 +114,34 @@ Test(train, loss_of_the_wrong_shape) {
   }
 }
 
+Test(train, ctc) {
+  static const char *const ctc[][8] = {   // logits, targets, lengths of both, blank, reduction -> value, gradient
+#include "tests/unit/ctc_cases.h"
+  };
+  for (size_t c = 0; c < sizeof ctc / sizeof *ctc; c++) {
+    Diags d = {0};
+    Module *m = module_new("ctc", &d);
+    ValueId in[4], out[2];
+    for (int k = 0; k < 4; k++) in[k] = graph_add_constant(m, NULL, read_tensor(&m->perm, ctc[c][k]));
+    Type t = value_of(m, in[0])->type;
+    ValueId x = graph_add_input(m->main, "x", t), log_probs = build_softmax(m->main, OP_LOG_SOFTMAX, x, 2);
+    LossReduction how = strcmp(ctc[c][5], "sum") ? LOSS_MEAN : LOSS_SUM;
+    out[0] = loss_ctc(m->main, log_probs, in[1], in[2], in[3], atoi(ctc[c][4]), how);
+    cr_assert(out[0] && build_multi(m->main, OP_GRADIENT, (ValueId[]){out[0], x}, 2, NULL, 0, &out[1], 1), "%s",
+              d.errors ? d.at[0].text : "");
+    for (int k = 0; k < 2; k++) *vec_push(&m->perm, &m->main->outputs) = out[k];
+    simplify(m);
+    Eval e;
+    eval_begin(&e, m);
+    cr_assert(eval_bind_input(&e, 0, read_tensor(&m->perm, ctc[c][0])) && eval_graph(&e, m->main));
+    expect_near(eval_value(&e, m->main->outputs.at[0]), read_tensor(&m->perm, ctc[c][6]), 2e-6, "ctc");
+    expect_near(eval_value(&e, m->main->outputs.at[1]), read_tensor(&m->perm, ctc[c][7]), 1e-5, "ctc's gradient");
+    eval_end(&e);
+    module_free(m);
+    diags_free(&d);
+  }
+}
+
 /* ---- a bundle, run by the evaluator ---- */
 
 typedef struct Run { Bundle b; Diags d; Arena arena; const Tensor *state[40]; } Run;
