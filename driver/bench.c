@@ -71,7 +71,7 @@ int verb_bench(Options *o) {
   Compiled c;
   Loaded l = {0};
   o->want_dims = true;
-  if (is_language(o->args.at[0]) && !o->state) return bundle_bench(o);
+  if (is_language(o->args.at[0]) && !o->checkpoint) return bundle_bench(o);
   if (!model_compile(&c, o->args.at[0], o)) return EXIT_FAILED;
   Call k;
   bool ok = model_load(&l, &c, o) && (!o->profile || profile_begin(l.handle, c.prefix, c.p, &c.arena, &c.diags));

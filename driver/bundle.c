@@ -215,7 +215,7 @@ static Function *infer_of(BundleBuild *x, const char *name) {
 Module *bundle_infer(BundleBuild *x, const char *path, const Options *o) {
   if (!bundle_load(x, path, o)) return NULL;
   Function *f = infer_of(x, o->net);
-  if (!f || !bind_state(x, f->m, o->state)) { bundle_close(x); return NULL; }
+  if (!f || !bind_state(x, f->m, o->checkpoint)) { bundle_close(x); return NULL; }
   Module *m = f->m;
   f->m = NULL;                                                  // the caller's from now on
   return m;

@@ -19,7 +19,7 @@ bool bundle_emit(BundleBuild *x, const Options *o, bool table, EmitFiles *files)
 void bundle_close(BundleBuild *x);                               /* prints messages */
 
 /* The net o->net (default: the one named as the file, else the first) as a module of its own, its state bound to the
- * values in the checkpoint o->state. NULL: messages were printed. x stays open: the module's names live there. */
+ * values in the checkpoint o->checkpoint. NULL: messages were printed. x stays open: the module's names live there. */
 Module *bundle_infer(BundleBuild *x, const char *path, const Options *o);
 
 /* The training step o->net (default: the first) with few rows. NULL as above. */

@@ -81,7 +81,7 @@ void add_runtime(Arena *a, EmitFiles *files) {
 int verb_compile(Options *o) {
   if (!o->output) usage_error("compile wants -o DIR");
   if (!output_is_folder(o->output)) return EXIT_FAILED;
-  if (is_language(o->args.at[0]) && !o->state) return bundle_compile(o);
+  if (is_language(o->args.at[0]) && !o->checkpoint) return bundle_compile(o);
   Compiled c;
   EmitFiles files = {0};
   o->want_dims = true;

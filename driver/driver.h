@@ -21,13 +21,12 @@ typedef struct Options {
 #undef LIST
 #undef NUMBER
   Strings rest;                        /* train: what the trainer is to be told */
-  const char *weights, *state;         /* of --weights: bin, link or array; a checkpoint */
+  const char *weights, *checkpoint;    /* of --weights: bin, link or array; a file with the weights of a .lathe network */
   Strings args;                        /* everything that is not an option */
   struct Ports *ports;                 /* verify, run: what the data says of the inputs; NULL: nothing */
   bool flat_weights;                   /* the weights in one block of memory, for a model in this process */
   bool want_dims;                      /* the verb needs a size or a range for every free dim */
   bool quiet;                          /* do not print the errors of a failed import */
-  Strings given;                       /* options of the first half of the line as typed, for the banner */
 } Options;
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_BUG = 70 };
@@ -61,7 +60,7 @@ int verify_gradients(Options *o);        /* verify --grad */
 
 /* options_target: NULL target names give native. Exits with a usage error on an unknown one. */
 const Target *options_target(const Options *o);
-/* import (ONNX, or graph IR text when the path ends in .ir); then passes. false: diags were printed. */
+/* import (ONNX; graph IR text when the path ends in .ir; .lathe: one function of it, see bundle.h); then passes. false: diags were printed. */
 bool model_import(Compiled *c, const char *path, const Options *o);
 bool model_compile(Compiled *c, const char *path, const Options *o);
 bool model_passes(Compiled *c, const Options *o);      /* c->p stays NULL when they stop before lower */
@@ -72,10 +71,10 @@ double quantised_step(Module *m, ValueId v);           /* between neighbours of 
 const Tensor *tensor_of_file(Arena *a, const char *path, Diags *d);   /* .npy or .pb */
 void compiled_free(Compiled *c);
 void compiled_drop(Compiled *c);                       /* frees without printing what it said: another attempt follows */
-/* The network language (language.c). */
+/* The network language. */
 struct LanguageOptions;
 bool is_language(const char *path);
-void language_dims(const Options *o, struct LanguageOptions *to, Arena *a);   /* what --dim says */
+void language_dims(const Options *o, struct LanguageOptions *to, Arena *a);   /* what --dim says (pipeline.c) */
 int language_print(const char *path, const Options *o);                        /* its modules; an exit code */
 void phase_time(const Options *o, const char *phase, double since);
 

@@ -110,7 +110,7 @@ static void json_report(Compiled *c, const NodeLine *node, int n) {
 }
 
 int verb_inspect(Options *o) {
-  if (is_language(o->args.at[0]) && !o->state) return bundle_inspect(o);
+  if (is_language(o->args.at[0]) && !o->checkpoint) return bundle_inspect(o);
   Compiled c, before;
   NodeLine *node;
   if (!model_import(&before, o->args.at[0], o)) return EXIT_FAILED;

@@ -124,7 +124,7 @@ int main(int argc, char **argv) {
   for (int i = 0; i < o.weights_of.len; i++) {
     const char *w = o.weights_of.at[i];
     bool mode = !strcmp(w, "bin") || !strcmp(w, "link") || !strcmp(w, "array");
-    *(mode ? &o.weights : &o.state) = w;
+    *(mode ? &o.weights : &o.checkpoint) = w;
   }
   if (o.args.len < v->min_args) usage_error("usage: lathe %s %s", v->name, v->args);
   if (o.args.len > v->max_args) usage_error("too many arguments: usage: lathe %s %s", v->name, v->args);

@@ -166,7 +166,7 @@ static bool is_ir(const char *path) {
 
 /* A net of a .lathe text, its parameters from a checkpoint. */
 static Module *import_language(Compiled *c, const char *path, const Options *o) {
-  if (!o->state && !o->grad) {
+  if (!o->checkpoint && !o->grad) {
     diag_error(&c->diags, "usage", NULL, "a network has no weights before it is trained");
     diag_note(&c->diags, "hint: --weights run/best.state takes those of a training run; `lathe build --train` makes a trainer");
     return NULL;
@@ -180,6 +180,7 @@ static Module *import_language(Compiled *c, const char *path, const Options *o) 
 
 bool model_import(Compiled *c, const char *path, const Options *o) {
   *c = (Compiled){.path = path};
+  if (o->checkpoint && !is_language(path)) usage_error("--weights wants bin, link or array, not '%s'", o->checkpoint);
   const char *base = strrchr(path, '/');
   c->diags.file = base ? base + 1 : path;
   c->target = options_target(o);

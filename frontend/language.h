@@ -1,11 +1,16 @@
 /* The network language (`.lathe` files): text -> Bundle. What it says is described in docs/language.md.
  *
- * lathe_lex.c, lathe_parse.c   text -> tree (lathe_ast.h)
+ * lathe_lex.c, lathe_parse.c   text -> tree (lathe_ast.h); lathe_uses.c reads off it which nets call which
  * lathe_load.c                 the functions of the bundle, one after the other
- * lathe_eval.c, lathe_net.c    statements and expressions -> nodes of the module at work; calls of nets
- * lathe_call.c, functions.def  calls of functions: names, arguments, defaults
- * lathe_layers.c, lathe_ops.c  what those functions build
- * lathe_format.c               the text in its usual form
+ * lathe_net.c, lathe_onnx.c    a net's body and its calls; an ONNX file as a net
+ * lathe_step.c, lathe_data.c   what a step reports and minimises; columns of the data block
+ * lathe_eval.c                 statements and expressions -> nodes of the module at work
+ * lathe_call.c                 calls of functions (functions.def, losses.def): names, arguments, defaults
+ * lathe_layers.c, lathe_ops.c, lathe_loss.c   what those functions build
+ * lathe_param.c                parameters, how they start, the function init
+ * lathe_scope.c                values, names, messages
+ * lathe_format.c, lathe_reference.c   the text in its usual form; docs/functions.md
+ * Without the text, on ir/build.h alone: loss.c, train_layers.c, optimize.c, optimize_rate.c.
  *
  * Checking is building: every net and every step is built, and a node whose types do not fit is an error that shows the
  * line. Errors are collected; a value that failed is silent afterwards. */

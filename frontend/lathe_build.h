@@ -206,6 +206,6 @@ void lang_build_init(Lang *l);                                 /* the function `
 #define FUNCTION(name, family, builder, params, doc) Val builder(Call *c);
 #include "frontend/functions.def"
 #undef FUNCTION
+/* Rows of scalar.def and ops.def (lathe_ops.c), of losses.def (lathe_loss.c). */
 Val function_scalar(Call *c), function_op(Call *c), function_loss(Call *c);
-    /* rows of scalar.def, ops.def, losses.def */
 #endif

@@ -1,8 +1,8 @@
 /* Calls: the function's row, its arguments by position and by name, defaults, kinds. Builders (lathe_layers.c,
  * lathe_ops.c) find checked values in the order of the row's parameters.
  *
- * The table is functions.def, then every row of scalar.def and ops.def as a plain function; a row of functions.def
- * with the same name goes first. */
+ * The table is functions.def, then the rows of losses.def, scalar.def and ops.def; of rows with the same name the first
+ * counts. */
 #include "frontend/lathe_build.h"
 #include "base/intern.h"
 #include <stdarg.h>
@@ -13,7 +13,7 @@ const FunctionInfo function_info[] = {
 #define FUNCTION(name, family, builder, params, doc) {#name, #family, params, builder, doc},
 #include "frontend/functions.def"
 #undef FUNCTION
-#define LOSS(name, inputs, options, report, what) {#name, "loss", options, function_loss, what},
+#define LOSS(name, target, params, what) {#name, "loss", params, function_loss, what},
 #include "frontend/losses.def"
 #undef LOSS
 #define SCALAR(E, text, arity, ...) {text, "elementwise", "a:value b:value c:value", function_scalar, ""},
@@ -36,30 +36,8 @@ bool lang_is_reader(Lang *l, const char *name) { return !lang_function(name) && 
 
 typedef struct ParamSpec { char name[32], kind[12], dflt[40]; bool optional; } ParamSpec;
 
-/* losses.def names options only; this is what they are. */
-static const struct { const char *name, *kind; } loss_options[] = {
-  {"label_smoothing", "float"}, {"ignore_index", "int"}, {"weight", "tensor"}, {"pos_weight", "tensor"},
-      {"axis", "int"},
-  {"delta", "float"}, {"margin", "float"}, {"reduction", "str"}};
-
-static int read_loss_params(const FunctionInfo *f, ParamSpec *out) {
-  int n = 0;
-  out[n++] = (ParamSpec){.name = "x", .kind = "tensor"};
-  out[n++] = (ParamSpec){.name = "target", .kind = "value"};
-  for (const char *s = f->params; *s && n < CALL_MAX; n++) {
-    out[n] = (ParamSpec){.optional = true};
-    sscanf(s, "%31[^ ]", out[n].name);
-    for (size_t k = 0; k < sizeof loss_options / sizeof *loss_options; k++)
-      if (!strcmp(loss_options[k].name, out[n].name)) strcpy(out[n].kind, loss_options[k].kind);
-    s += strcspn(s, " ");
-    s += strspn(s, " ");
-  }
-  return n;
-}
-
 static int read_params(const FunctionInfo *f, ParamSpec *out) {
   int n = 0, limit = CALL_MAX;
-  if (f->build == function_loss) return read_loss_params(f, out);
   if (!strcmp(f->family, "op")) out[n++] = (ParamSpec){.name = "inputs", .kind = "tensors"};
   if (!strcmp(f->family, "elementwise")) limit = scalar_info[op_scalar(op_from_text(f->name))].arity;
   for (const char *s = f->params; *s && n < limit;) {

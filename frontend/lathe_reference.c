@@ -19,17 +19,6 @@ static void put_params(Text *t, const char *s) {
   }
 }
 
-/* Options of a loss have no defaults in the table. */
-static void put_loss(Text *t, const FunctionInfo *f) {
-  text_put(t, "x, target");
-  for (const char *s = f->params; *s;) {
-    size_t n = strcspn(s, " ");
-    text_printf(t, ", %.*s=", (int)n, s);
-    s += n;
-    s += strspn(s, " ");
-  }
-}
-
 static void put_optimizer(Text *t, const OptimizerInfo *o) {
   text_printf(t, "- `%s(", o->name);
   for (int k = 0; k < o->noption; k++) {
@@ -58,8 +47,7 @@ void lathe_language_reference(Text *t) {
       const FunctionInfo *f = &function_info[i];
       if (strcmp(f->family, families[k].name)) continue;
       text_printf(t, "- `%s(", f->name);
-      if (f->build == function_loss) put_loss(t, f);
-      else put_params(t, f->params);
+      put_params(t, f->params);
       text_printf(t, ")`: %s\n", f->doc);
     }
   }

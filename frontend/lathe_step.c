@@ -6,7 +6,6 @@
  * the parameters that it found. */
 #include "frontend/lathe_build.h"
 #include "base/intern.h"
-#include "frontend/loss.h"
 #include "frontend/optimize.h"
 #include <math.h>
 #include <string.h>
@@ -145,12 +144,16 @@ static bool read_optimizer(Lang *l, const Term *e, OptimizeSpec *spec) {
   OptimizerKind kind;
   int errors = l->d->errors;
   if ((e->kind != TERM_CALL && e->kind != TERM_NAME) || !optimizer_find(e->text, &kind)) {
-    const char *names[OPTIMIZER_COUNT], *near;
-    for (int k = 0; k < OPTIMIZER_COUNT; k++) names[k] = optimizer_info[k].name;
+    const char *names[OPTIMIZER_COUNT];
+    Text all = {0};
+    for (int k = 0; k < OPTIMIZER_COUNT; k++) {
+      names[k] = optimizer_info[k].name;
+      text_printf(&all, "%s%s", k ? ", " : "", names[k]);
+    }
     lang_error(l, "name", e->at, "'%s' is no optimizer", e->text);
-    near = name_nearest(e->text, names, OPTIMIZER_COUNT);
-    lang_hint(l, near ? "did you mean '%s'?" : "there are %s, adam, adamw, rmsprop, adagrad and lion", near ? near
-        : "sgd");
+    const char *near = name_nearest(e->text, names, OPTIMIZER_COUNT);
+    lang_hint(l, near ? "did you mean '%s'?" : "there are %s", near ? near : all.at);
+    text_free(&all);
     return false;
   }
   *spec = optimizer_default(kind);
@@ -267,86 +270,4 @@ bool lang_step_build(Lang *l, const StepDecl *s) {
   if (ok && l->kind == FUNCTION_STEP) optimize_count(l->m);
   frame_pop(l);
   return lang_check(l, s->at) && l->d->errors == errors;
-}
-
-/* ---- losses ---- */
-
-static bool is_option(const char *options, const char *name, int *at) {
-  int k = 0;
-  size_t n = strlen(name);
-  for (const char *s = options; *s; k++) {
-    size_t m = strcspn(s, " ");
-    if (m == n && !strncmp(s, name, n)) { *at = k; return true; }
-    s += m;
-    s += strspn(s, " ");
-  }
-  return false;
-}
-
-/* Argument of an option, or NULL where it has none or was not given. */
-static const Val *option_value(const Call *c, const char *name) {
-  int at;
-  if (!is_option(loss_find(c->f->name)->options, name, &at)) return NULL;
-  return call_has(c, 2 + at) ? &c->arg[2 + at] : NULL;
-}
-
-static bool read_reduction(Call *c, int k, const char *text, LossReduction *out) {
-  for (int r = LOSS_MEAN; r <= LOSS_EACH; r++)
-    if (!strcmp(loss_reduction_text[r], text)) { *out = (LossReduction)r; return true; }
-  call_fail(c, k, "name", "reduction is \"mean\", \"sum\" or \"none\"");
-  return false;
-}
-
-static bool loss_options(Call *c, LossSpec *o) {
-  const Val *v;
-  if ((v = option_value(c, "label_smoothing"))) o->label_smoothing = v->f;
-  if ((v = option_value(c, "ignore_index"))) o->ignore_index = v->i.k;
-  if ((v = option_value(c, "weight"))) o->weight = v->v;
-  if ((v = option_value(c, "pos_weight"))) o->pos_weight = v->v;
-  if ((v = option_value(c, "axis"))) o->axis = (int)v->i.k;
-  if ((v = option_value(c, "delta"))) o->delta = v->f;
-  if ((v = option_value(c, "margin"))) o->margin = v->f;
-  v = option_value(c, "reduction");
-  return !v || read_reduction(c, -1, v->s, &o->reduction);
-}
-
-/* A target for each element of x: of x's type, and of its shape but for axes of size 1. Broadcasting [N] against [N,1]
- * would make a table of N * N differences, which nobody wants. */
-static ValueId matching_target(Call *c, ValueId x) {
-  Graph *g = c->l->g;
-  const Type t = *build_type(g, x);
-  ValueId y = build_cast(g, lang_as_tensor(c->l, c->arg[1], t.dtype), t.dtype);
-  const Type have = *build_type(g, y);
-  if (have.rank == 0 || type_same_shape(&have, &t)) return y;
-  if (type_same_but_ones(&have, t.dims, t.rank)) return build_reshape_like(g, y, &t);
-  call_fail(c, 1, "shape", "the target is %s, the network gives %s", type_text(&have), type_text(&t));
-  return 0;
-}
-
-/* Labels, or a distribution over the classes. */
-static ValueId label_target(Call *c, ValueId x) {
-  Graph *g = c->l->g;
-  ValueId y = lang_as_tensor(c->l, c->arg[1], DT_I64);
-  const Type t = *build_type(g, x), have = *build_type(g, y);
-  if (dtype_is_float(have.dtype) && have.rank < t.rank) {
-    call_fail(c, 1, "type", "labels are integers, not %s", type_text(&have));
-    lang_hint(c->l, "cast(label, \"i64\"), or mse for a target that is measured, not counted");
-    return 0;
-  }
-  if (dtype_is_int(have.dtype) && have.rank == t.rank && dim_is(have.dims[have.rank - 1], 1))
-    y = build_squeeze(g, y, -1);
-  if (dtype_is_int(have.dtype))
-    lang_label_classes(c->l, c->arg[1].v, build_dim(g, x, t.rank > 2 && have.rank == t.rank - 1 ? 1 : -1));
-  return dtype_bytes(have.dtype) < 4 ? build_cast(g, y, DT_I64) : y;
-}
-
-Val function_loss(Call *c) {
-  const LossInfo *info = loss_find(c->f->name);
-  LossSpec o = loss_default();
-  static const char *const of_labels[] = {"cross_entropy", "nll", "accuracy", "perplexity"};
-  bool labels = false;
-  for (int k = 0; k < 4; k++) labels |= !strcmp(of_labels[k], info->name);
-  ValueId x = call_tensor(c, 0), target = labels ? label_target(c, x) : matching_target(c, x);
-  if (!target || !loss_options(c, &o)) return val_error();
-  return val_tensor(info->build(c->l->g, x, target, &o));
 }

@@ -7,7 +7,7 @@
 const char *const loss_reduction_text[] = {[LOSS_MEAN] = "mean", [LOSS_SUM] = "sum", [LOSS_EACH] = "none"};
 
 const LossInfo loss_info[] = {
-#define LOSS(name, inputs, options, report, what) {#name, inputs, options, report, what, loss_##name},
+#define LOSS(name, target, params, what) {#name, TARGET_##target, what, loss_##name},
 #include "frontend/losses.def"
 #undef LOSS
 };

@@ -29,14 +29,15 @@ typedef struct LossSpec {
 LossSpec loss_default(void);
 
 typedef ValueId (*LossFn)(Graph *g, ValueId x, ValueId target, const LossSpec *o);
-typedef struct LossInfo { const char *name, *inputs, *options; bool report; const char *what; LossFn build; } LossInfo;
+typedef enum { TARGET_LABELS, TARGET_VALUES } LossTarget;
+typedef struct LossInfo { const char *name; LossTarget target; const char *what; LossFn build; } LossInfo;
 extern const LossInfo loss_info[];
 extern const int loss_count;
 const LossInfo *loss_find(const char *name);           /* NULL when there is none */
 
 /* The same by name. cross_entropy and nll: a mean is divided by the weights (or the number) of the rows that count;
  * when none does it is NaN, as PyTorch's, and the gradient is 0. */
-#define LOSS(name, inputs, options, report, what) \
+#define LOSS(name, target, params, what) \
   ValueId loss_##name(Graph *g, ValueId x, ValueId target, const LossSpec *o);
 #include "frontend/losses.def"
 #undef LOSS

@@ -10,7 +10,7 @@
 typedef enum { ROLE_PARAMETER, ROLE_OPTIMIZER, ROLE_STATISTIC, ROLE_AVERAGE, ROLE_COUNTER, ROLE_SETTING } StateRole;
 extern const char *const state_role_text[];   /* "parameter", "optimizer", "statistic", "average", "counter", "setting" */
 
-/* Two tensors are always there: "random", i64[2], the step and the seed (COUNTER; `random` nodes take it as their
+/* Three tensors are always there: "random", i64[2], the step and the seed (COUNTER; `random` nodes take it as their
  * input, every step function adds [1, 0]), and "total_steps", i64[1], what schedules count to, and "lr_scale",
  * f32[1], by which every learning rate is multiplied (SETTING: the trainer writes them after init, before a step). */
 typedef struct StateTensor {
