@@ -84,6 +84,14 @@ bool eval_roi_align(Eval *e, const Node *n, const Tensor *const *in, Tensor **ou
   return true;
 }
 
+bool eval_roi_align_grad(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) {
+  const Tensor *x = in[0], *dy = in[3];
+  (void)e;
+  lt_roi_align_grad(x->data, in[1]->data, in[2]->data, dy->data, out[0]->data, x->dims[0], x->dims[1], x->dims[2], x->dims[3],
+                    dy->dims[0], dy->dims[2], dy->dims[3], node_int(n, "ratio", 0), node_int(n, "max", 0));
+  return true;
+}
+
 bool eval_ctc_loss(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) {
   (void)e;
   Arena tmp = {0};

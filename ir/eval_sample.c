@@ -1,4 +1,4 @@
-/* resize and grid_sample: values between the grid points, in double.
+/* resize, grid_sample and their gradients: values between the grid points, in double.
  *
  * resize is separable: each axis in turn, every output element a weighted sum of neighbouring input elements.
  * A position x between elements is written as x = left + ratio with ratio in (0, 1], as ONNX's description of
@@ -11,6 +11,11 @@ static double keys(double x, double a) {
   x = fabs(x);
   if (x <= 1) return ((a + 2) * x - (a + 3)) * x * x + 1;
   return x < 2 ? ((a * x - 5 * a) * x + 8 * a) * x - 4 * a : 0;
+}
+
+static double keys_slope(double x, double a) {
+  double t = fabs(x), slope = t <= 1 ? (3 * (a + 2) * t - 2 * (a + 3)) * t : t < 2 ? (3 * a * t - 10 * a) * t + 8 * a : 0;
+  return x < 0 ? -slope : slope;
 }
 
 static double tent(double x) { return fmax(0, 1 - fabs(x)); }
@@ -164,11 +169,13 @@ bool eval_resize_grad(Eval *e, const Node *n, const Tensor *const *in, Tensor **
 
 typedef struct Sampler { char mode, padding; bool align; int rank; int64_t in[MAX_RANK]; } Sampler;
 
-/* Folds x into [lo, hi] like a mirror at both ends. */
-static double reflect(double x, double lo, double hi) {
+/* Folds x into [lo, hi] like a mirror at both ends. *turns: the slope, -1 or 1, or 0 where there is no room. */
+static double reflect(double x, double lo, double hi, double *turns) {
   double range = hi - lo;
+  *turns = 0;
   if (range <= 0) return lo;
   double r = fmod(fabs(x - lo), 2 * range);
+  *turns = (x < lo) == (r <= range) ? -1 : 1;
   return lo + (r <= range ? r : 2 * range - r);
 }
 
@@ -178,58 +185,121 @@ static int64_t sample_element(const Sampler *s, int d, int64_t i) {
   if (i >= 0 && i < n) return i;
   if (s->padding == 'z') return -1;
   if (s->padding == 'b') return i < 0 ? 0 : n - 1;
-  i = (int64_t)reflect((double)i, s->align ? 0 : -0.5, s->align ? (double)n - 1 : (double)n - 0.5);
+  double turns;
+  i = (int64_t)reflect((double)i, s->align ? 0 : -0.5, s->align ? (double)n - 1 : (double)n - 0.5, &turns);
   return i < 0 ? 0 : i >= n ? n - 1 : i;
 }
 
-/* Coordinate g in [-1, 1] of axis d -> elements and weights; returns how many. Border and cubic: the position stays,
- * elements outside stand for the border's (as PyTorch has it, which the models come from). */
-static int sample_taps(const Sampler *s, int d, double g, int64_t *element, double *weight) {
+/* Elements and weights along one axis, and how fast each weight grows with the coordinate. */
+typedef struct Taps { int64_t element[4]; double weight[4], slope[4]; } Taps;
+
+/* Coordinate g in [-1, 1] of axis d -> taps; returns how many. Border and cubic: the position stays, elements outside
+ * stand for the border's (as PyTorch has it, which the models come from). */
+static int sample_taps(const Sampler *s, int d, double g, Taps *taps) {
   double n = (double)s->in[d], x = s->align ? (g + 1) / 2 * (n - 1) : ((g + 1) * n - 1) / 2;
   if (!(x > -1e9)) x = -1e9;                            // NaN too
   if (x > 1e9) x = 1e9;
   if (s->mode == 'n') x = nearbyint(x);
-  double lo = s->align ? 0 : -0.5, hi = s->align ? n - 1 : n - 0.5;
-  if ((x < lo || x > hi) && s->padding == 'b' && s->mode != 'c') x = fmin(fmax(x, 0), n - 1);
-  if ((x < lo || x > hi) && s->padding == 'r') x = reflect(x, lo, hi);
+  double lo = s->align ? 0 : -0.5, hi = s->align ? n - 1 : n - 0.5, grows = (s->align ? n - 1 : n) / 2, turns;
+  if ((x < lo || x > hi) && s->padding == 'b' && s->mode != 'c') x = fmin(fmax(x, 0), n - 1), grows = 0;
+  if ((x < lo || x > hi) && s->padding == 'r') x = reflect(x, lo, hi, &turns), grows *= turns;
   double left = floor(x), ratio = x - left;
   int from = s->mode == 'c' ? -1 : 0, count = s->mode == 'n' ? 1 : s->mode == 'c' ? 4 : 2;
   for (int k = 0; k < count; k++) {
     double t = from + k - ratio;
-    element[k] = sample_element(s, d, (int64_t)left + from + k);
-    weight[k] = s->mode == 'n' ? 1 : s->mode == 'c' ? keys(t, -0.75) : tent(t);
+    taps->element[k] = sample_element(s, d, (int64_t)left + from + k);
+    taps->weight[k] = s->mode == 'n' ? 1 : s->mode == 'c' ? keys(t, -0.75) : tent(t);
+    taps->slope[k] = grows * (s->mode == 'n' ? 0 : s->mode == 'c' ? -keys_slope(t, -0.75) : k ? 1 : -1);   // t falls with x
   }
   return count;
 }
 
-/* x [N,C,in…], grid [N,out…,r] with the last axis' coordinate first -> y [N,C,out…] */
-bool eval_grid_sample(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) {
-  const Tensor *x = in[0], *grid = in[1];
-  Sampler s = {.padding = node_str(n, "padding", "zeros")[0], .align = node_int(n, "align_corners", 0) != 0, .rank = x->rank - 2};
+typedef struct Points {                                 // what a grid samples: x [N,C,in…], y [N,C,out…]
+  Sampler s;
+  int64_t N, C, plane, points;
+  const double *grid;                                   // [N,out…,r] with the last axis' coordinate first
+} Points;
+
+static bool points_of(Points *p, Eval *e, const Node *n, Arena *tmp, const Tensor *x, const Tensor *grid) {
   const char *mode = node_str(n, "mode", "linear");
-  s.mode = strstr(mode, "cubic") ? 'c' : mode[0] == 'n' ? 'n' : 'l';
-  if (s.rank < 1 || grid->dims[grid->rank - 1] != s.rank) return eval_fail(e, n, "grid %s for %s", tensor_type_text(grid), tensor_type_text(x));
-  for (int d = 0; d < s.rank; d++) s.in[d] = x->dims[d + 2];
-  int64_t plane = dims_product(s.in, 0, s.rank), points = dims_product(grid->dims, 1, grid->rank - 1), C = x->dims[1];
-  Arena tmp = {0};
-  double *v = load_doubles(&tmp, x), *g = load_doubles(&tmp, grid), *y = NEW_N(&tmp, double, tensor_count(out[0]) + 1);
-  for (int64_t b = 0; b < x->dims[0]; b++)
-    for (int64_t p = 0; p < points && plane; p++) {
-      int64_t element[MAX_RANK][4], count[MAX_RANK], k[MAX_RANK] = {0};
-      double weight[MAX_RANK][4];
-      for (int d = 0; d < s.rank; d++) count[d] = sample_taps(&s, d, g[(b * points + p) * s.rank + s.rank - 1 - d], element[d], weight[d]);
+  p->s = (Sampler){.padding = node_str(n, "padding", "zeros")[0], .align = node_int(n, "align_corners", 0) != 0, .rank = x->rank - 2};
+  p->s.mode = strstr(mode, "cubic") ? 'c' : mode[0] == 'n' ? 'n' : 'l';
+  if (p->s.rank < 1 || grid->dims[grid->rank - 1] != p->s.rank)
+    return eval_fail(e, n, "grid %s for %s", tensor_type_text(grid), tensor_type_text(x));
+  for (int d = 0; d < p->s.rank; d++) p->s.in[d] = x->dims[d + 2];
+  p->N = x->dims[0];
+  p->C = x->dims[1];
+  p->plane = dims_product(p->s.in, 0, p->s.rank);
+  p->points = dims_product(grid->dims, 1, grid->rank - 1);
+  p->grid = load_doubles(tmp, grid);
+  return true;
+}
+
+/* The grid's coordinate of axis d at point q of image b. */
+static int64_t coordinate(const Points *p, int64_t b, int64_t q, int d) {
+  return (b * p->points + q) * p->s.rank + p->s.rank - 1 - d;
+}
+
+/* One pass over everything that is read: y += w x, or dx += w dy, or dgrid += w' x dy, whichever result is given. */
+static void sample(const Points *p, const double *x, double *y, const double *dy, double *dx, double *dgrid) {
+  const Sampler *s = &p->s;
+  for (int64_t b = 0; b < p->N; b++)
+    for (int64_t q = 0; q < p->points && p->plane; q++) {
+      int64_t count[MAX_RANK], k[MAX_RANK] = {0};
+      Taps taps[MAX_RANK];
+      for (int d = 0; d < s->rank; d++) count[d] = sample_taps(s, d, p->grid[coordinate(p, b, q, d)], &taps[d]);
       do {
-        double w = 1;
+        double w = 1, along[MAX_RANK];                  // along[d]: with the slope instead of the weight of axis d
         int64_t flat = 0;
-        for (int d = 0; d < s.rank; d++) {
-          int64_t j = element[d][k[d]];
-          w *= j < 0 ? 0 : weight[d][k[d]];
-          flat = flat * s.in[d] + (j < 0 ? 0 : j);
+        bool inside = true;
+        for (int d = 0; d < s->rank; d++) along[d] = 1;
+        for (int d = 0; d < s->rank; d++) {
+          int64_t j = taps[d].element[k[d]];
+          inside &= j >= 0;
+          w *= taps[d].weight[k[d]];
+          for (int a = 0; a < s->rank; a++) along[a] *= a == d ? taps[d].slope[k[d]] : taps[d].weight[k[d]];
+          flat = flat * s->in[d] + (j < 0 ? 0 : j);
         }
-        for (int64_t c = 0; w != 0 && c < C; c++) y[(b * C + c) * points + p] += w * v[(b * C + c) * plane + flat];
-      } while (index_next(k, count, s.rank));
+        for (int64_t c = 0; inside && c < p->C; c++) {
+          int64_t to = (b * p->C + c) * p->points + q, from = (b * p->C + c) * p->plane + flat;
+          if (y && w != 0) y[to] += w * x[from];
+          if (dx) dx[from] += w * dy[to];
+          for (int d = 0; dgrid && d < s->rank; d++)
+            if (along[d] != 0) dgrid[coordinate(p, b, q, d)] += along[d] * x[from] * dy[to];
+        }
+      } while (index_next(k, count, s->rank));
     }
+}
+
+bool eval_grid_sample(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) {
+  Arena tmp = {0};
+  Points p;
+  bool ok = points_of(&p, e, n, &tmp, in[0], in[1]);
+  double *y = NEW_N(&tmp, double, tensor_count(out[0]) + 1);
+  if (ok) sample(&p, load_doubles(&tmp, in[0]), y, NULL, NULL, NULL);
   store_doubles(out[0], y);
   arena_free(&tmp);
-  return true;
+  return ok;
+}
+
+bool eval_grid_sample_grad(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) {
+  Arena tmp = {0};
+  Points p;
+  bool ok = points_of(&p, e, n, &tmp, out[0], in[1]);
+  double *dx = NEW_N(&tmp, double, tensor_count(out[0]) + 1);
+  if (ok) sample(&p, NULL, NULL, load_doubles(&tmp, in[0]), dx, NULL);
+  store_doubles(out[0], dx);
+  arena_free(&tmp);
+  return ok;
+}
+
+bool eval_grid_sample_grad_grid(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) {
+  Arena tmp = {0};
+  Points p;
+  bool ok = points_of(&p, e, n, &tmp, in[0], in[1]);
+  double *dgrid = NEW_N(&tmp, double, tensor_count(out[0]) + 1);
+  if (ok) sample(&p, load_doubles(&tmp, in[0]), NULL, load_doubles(&tmp, in[2]), NULL, dgrid);
+  store_doubles(out[0], dgrid);
+  arena_free(&tmp);
+  return ok;
 }

@@ -52,17 +52,33 @@ bool infer_nms(Infer *x) {
   return true;
 }
 
-bool infer_roi_align(Infer *x) {
+static bool check_roi(Infer *x) {
   const Type *a = x->in[0], *rois = x->in[1], *batch = x->in[2];
-  int64_t height, width, v;
+  int64_t v;
   if (a->rank != 4 || a->dtype != DT_F32 || rois->rank != 2 || rois->dtype != DT_F32 || batch->dtype != DT_I64)
     return infer_fail_type(x, "takes f32[N,C,H,W], regions f32[R,4] and i64[R], got %s, %s and %s", type_text(a), type_text(rois), type_text(batch));
   if (!infer_input_shape(x, 1, 2, (Dim[]){rois->dims[0], DIM(4)}, "regions") ||
       !infer_input_shape(x, 2, 1, rois->dims, "batch numbers, one per region,") ||
-      !infer_int(x, "height", 1, ATTR_BOUND, &height) || !infer_int(x, "width", 1, ATTR_BOUND, &width) ||
       !infer_int(x, "ratio", 0, 4096, &v) || !infer_int(x, "max", 0, 1, &v)) return false;
   if (dim_hi(a->dims[2]) < 1 || dim_hi(a->dims[3]) < 1) return infer_fail(x, "the input is empty, there is nothing to sample");
-  x->out[0] = (Type){.dtype = DT_F32, .rank = 4, .dims = {rois->dims[0], a->dims[1], DIM(height), DIM(width)}};
+  return true;
+}
+
+bool infer_roi_align(Infer *x) {
+  int64_t height, width;
+  if (!check_roi(x) || !infer_int(x, "height", 1, ATTR_BOUND, &height) || !infer_int(x, "width", 1, ATTR_BOUND, &width)) return false;
+  x->out[0] = (Type){.dtype = DT_F32, .rank = 4, .dims = {x->in[1]->dims[0], x->in[0]->dims[1], DIM(height), DIM(width)}};
+  return true;
+}
+
+bool infer_roi_align_grad(Infer *x) {
+  const Type *dy = x->in[3];
+  if (!check_roi(x)) return false;
+  if (dy->rank != 4 || dy->dtype != DT_F32) return infer_fail_type(x, "the gradient of the bins must be f32[R,C,height,width], is %s", type_text(dy));
+  if (!infer_input_shape(x, 3, 4, (Dim[]){x->in[1]->dims[0], x->in[0]->dims[1], dy->dims[2], dy->dims[3]}, "gradient of the bins")) return false;
+  for (int k = 2; k < 4; k++)
+    if (!dim_is_const(dy->dims[k]) || dy->dims[k].k < 1) return infer_fail(x, "%s bins: one or more are needed, a known number", dim_text(dy->dims[k]));
+  x->out[0] = *x->in[0];
   return true;
 }
 

@@ -1,4 +1,4 @@
-/* Inference of resize, its gradient, and grid_sample. */
+/* Inference of resize, grid_sample, and their gradients. */
 #include "ir/infer.h"
 #include <math.h>
 #include <string.h>
@@ -39,12 +39,11 @@ bool infer_resize_grad(Infer *x) {
   return check_resize(x, dx, x->in[0]);
 }
 
-bool infer_grid_sample(Infer *x) {
-  const Type *a = x->in[0], *grid = x->in[1];
-  Type *y = &x->out[0];
+/* Attributes and grid for an input a [N, C, spatial…]; y: what sampling gives. */
+static bool check_sample(Infer *x, const Type *a, const Type *grid, Type *y) {
   int64_t flag;
-  if (!infer_numeric_input(x, 0) || !infer_float_input(x, 1) || !infer_choice(x, "mode", "linear nearest cubic") ||
-      !infer_choice(x, "padding", "zeros border reflection") || !infer_int(x, "align_corners", 0, 1, &flag)) return false;
+  if (!infer_choice(x, "mode", "linear nearest cubic") || !infer_choice(x, "padding", "zeros border reflection") ||
+      !infer_int(x, "align_corners", 0, 1, &flag)) return false;
   if (a->rank < 3) return infer_fail(x, "input must have rank 3 or more [N, C, spatial…], has %d", a->rank);
   int spatial = a->rank - 2;
   if (grid->rank != a->rank) return infer_fail(x, "grid has rank %d, input has rank %d", grid->rank, a->rank);
@@ -60,4 +59,22 @@ bool infer_grid_sample(Infer *x) {
     y->dims[2 + i] = grid->dims[1 + i];
   }
   return true;
+}
+
+bool infer_grid_sample(Infer *x) {
+  return infer_numeric_input(x, 0) && infer_float_input(x, 1) && check_sample(x, x->in[0], x->in[1], &x->out[0]);
+}
+
+bool infer_grid_sample_grad(Infer *x) {
+  Type *dx = &x->out[0], y;
+  if (!infer_float_input(x, 0) || !infer_float_input(x, 1) || !infer_shape(x, "shape", dx)) return false;
+  dx->dtype = x->in[0]->dtype;
+  return check_sample(x, dx, x->in[1], &y) && infer_input_shape(x, 0, y.rank, y.dims, "gradient of what was sampled");
+}
+
+bool infer_grid_sample_grad_grid(Infer *x) {
+  Type y;
+  x->out[0] = *x->in[1];
+  return infer_float_input(x, 0) && infer_float_input(x, 1) && infer_float_input(x, 2) &&
+         check_sample(x, x->in[0], x->in[1], &y) && infer_input_shape(x, 2, y.rank, y.dims, "gradient of what was sampled");
 }

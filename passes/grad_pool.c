@@ -1,6 +1,7 @@
-/* Gradients of pools and of resize: an op for the transpose of each, whose own gradient is the pool again. */
+/* Gradients of pools, resize, grid_sample and roi_align: an op for the transpose of each, whose own gradient is the op again. */
 #include "passes/grad.h"
 #include "base/intern.h"
+#include <string.h>
 
 enum { WINDOW_ATTRS = 5 };
 
@@ -100,5 +101,61 @@ bool grad_resize(GradNode *r) {
 bool grad_resize_grad(GradNode *r) {
   Type y = *build_type(r->g, r->in[0]);
   grad_add_to(r, 0, resized(r, OP_RESIZE, &y));
+  return true;
+}
+
+/* ---- grid_sample and roi_align ---- */
+
+enum { SAMPLE_ATTRS = 3 };
+
+static int sample_attrs(GradNode *r, Attr *a) {
+  a[0] = attr_str("mode", node_str(r->node, "mode", ""));
+  a[1] = attr_str("padding", node_str(r->node, "padding", ""));
+  a[2] = attr_int("align_corners", node_int(r->node, "align_corners", 0));
+  return SAMPLE_ATTRS;
+}
+
+/* What sampling x at the grid would change by when the grid's points move: flat, but for jumps, for the nearest element. */
+static ValueId moved(GradNode *r, ValueId x, ValueId dy) {
+  Attr a[SAMPLE_ATTRS];
+  int n = sample_attrs(r, a);
+  if (!x || !dy || !strcmp(node_str(r->node, "mode", ""), "nearest")) return 0;
+  return build_op(r->g, OP_GRID_SAMPLE_GRAD_GRID, (ValueId[]){x, r->in[1], dy}, 3, a, n);
+}
+
+bool grad_grid_sample(GradNode *r) {
+  Attr a[SAMPLE_ATTRS + 1];
+  Type x = *build_type(r->g, r->in[0]);
+  int n = sample_attrs(r, a);
+  a[n++] = attr_dims(r->grad->m, "shape", x.dims, x.rank);
+  if (grad_wants(r, 0)) grad_add_to(r, 0, build_op(r->g, OP_GRID_SAMPLE_GRAD, (ValueId[]){r->dy[0], r->in[1]}, 2, a, n));
+  if (grad_wants(r, 1)) grad_add_to(r, 1, moved(r, r->in[0], r->dy[0]));
+  return true;
+}
+
+/* dx is linear in what it spreads, and pairs with it as y pairs with x. */
+bool grad_grid_sample_grad(GradNode *r) {
+  Attr a[SAMPLE_ATTRS];
+  int n = sample_attrs(r, a);
+  if (grad_wants(r, 0)) grad_add_to(r, 0, build_op(r->g, OP_GRID_SAMPLE, (ValueId[]){r->dy[0], r->in[1]}, 2, a, n));
+  if (grad_wants(r, 1)) grad_add_to(r, 1, moved(r, r->dy[0], r->in[0]));
+  return true;
+}
+
+/* By the regions there is none, as in torchvision: see lt_roi_align_grad. */
+bool grad_roi_align(GradNode *r) {
+  Attr a[] = {attr_int("ratio", node_int(r->node, "ratio", 0)), attr_int("max", node_int(r->node, "max", 0))};
+  if (!grad_wants(r, 0)) return true;
+  grad_add_to(r, 0, build_op(r->g, OP_ROI_ALIGN_GRAD, (ValueId[]){r->in[0], r->in[1], r->in[2], r->dy[0]}, 4, a, 2));
+  return true;
+}
+
+bool grad_roi_align_grad(GradNode *r) {
+  Type y = *build_type(r->g, r->in[3]);
+  if (!grad_wants(r, 3)) return true;                           // by x flat, but for jumps
+  if (node_int(r->node, "max", 0)) return grad_fail(r, "the second derivative of the largest of a region is not supported");
+  Attr a[] = {attr_int("ratio", node_int(r->node, "ratio", 0)), attr_int("max", 0), attr_int("height", y.dims[2].k),
+              attr_int("width", y.dims[3].k)};
+  grad_add_to(r, 3, build_op(r->g, OP_ROI_ALIGN, (ValueId[]){r->dy[0], r->in[1], r->in[2]}, 3, a, 4));
   return true;
 }

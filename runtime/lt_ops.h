@@ -54,6 +54,11 @@ void lt_nms(const float *boxes, const float *scores, const int64_t *max_out, con
 void lt_roi_align(const float *x, const float *rois, const int64_t *batch, float *y, int64_t N, int64_t C, int64_t H,
                   int64_t W, int64_t R, int64_t PH, int64_t PW, int64_t ratio, int64_t max);
 
+/* Its gradient by x: dy [R, C, PH, PW] -> dx [N, C, H, W]. By the regions there is none, as in torchvision: how many
+ * samples a bin has, and which elements they read, jumps as they move. */
+void lt_roi_align_grad(const float *x, const float *rois, const int64_t *batch, const float *dy, float *dx, int64_t N, int64_t C,
+                       int64_t H, int64_t W, int64_t R, int64_t PH, int64_t PW, int64_t ratio, int64_t max);
+
 /* Connectionist temporal classification: the negative log likelihood of a target, over all ways to spread it over the
  * moments with blanks between, and its gradient. lp [T, N, C]: log probabilities; target [N, S] of symbols below C that
  * are not blank; lengths [N] of both (clamped to T and S). loss [N]; grad [T, N, C] = d loss[n] / d lp. A target that

@@ -93,20 +93,26 @@ bool lower_nms(Lower *l, const Node *n) {
   return true;
 }
 
-bool lower_roi_align(Lower *l, const Node *n) {
+/* roi_align, or with dy its gradient: bins [R,C,PH,PW]. */
+static bool call_roi(Lower *l, const Node *n, const char *function, const Type *bins) {
   Builder *b = &l->b;
-  const Type *x = &value_of(l->m, n->in[0])->type, *y = &value_of(l->m, n->out[0])->type;
-  Buf *bufs[4] = {lower_buf(l, n->in[0]), lower_buf(l, n->in[1]), lower_buf(l, n->in[2]), result(l, n, 0, DT_F32, type_count(y))};
+  const Type *x = &value_of(l->m, n->in[0])->type;
+  Buf *bufs[5];
+  for (int k = 0; k < n->nin; k++) bufs[k] = lower_buf(l, n->in[k]);
+  bufs[n->nin] = result(l, n, 0, DT_F32, type_count(&value_of(l->m, n->out[0])->type));
   Expr *args[9];
   for (int k = 0; k < 4; k++) args[k] = ex_dim(b, x->dims[k]);
-  args[4] = ex_dim(b, y->dims[0]);
-  args[5] = ex_dim(b, y->dims[2]);
-  args[6] = ex_dim(b, y->dims[3]);
+  args[4] = ex_dim(b, bins->dims[0]);
+  args[5] = ex_dim(b, bins->dims[2]);
+  args[6] = ex_dim(b, bins->dims[3]);
   args[7] = ex_int(b, node_int(n, "ratio", 0));
   args[8] = ex_int(b, node_int(n, "max", 0));
-  st_call(b, "lt_roi_align", bufs, 4, args, 9);
+  st_call(b, function, bufs, n->nin + 1, args, 9);
   return true;
 }
+
+bool lower_roi_align(Lower *l, const Node *n) { return call_roi(l, n, "lt_roi_align", &value_of(l->m, n->out[0])->type); }
+bool lower_roi_align_grad(Lower *l, const Node *n) { return call_roi(l, n, "lt_roi_align_grad", &value_of(l->m, n->in[3])->type); }
 
 bool lower_ctc_loss(Lower *l, const Node *n) {
   Builder *b = &l->b;

@@ -269,3 +269,26 @@ Test(runtime, topk_small_and_large) {
     }
   }
 }
+
+/* By every element of x, in steps of 1/64: x and the regions are fractions of 2, so that nothing is rounded much. */
+Test(runtime, roi_align_grad_is_the_slope) {
+  enum { C = 2, H = 5, W = 6, PH = 2, PW = 3, R = 4, NX = 2 * C * H * W, NY = R * C * PH * PW };
+  static const float rois[4 * R] = {0, 0.5f, 4.5f, 3, 1.5f, 1, 3, 5, -3, 0, 2, 4, 1, 1, 2, 2}, h = 1 / 64.f;
+  static const int64_t batch[R] = {0, 1, -1, 5};
+  static float x[NX], y[NY], z[NY], dy[NY], dx[NX];
+  for (int k = 0; k < NX; k++) x[k] = (float)(k * 37 % 119 - 40) / 8;
+  for (int k = 0; k < NY; k++) dy[k] = (float)(k * 29 % 53 - 26) / 16;
+  for (int max = 0; max < 2; max++)
+    for (int ratio = 0; ratio < 3; ratio++) {
+      lt_roi_align(x, rois, batch, y, 2, C, H, W, R, PH, PW, ratio, max);
+      lt_roi_align_grad(x, rois, batch, dy, dx, 2, C, H, W, R, PH, PW, ratio, max);
+      for (int k = 0; k < NX; k++) {
+        float old = x[k], slope = 0;
+        x[k] += h;
+        lt_roi_align(x, rois, batch, z, 2, C, H, W, R, PH, PW, ratio, max);
+        x[k] = old;
+        for (int i = 0; i < NY; i++) slope += dy[i] * (z[i] - y[i]) / h;
+        cr_expect(fabsf(slope - dx[k]) < 1e-3f, "max %d, ratio %d: element %d is %g, not %g", max, ratio, k, dx[k], slope);
+      }
+    }
+}

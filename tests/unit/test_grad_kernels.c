@@ -157,3 +157,24 @@ Test(grad_kernels, pools) {
         arena_free(&a);
       }
 }
+
+/* The rule's op against the evaluator; see test_eval.c for whether it is the slope. A rounded weight may differ by order. */
+Test(grad_kernels, sampling) {
+  static const char *const samples[] = {
+    "roi_align(%x, %r, %b) {height=2, width=3, ratio=0, max=0}", "roi_align(%x, %r, %b) {height=2, width=3, ratio=2, max=1}",
+    "grid_sample(%x, %g) {mode=\"linear\", padding=\"zeros\", align_corners=0}",
+    "grid_sample(%x, %g) {mode=\"linear\", padding=\"border\", align_corners=1}",
+    "grid_sample(%x, %g) {mode=\"cubic\", padding=\"reflection\", align_corners=0}",
+  };
+  for (size_t k = 0; k < sizeof samples / sizeof *samples; k++)
+    for (int last = 0; last < 2; last++) {
+      Arena a = {0};
+      check(arena_printf(&a, "module t {\n  input %%x0 : f32[2,9,6,5]\n  input %%w : f32[9,9,1,1]\n  input %%g : f32[2,3,4,2]\n"
+                         "  weight %%r : f32[3,4] = [0,0.5,4,3, 1.5,1,3,5, -3,0,2,4]\n  weight %%b : i64[3] = [0,1,1]\n%s  %%y = %s\n"
+                         "  %%p = mul(%%y, %%y)\n  %%l = reduce_sum(%%p) {axes=[0,1,2,3], keepdims=0}\n  %%dx, %%dg = gradient(%%l, %s, %%g)\n"
+                         "  %%z = relu(%%dx)\n  output %%z\n  output %%dg\n}\n",
+                         last ? "  %x = conv(%x0, %w) {strides=[1,1], pads=[0,0,0,0], dilations=[1,1], group=1}\n" : "  %x = copy(%x0)\n",
+                         samples[k], "%x"), samples[k]);
+      arena_free(&a);
+    }
+}
