@@ -1,11 +1,4 @@
-/* Dims: integers and bounded symbolic expressions. See dim.h.
- *
- * Representation, all of it hash-consed (equal content, equal pointer):
- *   Atom   a symbol, or floordiv / mod / min / max of two dims
- *   Mono   a product of atoms, sorted
- *   Poly   a sum of coefficient * Mono, sorted, no zero coefficient, never empty
- * The order is structural (degree first, then symbol names), never by address or age: the same expression
- * prints the same in every process, and it is a monomial order, so that polynomial division works.
+/* Arithmetic of dims, always into the normal form; see dim.h.
  *
  * Normal forms, for d a positive constant (algebra of floor division on all integers):
  *   (d*q + r) floordiv d        ->  q + r floordiv d       coefficients of r in [0, d)
@@ -14,33 +7,14 @@
  *   (x floordiv c + k) floordiv d -> (x + k*c) floordiv (c*d)
  *   r floordiv d, r mod d       ->  constant, r            when the bounds of r allow
  *   min, max                    ->  flat, without operands that the bounds of differences exclude
- * Text: dim_text.c. */
+ * What they are made of: dim_table.c. Bounds: dim_bounds.c. Text: dim_text.c. */
 #include "ir/dim_poly.h"
-#include "base/intern.h"
 #include "base/vec.h"
 #include <stdlib.h>
-#define XXH_INLINE_ALL
-#include <xxhash.h>
 
 bool dim_overflow;
 
-static Arena arena;
-static VEC(Symbol) symbols;
-static int bounds_age = 1;              // bumped when a symbol's bounds change: cached intervals are stale
-
-enum { MAX_TERMS = 2000 };              // larger polynomials are absurd for a shape: treated as overflow
-
-/* ---- saturating arithmetic ---- */
-
-static int64_t sat_add(int64_t a, int64_t b) {
-  int64_t r;
-  return __builtin_add_overflow(a, b, &r) ? (a < 0 ? INT64_MIN : INT64_MAX) : r;
-}
-
-static int64_t sat_mul(int64_t a, int64_t b) {
-  int64_t r;
-  return __builtin_mul_overflow(a, b, &r) ? ((a < 0) != (b < 0) ? INT64_MIN : INT64_MAX) : r;
-}
+/* ---- integers; an overflow is remembered ---- */
 
 static int64_t add(int64_t a, int64_t b) {
   int64_t r;
@@ -54,146 +28,10 @@ static int64_t mul(int64_t a, int64_t b) {
   return r;
 }
 
-static int64_t floor_div(int64_t a, int64_t b) {
-  if (b == 0) { dim_overflow = true; return 0; }
-  if (b == -1) return sat_mul(a, -1);
-  return a / b - (a % b != 0 && (a < 0) != (b < 0));
-}
-
-static int64_t floor_mod(int64_t a, int64_t b) {
-  if (b == 0) { dim_overflow = true; return 0; }
-  if (b == -1) return 0;
-  int64_t r = a % b;
-  return r != 0 && (r < 0) != (b < 0) ? r + b : r;
-}
-
 static int64_t gcd(int64_t a, int64_t b) {
   if (a == INT64_MIN || b == INT64_MIN) return 1;
   for (a = llabs(a), b = llabs(b); b;) { int64_t t = a % b; a = b; b = t; }
   return a;
-}
-
-/* ---- hash-consing ---- */
-
-typedef struct Table { void **at; size_t slots, count; } Table;
-static Table atom_table, mono_table, poly_table;
-
-typedef bool (*Same)(const void *item, const void *key);
-
-/* The slot that holds the item equal to `key`, or the free one where it belongs. */
-static void **table_slot(Table *t, uint64_t hash, Same same, const void *key, uint64_t (*hash_of)(const void *)) {
-  if (t->count * 2 >= t->slots) {
-    Table old = *t;
-    t->slots = old.slots ? old.slots * 2 : 256;
-    t->at = NEW_N(&arena, void *, t->slots);
-    for (size_t i = 0; i < old.slots; i++) {
-      if (!old.at[i]) continue;
-      size_t h = hash_of(old.at[i]) & (t->slots - 1);
-      while (t->at[h]) h = (h + 1) & (t->slots - 1);
-      t->at[h] = old.at[i];
-    }
-  }
-  size_t h = hash & (t->slots - 1);
-  while (t->at[h] && !same(t->at[h], key)) h = (h + 1) & (t->slots - 1);
-  return &t->at[h];
-}
-
-static uint64_t atom_hash(const void *p) {
-  const Atom *a = p;
-  uint64_t w[6] = {(uint64_t)a->kind, (uint64_t)a->symbol, (uint64_t)a->x.k, (uintptr_t)a->x.poly, (uint64_t)a->y.k, (uintptr_t)a->y.poly};
-  return XXH3_64bits(w, sizeof w);
-}
-static bool atom_same(const void *p, const void *q) {
-  const Atom *a = p, *b = q;
-  return a->kind == b->kind && a->symbol == b->symbol && dim_eq(a->x, b->x) && dim_eq(a->y, b->y);
-}
-static const Atom *atom_make(DimKind kind, int symbol, Dim x, Dim y) {
-  Atom key = {.kind = kind, .symbol = symbol, .x = x, .y = y};
-  void **s = table_slot(&atom_table, atom_hash(&key), atom_same, &key, atom_hash);
-  if (!*s) { *s = arena_dup(&arena, &key, sizeof key); atom_table.count++; }
-  return *s;
-}
-
-static uint64_t mono_hash(const void *p) {
-  const Mono *m = p;
-  return XXH3_64bits(m->at, (size_t)m->n * sizeof m->at[0]);
-}
-static bool mono_same(const void *p, const void *q) {
-  const Mono *a = p, *b = q;
-  return a->n == b->n && !memcmp(a->at, b->at, (size_t)a->n * sizeof a->at[0]);
-}
-static const Mono *mono_make(const Atom *const *at, int n) {
-  Mono key = {n, at};
-  void **s = table_slot(&mono_table, mono_hash(&key), mono_same, &key, mono_hash);
-  if (!*s) {
-    key.at = arena_dup(&arena, at, (size_t)n * sizeof *at);
-    *s = arena_dup(&arena, &key, sizeof key);
-    mono_table.count++;
-  }
-  return *s;
-}
-
-static uint64_t poly_hash(const void *p) {
-  const Poly *m = p;
-  uint64_t h = (uint64_t)m->n;
-  for (int i = 0; i < m->n; i++) {
-    uint64_t w[3] = {h, (uint64_t)m->at[i].coef, (uintptr_t)m->at[i].mono};
-    h = XXH3_64bits(w, sizeof w);
-  }
-  return h;
-}
-static bool poly_same(const void *p, const void *q) {
-  const Poly *a = p, *b = q;
-  if (a->n != b->n) return false;
-  for (int i = 0; i < a->n; i++)
-    if (a->at[i].coef != b->at[i].coef || a->at[i].mono != b->at[i].mono) return false;
-  return true;
-}
-static const Poly *poly_make(const Term *at, int n) {
-  if (!n) return NULL;
-  if (n > MAX_TERMS) { dim_overflow = true; return NULL; }
-  Poly key = {.n = n, .at = at};
-  void **s = table_slot(&poly_table, poly_hash(&key), poly_same, &key, poly_hash);
-  if (!*s) {
-    key.at = arena_dup(&arena, at, (size_t)n * sizeof *at);
-    *s = arena_dup(&arena, &key, sizeof key);
-    poly_table.count++;
-  }
-  return *s;
-}
-
-/* ---- the structural order ---- */
-
-static int mono_compare(const Mono *a, const Mono *b);
-
-static int dim_compare(Dim a, Dim b) {
-  int na = a.poly ? a.poly->n : 0, nb = b.poly ? b.poly->n : 0;
-  for (int i = 0; i < na && i < nb && a.poly != b.poly; i++) {
-    int c = mono_compare(a.poly->at[i].mono, b.poly->at[i].mono);
-    if (c) return c;
-    int64_t x = a.poly->at[i].coef, y = b.poly->at[i].coef;
-    if (x != y) return x < y ? -1 : 1;
-  }
-  if (na != nb) return na > nb ? -1 : 1;
-  return a.k < b.k ? -1 : a.k > b.k;
-}
-
-static int atom_compare(const Atom *a, const Atom *b) {
-  if (a == b) return 0;
-  if (a->kind != b->kind) return a->kind < b->kind ? -1 : 1;
-  if (a->kind == DIM_SYMBOL) return strcmp(symbols.at[a->symbol].name, symbols.at[b->symbol].name);
-  int c = dim_compare(a->x, b->x);
-  return c ? c : dim_compare(a->y, b->y);
-}
-
-static int mono_compare(const Mono *a, const Mono *b) {        // higher degree first: a monomial order
-  if (a == b) return 0;
-  if (a->n != b->n) return a->n > b->n ? -1 : 1;
-  for (int i = 0; i < a->n; i++) {
-    int c = atom_compare(a->at[i], b->at[i]);
-    if (c) return c;
-  }
-  return 0;
 }
 
 /* ---- sums and products ---- */
@@ -214,11 +52,6 @@ static const Poly *poly_of(Terms *t) {
     if (!t->at[n - 1].coef) n--;
   }
   return poly_make(t->at, n);
-}
-
-static Dim atom_dim(const Atom *a) {
-  Term t = {1, mono_make(&a, 1)};
-  return (Dim){0, poly_make(&t, 1)};
 }
 
 /* a + f * b */
@@ -359,7 +192,8 @@ Dim dim_floordiv(Dim a, Dim b) {
   if (b.poly && in_range(dim_add(r, b), b)) return dim_sub(q, DIM(1));
   if (b.poly) return dim_add(q, atom_dim(atom_make(DIM_FLOORDIV, 0, r, b)));
   int64_t lo = dim_lo(r), hi = dim_hi(r);
-  if (lo != INT64_MIN && hi != INT64_MAX && floor_div(lo, b.k) == floor_div(hi, b.k)) return dim_add(q, DIM(floor_div(lo, b.k)));
+  if (lo != INT64_MIN && hi != INT64_MAX && floor_div(lo, b.k) == floor_div(hi, b.k))
+    return dim_add(q, DIM(floor_div(lo, b.k)));
   int64_t g = gcd(content(r.poly), b.k);
   if (g > 1) return dim_add(q, dim_floordiv(div_exact(r, g), DIM(b.k / g)));
   const Atom *n;
@@ -380,7 +214,8 @@ Dim dim_mod(Dim a, Dim b) {
   if (b.poly && in_range(dim_add(r, b), b)) return dim_add(r, b);
   if (b.poly) return atom_dim(atom_make(DIM_MOD, 0, r, b));
   int64_t lo = dim_lo(r), hi = dim_hi(r);
-  if (lo != INT64_MIN && hi != INT64_MAX && floor_div(lo, b.k) == floor_div(hi, b.k)) return dim_sub(r, DIM(mul(b.k, floor_div(lo, b.k))));
+  if (lo != INT64_MIN && hi != INT64_MAX && floor_div(lo, b.k) == floor_div(hi, b.k))
+    return dim_sub(r, DIM(mul(b.k, floor_div(lo, b.k))));
   int64_t g = gcd(content(r.poly), b.k);
   if (g > 1) return dim_add(dim_mul(DIM(g), dim_mod(div_exact(r, g), DIM(b.k / g))), DIM(floor_mod(r.k, g)));
   return atom_dim(atom_make(DIM_MOD, 0, r, b));
@@ -436,117 +271,6 @@ static Dim min_max(DimKind kind, Dim a, Dim b) {
 Dim dim_min(Dim a, Dim b) { return min_max(DIM_MIN, a, b); }
 Dim dim_max(Dim a, Dim b) { return min_max(DIM_MAX, a, b); }
 
-/* ---- bounds ---- */
-
-typedef struct Interval { int64_t lo, hi; } Interval;
-
-static Interval dim_interval(Dim a);
-
-static Interval interval_mul(Interval a, Interval b) {
-  int64_t p = sat_mul(a.lo, b.lo), q = sat_mul(a.lo, b.hi), r = sat_mul(a.hi, b.lo), s = sat_mul(a.hi, b.hi);
-  return (Interval){int64_min(int64_min(p, q), int64_min(r, s)), int64_max(int64_max(p, q), int64_max(r, s))};
-}
-
-/* floor(a / b): infinite ends stay infinite. */
-static int64_t end_div(int64_t a, int64_t b) { return a == INT64_MAX || a == INT64_MIN ? a : floor_div(a, b); }
-
-static Interval atom_interval(const Atom *a) {
-  if (a->kind == DIM_SYMBOL) return (Interval){symbols.at[a->symbol].lo, symbols.at[a->symbol].hi};
-  Interval x = dim_interval(a->x), y = dim_interval(a->y);
-  int64_t y0 = int64_max(y.lo, 1), y1 = int64_max(y.hi, y0);             // divisors are positive by contract
-  switch (a->kind) {
-    case DIM_FLOORDIV:
-      return (Interval){int64_min(end_div(x.lo, y0), end_div(x.lo, y1)), int64_max(end_div(x.hi, y0), end_div(x.hi, y1))};
-    case DIM_MOD:
-      return (Interval){0, x.lo >= 0 ? int64_min(x.hi, y1 - 1) : y1 - 1};
-    case DIM_MIN: return (Interval){int64_min(x.lo, y.lo), int64_min(x.hi, y.hi)};
-    case DIM_MAX: return (Interval){int64_max(x.lo, y.lo), int64_max(x.hi, y.hi)};
-    case DIM_CONST: case DIM_SYMBOL: case DIM_ADD: case DIM_MUL: break;
-  }
-  return (Interval){INT64_MIN, INT64_MAX};
-}
-
-static Interval dim_interval(Dim d) {
-  if (!d.poly) return (Interval){d.k, d.k};
-  Poly *p = (Poly *)d.poly;                                      // a cache; the content never changes
-  if (p->age != bounds_age) {
-    Interval sum = {0, 0};
-    for (int i = 0; i < p->n; i++) {
-      Interval t = {1, 1};
-      for (int j = 0; j < p->at[i].mono->n; j++) t = interval_mul(t, atom_interval(p->at[i].mono->at[j]));
-      t = interval_mul(t, (Interval){p->at[i].coef, p->at[i].coef});
-      sum.lo = sat_add(sum.lo, t.lo);
-      sum.hi = sat_add(sum.hi, t.hi);
-    }
-    p->lo = sum.lo;
-    p->hi = sum.hi;
-    p->age = bounds_age;
-  }
-  return (Interval){p->lo == INT64_MIN ? p->lo : sat_add(p->lo, d.k), p->hi == INT64_MAX ? p->hi : sat_add(p->hi, d.k)};
-}
-
-int64_t dim_lo(Dim a) { return dim_interval(a).lo; }
-int64_t dim_hi(Dim a) { return dim_interval(a).hi; }
-
-bool dim_known_le(Dim a, Dim b) {
-  if (!a.poly && !b.poly) return a.k <= b.k;
-  bool saved = dim_overflow;                                     // a question may not raise the flag
-  Dim d = dim_sub(b, a);
-  bool ok = dim_overflow == saved;
-  dim_overflow = saved;
-  return (ok && dim_lo(d) >= 0) || dim_hi(a) <= dim_lo(b);
-}
-
-/* ---- symbols ---- */
-
-static int symbol_index(const char *name) {
-  for (int i = 0; i < symbols.len; i++)
-    if (symbols.at[i].name == name) return i;
-  return -1;
-}
-
-Dim dim_symbol(const char *name, int64_t lo, int64_t hi) {
-  name = intern(name);
-  int i = symbol_index(name);
-  if (i < 0) {
-    i = symbols.len;
-    *vec_push(&arena, &symbols) = (Symbol){name, lo, hi};
-  } else {
-    Symbol *s = &symbols.at[i];
-    int64_t l = int64_max(s->lo, lo), h = int64_min(s->hi, hi);
-    if (l <= h && (l != s->lo || h != s->hi)) {                  // contradictory bounds are the frontend's to report
-      s->lo = l;
-      s->hi = h;
-      bounds_age++;
-    }
-  }
-  return atom_dim(atom_make(DIM_SYMBOL, i, DIM(0), DIM(0)));
-}
-
-Dim dim_fresh_symbol(const char *stem, int64_t lo, int64_t hi) {
-  for (int i = 0;; i++) {
-    const char *name = i ? intern(arena_printf(&arena, "%s_%d", stem, i)) : intern(stem);
-    if (symbol_index(name) < 0) return dim_symbol(name, lo, hi);
-  }
-}
-
-int symbol_count(void) { return symbols.len; }
-const Symbol *symbol_at(int i) { return &symbols.at[i]; }
-const Symbol *symbol_find(const char *name) {
-  int i = symbol_index(intern(name));
-  return i < 0 ? NULL : &symbols.at[i];
-}
-
-void symbols_reset(void) {
-  arena_free(&arena);
-  memset(&symbols, 0, sizeof symbols);
-  memset(&atom_table, 0, sizeof atom_table);
-  memset(&mono_table, 0, sizeof mono_table);
-  memset(&poly_table, 0, sizeof poly_table);
-  bounds_age++;
-  dim_overflow = false;
-}
-
 /* ---- walks ---- */
 
 static Dim atom_apply(DimKind k, Dim x, Dim y) {
@@ -569,7 +293,7 @@ Dim dim_subst(Dim a, const char *symbol, Dim by) {
     Dim t = DIM(a.poly->at[i].coef);
     for (int j = 0; j < a.poly->at[i].mono->n; j++) {
       const Atom *f = a.poly->at[i].mono->at[j];
-      Dim x = f->kind == DIM_SYMBOL ? (!strcmp(symbols.at[f->symbol].name, symbol) ? by : atom_dim(f))
+      Dim x = f->kind == DIM_SYMBOL ? (!strcmp(symbol_at(f->symbol)->name, symbol) ? by : atom_dim(f))
                                     : atom_apply(f->kind, dim_subst(f->x, symbol, by), dim_subst(f->y, symbol, by));
       t = dim_mul(t, x);
     }
@@ -584,24 +308,26 @@ int64_t dim_eval(Dim a, int64_t (*value)(const char *symbol, void *ctx), void *c
     int64_t t = a.poly->at[i].coef;
     for (int j = 0; j < a.poly->at[i].mono->n; j++) {
       const Atom *f = a.poly->at[i].mono->at[j];
-      int64_t x = f->kind == DIM_SYMBOL ? value(symbols.at[f->symbol].name, ctx)
-                                        : atom_apply(f->kind, DIM(dim_eval(f->x, value, ctx)), DIM(dim_eval(f->y, value, ctx))).k;
-      t = mul(t, x);
+      bool symbol = f->kind == DIM_SYMBOL;
+      Dim x = symbol ? DIM(0) : DIM(dim_eval(f->x, value, ctx)), y = symbol ? DIM(0) : DIM(dim_eval(f->y, value, ctx));
+      t = mul(t, symbol ? value(symbol_at(f->symbol)->name, ctx) : atom_apply(f->kind, x, y).k);
     }
     sum = add(sum, t);
   }
   return sum;
 }
 
-void *dim_fold(Dim a, void *(*make)(void *ctx, DimKind k, int64_t constant, const char *symbol, void *x, void *y), void *ctx) {
+void *dim_fold(Dim a, void *(*make)(void *ctx, DimKind k, int64_t constant, const char *symbol, void *x, void *y),
+               void *ctx) {
   void *sum = NULL;
   for (int i = 0; a.poly && i < a.poly->n; i++) {
     const Term *t = &a.poly->at[i];
     void *prod = t->coef == 1 ? NULL : make(ctx, DIM_CONST, t->coef, NULL, NULL, NULL);
     for (int j = 0; j < t->mono->n; j++) {
       const Atom *f = t->mono->at[j];
-      void *x = f->kind == DIM_SYMBOL ? make(ctx, DIM_SYMBOL, 0, symbols.at[f->symbol].name, NULL, NULL)
-                                      : make(ctx, f->kind, 0, NULL, dim_fold(f->x, make, ctx), dim_fold(f->y, make, ctx));
+      void *x = f->kind == DIM_SYMBOL
+        ? make(ctx, DIM_SYMBOL, 0, symbol_at(f->symbol)->name, NULL, NULL)
+        : make(ctx, f->kind, 0, NULL, dim_fold(f->x, make, ctx), dim_fold(f->y, make, ctx));
       prod = prod ? make(ctx, DIM_MUL, 0, NULL, prod, x) : x;
     }
     sum = sum ? make(ctx, DIM_ADD, 0, NULL, sum, prod) : prod;
