@@ -12,13 +12,16 @@ static int64_t elements(const Type *t) { return type_count(t).k; }
 
 static int64_t bytes_of(const Buffer *b) { return dim_hi(b->elems) * dtype_bytes(b->dtype); }
 
-/* What writes the state updates; what a gradient rule made is on the way back. Notes name the rule: "(grad conv)". */
+/* What writes the state updates; a kernel whose first value a gradient rule made is on the way back. What else was fused
+ * into it, such as the mask that a gradient will want, does not count. */
 static Phase phase_of(const Program *p, const Step *s) {
   for (int k = 0; k < s->kernel->bufs.len; k++) {
     const Buf *b = s->kernel->bufs.at[k];
     if (b->role != BUF_LOCAL && b->role != BUF_IN && p->buffers.at[s->buffer[b->index]].home == HOME_STATE) return UPDATE;
   }
-  return s->kernel->note && strstr(s->kernel->note, "(grad ") ? BACKWARD : FORWARD;
+  NodeId def = value_of(p->m, s->kernel->root)->def;
+  const char *op = def ? node_of(p->m, def)->source.op : NULL;  // "grad conv"
+  return op && !strncmp(op, "grad ", 5) ? BACKWARD : FORWARD;
 }
 
 static int64_t live_at(const Program *p, int at) {
