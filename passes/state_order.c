@@ -84,7 +84,12 @@ static void find_readers(Order *s, ValueId v, ValueId slot, int writer) {
 
 static void put_off(Order *s, StateSlot *slot) {
   Graph *g = s->m->main;
-  ValueId old = slot->next, late = graph_op(g, OP_COPY, &old, 1, NULL, 0);
+  Source keep = graph_source(s->m);
+  ValueId old = slot->next;
+  NodeId from = value_of(s->m, old)->def;
+  graph_set_source(s->m, from ? node_of(s->m, from)->source : (Source){0});
+  ValueId late = graph_op(g, OP_COPY, &old, 1, NULL, 0);
+  graph_set_source(s->m, keep);
   fusion_new_map(s->f, value_of(s->m, late)->def);
   fusion_set_stored(s->f, old, true);
   for (int k = 0; k < g->outputs.len; k++) if (g->outputs.at[k] == old) g->outputs.at[k] = late;

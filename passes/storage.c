@@ -73,13 +73,12 @@ bool storage_is_row_major(Module *m, ValueId v) {
 
 /* ---- copies ---- */
 
-/* A copy of v made just before node `before` (0: at the end of g); its storage is left to the caller. */
+/* A copy of v made just before node `before`, for its sake (0: at the end of g); its storage is left to the caller. */
 ValueId insert_copy(Place *p, Graph *g, NodeId before, ValueId v) {
   Source keep = graph_source(p->m);
-  if (before) {
-    graph_set_source(p->m, node_of(p->m, before)->source);
-    graph_insert_before(g, before);
-  }
+  NodeId from = before ? before : value_of(p->m, v)->def;
+  graph_set_source(p->m, from ? node_of(p->m, from)->source : (Source){0});
+  if (before) graph_insert_before(g, before);
   ValueId c = graph_op(g, OP_COPY, &v, 1, NULL, 0);
   if (before) graph_insert_end(g);
   graph_set_source(p->m, keep);
