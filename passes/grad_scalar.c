@@ -17,6 +17,8 @@
 #define CSUB(c, x)  build_c2op(g, OP_SUB, c, x)
 #define SQUARE(x)   MUL(x, x)
 #define ZERO(x)     build_scalar(g, build_dtype(g, x), 0)
+#define HALF(x)     build_scalar(g, build_dtype(g, x), 0.5)
+#define ONE(x)      build_scalar(g, build_dtype(g, x), 1)
 
 /* One operand: `slope` is the product dy * f'(a). Two: built only where wanted. */
 #define UNARY(name, slope) bool grad_##name(GradNode *r) { OPERANDS; grad_add_to(r, 0, slope); return true; }
@@ -84,9 +86,11 @@ UNARY(tanh, MUL(dy, CSUB(1, SQUARE(y))))
 UNARY(sigmoid, MUL(dy, MUL(y, CSUB(1, y))))
 UNARY(relu, build_where(g, build_op2(g, OP_GT, y, ZERO(y)), dy, ZERO(dy)))
 
-/* a Phi(a): Phi(a) + a phi(a), with the normal distribution's Phi and phi */
-static ValueId gelu_slope(Graph *g, ValueId a) {
-  ValueId cdf = MULC(ADDC(FN(ERF, MULC(a, sqrt(0.5))), 1), 0.5);
+/* y = a Phi(a): Phi(a) + a phi(a), with the normal distribution's Phi and phi. Phi(a) is y / a, half the work of another
+ * erf; near 0, where y may have lost its digits, it is 1/2. */
+static ValueId gelu_slope(Graph *g, ValueId a, ValueId y) {
+  ValueId small = build_op2c(g, OP_LT, FN(ABS, a), 1e-20);
+  ValueId cdf = build_where(g, small, HALF(a), DIV(y, build_where(g, small, ONE(a), a)));
   ValueId pdf = MULC(FN(EXP, MULC(SQUARE(a), -0.5)), 1 / sqrt(2 * acos(-1)));
   return ADD(cdf, MUL(a, pdf));
 }
@@ -112,7 +116,7 @@ static ValueId mish_slope(Graph *g, ValueId a) {
   return ADD(t, MUL(MUL(a, CSUB(1, SQUARE(t))), FN(SIGMOID, a)));
 }
 
-UNARY(gelu, MUL(dy, gelu_slope(g, a)))
+UNARY(gelu, MUL(dy, gelu_slope(g, a, y)))
 UNARY(gelu_tanh, MUL(dy, gelu_tanh_slope(g, a)))
 UNARY(silu, MUL(dy, silu_slope(g, a, y)))
 UNARY(softplus, MUL(dy, FN(SIGMOID, a)))

@@ -67,6 +67,29 @@ bool rule_transpose_transpose(Rules *r, NodeId id) {
   return rule_replace(r, rule_op(r, OP_TRANSPOSE, &x, 1, &a, 1));
 }
 
+/* Does it swap the last two axes and nothing else? */
+static bool is_swap(const Node *n) {
+  const Attr *perm = node_dims(n, "perm");
+  for (int i = 0; i < perm->n; i++)
+    if (!dim_is(perm->dims[i], i < perm->n - 2 ? i : 2 * perm->n - 3 - i)) return false;
+  return perm->n >= 2;
+}
+
+/* What the gradient of a layer with weights [out, in] comes to: x^T dy, transposed. dy^T x lies as the weights do. */
+bool rule_transpose_matmul(Rules *r, NodeId id) {
+  const Node *n = node_of(r->m, id), *product = match_def(r, n->in[0], OP_MATMUL);
+  const Node *a = product ? match_def(r, product->in[0], OP_TRANSPOSE) : NULL;
+  if (!a || !match_once(r, n->in[0]) || !is_swap(n) || !is_swap(a)) return false;
+  ValueId b = product->in[1], in[2] = {0, a->in[0]};
+  int rank = match_type(r, b)->rank;
+  if (!rule_go(r)) return false;
+  Dim perm[MAX_RANK];
+  for (int i = 0; i < rank; i++) perm[i] = DIM(i < rank - 2 ? i : 2 * rank - 3 - i);
+  Attr swap = attr_dims(r->m, "perm", perm, rank);
+  in[0] = rule_op(r, OP_TRANSPOSE, &b, 1, &swap, 1);
+  return rule_replace(r, rule_op2(r, OP_MATMUL, in[0], in[1]));
+}
+
 bool rule_transpose_ones(Rules *r, NodeId id) {
   const Node *n = node_of(r->m, id);
   const Attr *perm = node_dims(n, "perm");

@@ -1,5 +1,5 @@
 /* Matrix product by register tiles. B constant: packed at compile time. B computed: read in place where its
- * columns are contiguous, else packed into scratch once per batch (its rows are then contiguous: a transpose).
+ * columns are contiguous and its rows near, else packed into scratch once per batch (a transpose, or a wide matrix).
  * Batch axes that only A has collapse into the rows. A transposed: gemm_turned.c. */
 #include "passes/kernels/tile.h"
 #include "passes/lower/functions.h"
@@ -39,6 +39,21 @@ typedef struct Matrix { const float *data; int64_t cols; } Matrix;
 static float matrix_at(const void *ctx, int64_t k, int64_t col) {
   const Matrix *m = ctx;
   return m->data[k * m->cols + col];
+}
+
+/* Rows of B far apart, in steps that few sets of the L1 hold: every tile of rows would load them from the L2 again, and
+ * from another page each. Packing costs as much as some two rows of the product. */
+static bool pays_to_pack(const Tiling *t) {
+  enum { MANY_ROWS = 32, FAR = 512, L1_WAYS = 8, SET_SPAN = 4096 };
+  const Value *b = value_of(t->l->m, t->n->in[1]);
+  int rank = b->type.rank;
+  if (dim_lo(t->rows) < MANY_ROWS || !dim_is_const(t->ksize[0])) return false;
+  Dim row = b->at.base ? b->at.stride[rank - 2] : b->type.dims[rank - 1];
+  if (!dim_is_const(row) || row.k * 4 < FAR) return false;
+  int64_t step = row.k * 4, sets = step;                        // bytes until the sets repeat
+  while (sets % SET_SPAN) sets += step;
+  int64_t places = sets / step;
+  return t->ksize[0].k > places * (L1_WAYS / 2);
 }
 
 bool gemm_generate(Lower *l, const Node *n) {
@@ -83,7 +98,7 @@ bool gemm_generate(Lower *l, const Node *n) {
   if (constant) {
     Matrix m = {vb->constant->data, cols.k};
     t.pack = lower_weight(l, "weight", tile_pack(&t, t.ksize[0].k, matrix_at, &m));
-  } else if (!direct) {
+  } else if (!direct || pays_to_pack(&t)) {
     tile_pack_here(&t);
   }
   tile_build(&t);
