@@ -36,8 +36,8 @@ extern const Verb verbs[];
 extern const int verb_count;
 int verb_compile(Options *o), verb_build(Options *o), verb_run(Options *o), verb_verify(Options *o), verb_bench(Options *o);
 int verb_inspect(Options *o), verb_ops(Options *o), verb_targets(Options *o), verb_opt(Options *o);
-int verb_train(Options *o);
 int verb_fmt(Options *o), verb_functions(Options *o);
+int verb_train(Options *o), verb_export(Options *o);
 _Noreturn void usage_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* A model on its way to C. Everything lives in `arena` and the module. */

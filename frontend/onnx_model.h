@@ -34,5 +34,7 @@ Onnx__Optional *onnx_decode_optional(Arena *a, const void *p, size_t n, Diags *d
 /* TensorProto -> dense tensor, checked: NULL after a message. `where` names it ("initializer 'w'"). */
 const Tensor *onnx_tensor(const OnnxSource *s, const Onnx__Tensor *t, const char *where);
 const Tensor *onnx_sparse_tensor(const OnnxSource *s, const Onnx__SparseTensor *t, const char *where);
+/* And back. The message points into t; `a` takes what has another form in files. */
+void onnx_tensor_message(Arena *a, const char *name, const Tensor *t, Onnx__Tensor *p);
 const char *onnx_text(Arena *a, ProtobufCBinaryData b);        /* bytes as a C string */
 #endif

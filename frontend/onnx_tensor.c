@@ -57,10 +57,11 @@ static void swap_elements(uint8_t *p, int64_t n, int size) {
     }
 }
 
+static bool is_little_endian(void) { return *(const uint8_t *)&(const uint16_t){1} == 1; }
+
 /* Raw data is little-endian; complex numbers are two halves. */
 static void fix_byte_order(DType t, void *p, int64_t n) {
-  const uint16_t one = 1;
-  if (*(const uint8_t *)&one == 1) return;
+  if (is_little_endian()) return;
   int size = dtype_info[t].bits / 8;
   if (dtype_info[t].cls == CLASS_COMPLEX) size /= 2, n *= 2;
   if (size > 1) swap_elements(p, n, size);
@@ -346,29 +347,37 @@ bool onnx_load_list(Arena *a, const char *path, ValueKind kind, const Tensor ***
   return true;
 }
 
-bool onnx_save_tensor(const char *path, const char *name, const Tensor *t, Diags *d) {
-  Arena tmp = {0};
-  int64_t count = tensor_count(t), dims[MAX_RANK];
-  memcpy(dims, t->dims, sizeof dims);
-  Onnx__Tensor p = ONNX__TENSOR__INIT;
-  p.n_dims = (size_t)t->rank, p.dims = dims;
-  p.has_data_type = 1, p.data_type = dtype_info[t->dtype].onnx;
-  p.name = (char *)(uintptr_t)name;
+/* Where memory has the file's form already, the message points into the tensor. */
+void onnx_tensor_message(Arena *a, const char *name, const Tensor *t, Onnx__Tensor *p) {
+  int64_t count = tensor_count(t);
+  onnx__tensor__init(p);
+  p->n_dims = (size_t)t->rank, p->dims = (int64_t *)(uintptr_t)t->dims;
+  p->has_data_type = 1, p->data_type = dtype_info[t->dtype].onnx;
+  p->name = (char *)(uintptr_t)name;
   if (t->dtype == DT_STRING) {
-    p.n_string_data = (size_t)count;
-    p.string_data = NEW_N(&tmp, ProtobufCBinaryData, count + 1);
+    p->n_string_data = (size_t)count;
+    p->string_data = NEW_N(a, ProtobufCBinaryData, count + 1);
     for (int64_t i = 0; i < count; i++) {
       const char *text = ((const char *const *)t->data)[i];
-      p.string_data[i] = (ProtobufCBinaryData){strlen(text), (uint8_t *)(uintptr_t)text};
+      p->string_data[i] = (ProtobufCBinaryData){text ? strlen(text) : 0, (uint8_t *)(uintptr_t)text};
     }
-  } else {
-    p.has_raw_data = 1;
-    p.raw_data.len = (size_t)packed_bytes(t->dtype, count);
-    p.raw_data.data = arena_alloc(&tmp, p.raw_data.len);
-    if (dtype_info[t->dtype].bits < 8) pack_bits(t->dtype, t->data, p.raw_data.data, count);
-    else if (count) memcpy(p.raw_data.data, t->data, p.raw_data.len);
-    fix_byte_order(t->dtype, p.raw_data.data, count);
+    return;
   }
+  p->has_raw_data = 1;
+  p->raw_data = (ProtobufCBinaryData){(size_t)packed_bytes(t->dtype, count), t->data};
+  if (dtype_info[t->dtype].bits < 8) {
+    p->raw_data.data = arena_alloc(a, p->raw_data.len);
+    pack_bits(t->dtype, t->data, p->raw_data.data, count);
+  } else if (!is_little_endian()) {
+    p->raw_data.data = arena_dup(a, t->data, p->raw_data.len);
+    fix_byte_order(t->dtype, p->raw_data.data, count);
+  }
+}
+
+bool onnx_save_tensor(const char *path, const char *name, const Tensor *t, Diags *d) {
+  Arena tmp = {0};
+  Onnx__Tensor p;
+  onnx_tensor_message(&tmp, name, t, &p);
   size_t n = onnx__tensor__get_packed_size(&p);
   uint8_t *bytes = arena_alloc(&tmp, n);
   onnx__tensor__pack(&p, bytes);
