@@ -90,9 +90,23 @@ bool export_conv_transpose(Export *x) {
 
 /* ---- pools ---- */
 
+/* Does rounding up give more windows than rounding down? Where not, nothing is rounded: before opset 22 the windows that
+ * would start behind the input were counted. */
+static bool rounds_up(Export *x) {
+  const Type *in = exp_type(x, 0), *out = exp_out_type(x, 0);
+  const Attr *k = node_dims(x->n, "kernel"), *s = node_dims(x->n, "strides"), *p = node_dims(x->n, "pads"), *d = node_dims(x->n, "dilations");
+  if (!node_int(x->n, "ceil", 0)) return false;
+  for (int i = 0; i < k->n; i++) {
+    Dim extent = dim_add(dim_mul(dim_sub(k->dims[i], DIM(1)), d->dims[i]), DIM(1));
+    Dim room = dim_sub(dim_add(in->dims[2 + i], dim_add(p->dims[i], p->dims[i + k->n])), extent);
+    if (!dim_eq(dim_add(dim_floordiv(room, s->dims[i]), DIM(1)), out->dims[2 + i])) return true;
+  }
+  return false;
+}
+
 static bool pool(Export *x, const char *op) {
   exp_direct(x, op);
-  exp_int(x, "ceil_mode", node_int(x->n, "ceil", 0));
+  exp_int(x, "ceil_mode", rounds_up(x));
   return window(x);
 }
 

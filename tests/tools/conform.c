@@ -10,7 +10,8 @@
  *     fail  NAME  why
  *     unsupported  NAME  why
  * Each case runs in a process of its own, with a time limit, so that a crash is one line as well.
- * Options: --import (no evaluation), --verbose (all diagnostics), --seconds N, --only TEXT (cases with TEXT in their
+ * Options: --import (no evaluation), --export (import, export, import: both modules give the same; =DIR leaves the
+ * exported model there, with its inputs and lathe's outputs), --verbose (all diagnostics), --seconds N, --only TEXT (cases with TEXT in their
  * names), --work DIR (where --emitted works), --ledger FILE (lines for tests/onnx/ledger.txt). Exit code 1 when
  * a case failed. */
 #include <dirent.h>
@@ -23,16 +24,18 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "base/vec.h"
+#include "base/text.h"
 #include "frontend/import.h"
+#include "frontend/onnx_export.h"
 #include "frontend/onnx_model.h"
 #include "ir/eval.h"
 #include "passes/grad.h"
 #include "tests/tools/conform.h"
 
 static const char *const status_text[] = {"pass", "fail", "unsupported"};
-static bool only_import, verbose;
+static bool only_import, verbose, export;
 static int seconds = 20, counts[STATUS_COUNT];
-static const char *only;
+static const char *only, *export_to;
 static Arena names;
 static VEC(TestCase) cases;
 
@@ -241,10 +244,8 @@ Outcome compare_outputs(TestPorts *p, const char *set, Arena *a, const Tensor *c
   return is_random ? outcome(PASS, "types only: random") : outcome(PASS, "%.3g", worst);
 }
 
-static Outcome evaluate(const TestCase *c, const char *set, TestPorts *p, Diags *d) {
-  Module *m = test_import(p, c, d);
-  if (!m) return outcome(UNSUPPORTED, "%s", first_error(d));
-  if (only_import || !set) return outcome(PASS, "imported, %d nodes", m->main->nodes.len);
+/* The outputs of m for the inputs of p. */
+static Outcome outputs_of(Module *m, const TestPorts *p, Diags *d, const Tensor ***got) {
   if (!module_verify(m, d)) return outcome(FAIL, "the imported module is not valid: %s", first_error(d));
   if (!grad_resolve(m)) return outcome(UNSUPPORTED, "%s", first_error(d));
   Eval e;
@@ -257,9 +258,59 @@ static Outcome evaluate(const TestCase *c, const char *set, TestPorts *p, Diags 
   }
   if (!eval_graph(&e, m->main)) return outcome(FAIL, "evaluation: %s", first_error(d));
   int n = m->main->outputs.len;
-  const Tensor **got = NEW_N(&m->perm, const Tensor *, n + 1);
-  for (int i = 0; i < n; i++) got[i] = eval_value(&e, m->main->outputs.at[i]);
-  return compare_outputs(p, set, &m->perm, got, n, module_is_random(m));
+  *got = NEW_N(&m->perm, const Tensor *, n + 1);
+  for (int i = 0; i < n; i++) (*got)[i] = eval_value(&e, m->main->outputs.at[i]);
+  return (Outcome){.status = PASS};
+}
+
+/* What another program needs to run the exported model: itself, its inputs, what came out here. */
+static bool keep_export(const TestCase *c, const char *set, Module *m, const TestPorts *p, const Tensor *const *got, const void *bytes, size_t size, Diags *d) {
+  char why[300], *dir = arena_printf(&d->arena, "%s/%s-%s", export_to, c->title, strrchr(set, '/') + 1);
+  for (char *s = dir + strlen(export_to) + 1; *s; s++) if (*s == '/') *s = '+';
+  mkdir(export_to, 0777);
+  mkdir(dir, 0777);
+  if (!file_save(bytes, size, arena_printf(&d->arena, "%s/model.onnx", dir), why, sizeof why)) return false;
+  for (int i = 0; i < m->main->inputs.len; i++) {
+    const char *name = value_of(m, m->main->inputs.at[i])->name;
+    if (!onnx_save_tensor(arena_printf(&d->arena, "%s/input_%d.pb", dir, i), name, test_input(p, name), d)) return false;
+  }
+  for (int i = 0; i < m->main->outputs.len; i++)
+    if (!onnx_save_tensor(arena_printf(&d->arena, "%s/output_%d.pb", dir, i), "", got[i], d)) return false;
+  return true;
+}
+
+/* Import -> export -> import: both modules give the same. */
+static Outcome round_trip(const TestCase *c, const char *set, TestPorts *p, Diags *d) {
+  Module *m = test_import(p, c, d);
+  if (!m) return outcome(UNSUPPORTED, "%s", first_error(d));
+  if (!set) return outcome(UNSUPPORTED, "has no data");
+  void *bytes;
+  size_t size;
+  if (!onnx_export(m, c->model, &d->arena, &bytes, &size, d)) return outcome(UNSUPPORTED, "export: %s", first_error(d));
+  const Tensor **want, **got;
+  Outcome o = outputs_of(m, p, d, &want);
+  if (o.status != PASS) return o;
+  if (export_to && !keep_export(c, set, m, p, want, bytes, size, d)) return outcome(FAIL, "cannot write into %s", export_to);
+  Module *back = onnx_import_bytes(bytes, size, "exported", &(ImportOptions){0}, d);
+  if (!back) return outcome(FAIL, "the exported model is not read: %s", first_error(d));
+  o = outputs_of(back, p, d, &got);
+  if (o.status != PASS) return outcome(FAIL, "exported: %s", o.text);
+  if (back->main->outputs.len != m->main->outputs.len) return outcome(FAIL, "has %d outputs, had %d", back->main->outputs.len, m->main->outputs.len);
+  double worst = 0;
+  for (int k = 0; k < m->main->outputs.len; k++) {
+    const char *why = compare(got[k], want[k], module_is_random(m), &worst);
+    if (why) return outcome(FAIL, "output '%s': %s", value_of(m, m->main->outputs.at[k])->name, why);
+  }
+  return outcome(PASS, "%.3g", worst);
+}
+
+static Outcome evaluate(const TestCase *c, const char *set, TestPorts *p, Diags *d) {
+  Module *m = test_import(p, c, d);
+  if (!m) return outcome(UNSUPPORTED, "%s", first_error(d));
+  if (only_import || !set) return outcome(PASS, "imported, %d nodes", m->main->nodes.len);
+  const Tensor **got;
+  Outcome o = outputs_of(m, p, d, &got);
+  return o.status == PASS ? compare_outputs(p, set, &m->perm, got, m->main->outputs.len, module_is_random(m)) : o;
 }
 
 /* Marks what the messages ask for ("--bind NAME=VALUES"); false when they ask for nothing new. */
@@ -321,7 +372,7 @@ static Outcome run_case(const TestCase *c) {
   for (int k = 0; k < (c->sets ? c->sets : 1) && o.status == PASS; k++) {
     Arena a = {0};
     TestPorts p;
-    o = attempt_rounds(c, c->sets ? c->set[k] : NULL, &p, &a, evaluate);
+    o = attempt_rounds(c, c->sets ? c->set[k] : NULL, &p, &a, export ? round_trip : evaluate);
     size_t n = strlen(o.text);
     if (o.status == PASS) snprintf(o.text + n, sizeof o.text - n, "%s", test_note(&p, &a));
   }
@@ -408,6 +459,8 @@ int main(int argc, char **argv) {
   int given = 0;
   for (int k = 1; k < argc; k++) {
     if (!strcmp(argv[k], "--import")) only_import = true;
+    else if (!strcmp(argv[k], "--export")) export = true;
+    else if (!strncmp(argv[k], "--export=", 9)) export = true, export_to = argv[k] + 9;
     else if (!strcmp(argv[k], "--verbose")) verbose = true;
     else if (!strncmp(argv[k], "--emitted=", 10)) target = argv[k] + 10;
     else if (!strcmp(argv[k], "--seconds") && k + 1 < argc) seconds = atoi(argv[++k]);
@@ -422,7 +475,7 @@ int main(int argc, char **argv) {
     }
   }
   if (!given) {
-    fprintf(stderr, "usage: conform [--import] [--verbose] [--seconds N] [--only TEXT] [--emitted=TARGET [--work DIR] [--ledger FILE]] DIR...\n");
+    fprintf(stderr, "usage: conform [--import | --export[=DIR]] [--verbose] [--seconds N] [--only TEXT] [--emitted=TARGET [--work DIR] [--ledger FILE]] DIR...\n");
     return 2;
   }
   if (target) {
