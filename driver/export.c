@@ -26,8 +26,8 @@ static const char *model_of(Options *o, Arena *a) {
     if (second) usage_error("%s is no checkpoint; only beside one a second file, its NET.lathe, makes sense", first);
     return first;
   }
-  if (o->state) usage_error("two checkpoints: %s and --weights %s", first, o->state);
-  o->state = first;
+  if (o->checkpoint) usage_error("two checkpoints: %s and --weights %s", first, o->checkpoint);
+  o->checkpoint = first;
   const char *text = second ? second : text_beside(first, a);
   if (access(text, R_OK) == 0) return text;
   fprintf(stderr, "lathe: error[io]: there is no %s\n  hint: lathe export %s NET.lathe -o %s, with the text that the checkpoint was trained from\n",
@@ -44,7 +44,7 @@ int verb_export(Options *o) {
   if (!path || !model_import(&c, path, o)) { arena_free(&a); return EXIT_FAILED; }
   if (o->passes && !model_passes(&c, o)) { arena_free(&a); return EXIT_FAILED; }
   if (c.p) usage_error("-p: a graph is exported, `lower` makes a program; leave out the passes from there on");
-  const char *origin = arena_printf(&a, "%s%s%s", path, o->state ? " with " : "", o->state ? o->state : "");
+  const char *origin = arena_printf(&a, "%s%s%s", path, o->checkpoint ? " with " : "", o->checkpoint ? o->checkpoint : "");
   bool ok = onnx_export_file(c.m, origin, o->output, &c.diags);
   compiled_free(&c);
   arena_free(&a);
