@@ -143,13 +143,6 @@ static const char *cache_dir(Arena *a, const EmitFiles *f, const Toolchain *t, c
   return arena_printf(a, "%s/%016llx", root, key);
 }
 
-void files_remove(const EmitFiles *f, const char *dir) {
-  Arena a = {0};
-  for (int i = 0; i < f->at.len; i++) unlink(arena_printf(&a, "%s/%s", dir, f->at.at[i].name));
-  rmdir(dir);
-  arena_free(&a);
-}
-
 /* Built in a directory of this process, then renamed: another process may be making the same. */
 const char *toolchain_cached(const Toolchain *t, const EmitFiles *f, const char *name, const char *extra, bool shared, Arena *a, Diags *d) {
   const char *dir = cache_dir(a, f, t, arena_printf(a, "%s %s", extra, name)), *made = arena_printf(a, "%s/%s", dir, name);
