@@ -88,6 +88,12 @@ $(BUILD)/mutate: $(BUILD)/tests/tools/mutate.o $(LIBRARY)
 # gradcheck: gradients against finite differences, emitted C against both.
 $(BUILD)/gradcheck: $(BUILD)/tests/tools/gradcheck.o $(BUILD)/driver/cases.o $(BUILD)/driver/ports.o $(LIBRARY)
 	$(CC) $(ALL_CFLAGS) -o $@ $^ $(LDLIBS)
+# trajectory: ten training steps against PyTorch's numbers; steps: emitted steps against the evaluator's.
+TWIN     = $(BUILD)/tests/tools/twin.o $(BUILD)/driver/toolchain.o $(BUILD)/driver/files.o $(LIBRARY)
+$(BUILD)/trajectory: $(BUILD)/tests/tools/trajectory.o $(TWIN)
+	$(CC) $(ALL_CFLAGS) -o $@ $^ $(LDLIBS)
+$(BUILD)/steps: $(BUILD)/tests/tools/steps.o $(BUILD)/tests/tools/random_net.o $(TWIN)
+	$(CC) $(ALL_CFLAGS) -o $@ $^ $(LDLIBS)
 $(BUILD)/tests/tools/conform.o $(BUILD)/tests/tools/mutate.o $(BUILD)/tests/tools/gradcheck.o: | $(PROTO).h
 -include $(wildcard $(BUILD)/tests/tools/*.d)
 
@@ -105,7 +111,7 @@ include tests/vecmath/vecmath.mk                            # before its names a
 
 # The whole proof: every suite of tests/run, and one line that counts. SAN=1: under AddressSanitizer and UBSan.
 # `make test SUITES="errors lint"` runs some; `make bless` takes what comes out as what is expected.
-TEST_TOOLS = $(BUILD)/lathe $(BUILD)/unit $(BUILD)/conform $(BUILD)/mutate $(BUILD)/gradcheck $(VECMATH_DIR)/accuracy
+TEST_TOOLS = $(BUILD)/lathe $(BUILD)/unit $(BUILD)/conform $(BUILD)/mutate $(BUILD)/gradcheck $(BUILD)/trajectory $(BUILD)/steps $(VECMATH_DIR)/accuracy
 test:
 	tools/install test
 	+MAKE="$(MAKE)" BUILD=$(BUILD) SAN=$(SAN) tests/run $(SUITES)
