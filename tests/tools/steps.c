@@ -55,9 +55,9 @@ static const Tensor *random_input(Twin *t, const lt_port *p, uint64_t *r, Arena 
   return x;
 }
 
-/* Of the worst element, relative to the largest. Gradients that are 0 but for rounding are no matter: at least 1e-3. */
+/* Of the worst element, relative to the largest. Gradients that are 0 but for rounding are no matter: at least 1e-2. */
 static double distance(const Tensor *got, const Tensor *want) {
-  double worst = 0, largest = 1e-3;
+  double worst = 0, largest = 1e-2;
   if (!dtype_is_float(want->dtype)) return memcmp(got->data, want->data, tensor_bytes(want)) ? HUGE_VAL : 0;
   for (int64_t i = 0, n = tensor_count(want); i < n; i++) {
     double e = fabs(tensor_get(got, i) - tensor_get(want, i));
