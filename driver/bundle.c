@@ -44,9 +44,7 @@ bool bundle_load(BundleBuild *x, const char *path, const Options *o) {
   x->b = lathe_language_load(path, &lo, &x->diags);
   if (!x->b) { bundle_close(x); return false; }
   x->prefix = c_identifier(&x->arena, o->prefix ? o->prefix : x->b->name);
-  const char *slash = strrchr(path, '/');
-  x->command = arena_printf(&x->arena, "lathe compile %s%s%s%s%s", slash ? slash + 1 : path, o->target ? " --target " : "", o->target ? o->target : "",
-                            o->prefix ? " --prefix " : "", o->prefix ? o->prefix : "");
+  x->command = canonical_command(o, path, &x->arena);
   phase_time(o, "language", since);
   return true;
 }

@@ -76,6 +76,8 @@ struct LanguageOptions;
 bool is_language(const char *path);
 void language_dims(const Options *o, struct LanguageOptions *to, Arena *a);   /* what --dim says (pipeline.c) */
 int language_print(const char *path, const Options *o);                        /* its modules; an exit code */
+/* The command as the emitted files quote it: without directories, so that it does not depend on the machine. */
+const char *canonical_command(const Options *o, const char *path, Arena *a);
 void phase_time(const Options *o, const char *phase, double since);
 
 /* The module as files; `dflt`: how weights go when --weights does not say. `table`: with lt_model. */

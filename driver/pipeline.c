@@ -117,15 +117,20 @@ static void lists_of(const Options *o, ImportOptions *io, Arena *a) {
 
 /* ---- the phases ---- */
 
-/* The command as the emitted files quote it: without directories, so that it does not depend on the machine. */
-static const char *canonical_command(const Options *o, const char *path, Arena *a) {
+static const char *file_of(const char *path) {
+  const char *slash = strrchr(path, '/');
+  return slash ? slash + 1 : path;
+}
+
+const char *canonical_command(const Options *o, const char *path, Arena *a) {
   Text t = {0};
-  const char *base = strrchr(path, '/');
-  text_printf(&t, "lathe compile %s", base ? base + 1 : path);
+  text_printf(&t, "lathe compile %s", file_of(path));
   if (o->target) text_printf(&t, " --target %s", o->target);
   if (o->prefix) text_printf(&t, " --prefix %s", o->prefix);
   if (o->naive) text_put(&t, " --naive");
   if (o->weights) text_printf(&t, " --weights %s", o->weights);
+  if (o->checkpoint) text_printf(&t, " --weights %s", file_of(o->checkpoint));
+  if (o->net) text_printf(&t, " --net %s", o->net);
   if (o->single_file) text_put(&t, " --single-file");
   for (int i = 0; i < o->dim.len; i++) text_printf(&t, " --dim %s", o->dim.at[i]);
   for (int i = 0; i < o->list.len; i++) text_printf(&t, " --list %s", o->list.at[i]);
@@ -181,8 +186,7 @@ static Module *import_language(Compiled *c, const char *path, const Options *o) 
 bool model_import(Compiled *c, const char *path, const Options *o) {
   *c = (Compiled){.path = path};
   if (o->checkpoint && !is_language(path)) usage_error("--weights wants bin, link or array, not '%s'", o->checkpoint);
-  const char *base = strrchr(path, '/');
-  c->diags.file = base ? base + 1 : path;
+  c->diags.file = file_of(path);
   c->target = options_target(o);
   c->prefix = o->prefix ? c_identifier(&c->arena, o->prefix) : emit_prefix(&c->arena, path);
   if (o->prefix && strcmp(c->prefix, o->prefix)) usage_error("--prefix '%s' is not a C identifier that can be used", o->prefix);

@@ -214,22 +214,22 @@ static bool channel_factors(Call *c, ValueId *weight, ValueId *bias) {
   return *weight && *bias;
 }
 
-Val layer_batch_norm_of(Call *c) {
+Val layer_batch_norm(Call *c) {
   ValueId weight, bias, x = call_tensor(c, 0);
   if (!channel_factors(c, &weight, &bias)) return val_error();
   Type v = vector(DT_F32, call_type(c, 0)->dims[1]);
   const char *mean = layer_statistic(c, "running_mean", v, "zeros");
   const char *var = layer_statistic(c, "running_var", v, "ones");
-  ValueId y = c->l->training ? train_batch_norm(c->l->m, x, weight, bias, mean, var, call_float(c, 1), call_float(c, 2))
-                             : layer_batch_norm(c->l->m, x, weight, bias, mean, var, call_float(c, 2));
+  ValueId y = c->l->training ? batch_norm_train(c->l->m, x, weight, bias, mean, var, call_float(c, 1), call_float(c, 2))
+                             : batch_norm_running(c->l->m, x, weight, bias, mean, var, call_float(c, 2));
   follow_pass(c->l, x, y);
   return val_tensor(y);
 }
 
-Val layer_group_norm_of(Call *c) {
+Val layer_group_norm(Call *c) {
   ValueId weight, bias, x = call_tensor(c, 0);
   if (!channel_factors(c, &weight, &bias)) return val_error();
-  ValueId y = layer_group_norm(c->l->g, x, call_int(c, 1), weight, bias, call_float(c, 2));
+  ValueId y = group_norm(c->l->g, x, call_int(c, 1), weight, bias, call_float(c, 2));
   follow_pass(c->l, x, y);
   return val_tensor(y);
 }

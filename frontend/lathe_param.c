@@ -152,7 +152,7 @@ ValueId lang_random(Lang *l, const char *kind, const Dim *shape, int rank, doubl
 }
 
 ValueId lang_dropout(Lang *l, ValueId x, double p) {
-  return l->training && p > 0 ? train_dropout(l->m, x, p, l->stream++) : x;
+  return l->training && p > 0 ? dropout_train(l->m, x, p, l->stream++) : x;
 }
 
 /* ---- init ---- */

@@ -78,18 +78,6 @@ static bool makes_sense(Module *m, const OptimizeSpec *s) {
 
 /* ---- the state ---- */
 
-bool bundle_add_state(Bundle *b, Module *init, const char *name, Type t, StateRole role, const char *of,
-                      ValueId first) {
-  if (strlen(name) >= STATE_NAME) {
-    diag_error(b->diags, "usage", of, "the name '%s' of a tensor of the state has %zu bytes, at most %d fit; shorten "
-               "the names of the nets and layers", name, strlen(name), STATE_NAME - 1);
-    return false;
-  }
-  *vec_push(&b->arena, &b->state) = (StateTensor){.name = intern(name), .type = t, .role = role, .of = of};
-  if (first) graph_state_next(init, intern(name), first);
-  return true;
-}
-
 static Type vector(DType t, int64_t n) { return type_of(t, 1, (Dim[]){DIM(n)}); }
 
 static ValueId filled(Module *m, Type t, double v) { return build_fill(m->main, t.dtype, v, t.dims, t.rank); }

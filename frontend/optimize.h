@@ -66,9 +66,6 @@ typedef struct OptimizeGroup { const char *const *param; int n; OptimizeSpec spe
  * over the parameters of its group. loss: rank 0. False after errors in step->diags. */
 bool optimize_step(Bundle *b, Module *step, Module *init, ValueId loss, const OptimizeGroup *group, int ngroups);
 
-/* A tensor of the state, which init sets to `first` (0: init sets it elsewhere); false when the name is too long,
- * which is reported. */
-bool bundle_add_state(Bundle *b, Module *init, const char *name, Type t, StateRole role, const char *of, ValueId first);
 /* The three tensors that are always there, and what init gives them: "random" [0, seed], "total_steps" 1,
  * "lr_scale" 1. */
 bool optimize_settings(Bundle *b, Module *init, ValueId seed);

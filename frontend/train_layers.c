@@ -1,4 +1,4 @@
-/* Layers that behave differently while they learn; see train_layers.h. */
+/* Norms and dropout; see train_layers.h. */
 #include "frontend/train_layers.h"
 #include "base/intern.h"
 
@@ -20,7 +20,7 @@ static void move(Module *m, const char *name, Type t, ValueId now, double moment
   graph_state_next(m, name, build_add(m->main, was, build_mulc(m->main, build_sub(m->main, now, was), momentum)));
 }
 
-ValueId train_batch_norm(Module *m, ValueId x, ValueId scale, ValueId bias, const char *mean, const char *var,
+ValueId batch_norm_train(Module *m, ValueId x, ValueId scale, ValueId bias, const char *mean, const char *var,
                          double momentum, double epsilon) {
   Graph *g = m->main;
   ValueId out[3];
@@ -36,8 +36,8 @@ ValueId train_batch_norm(Module *m, ValueId x, ValueId scale, ValueId bias, cons
   return out[0];
 }
 
-ValueId layer_batch_norm(Module *m, ValueId x, ValueId scale, ValueId bias, const char *mean, const char *var,
-                         double epsilon) {
+ValueId batch_norm_running(Module *m, ValueId x, ValueId scale, ValueId bias, const char *mean, const char *var,
+                           double epsilon) {
   Graph *g = m->main;
   if (!x) return 0;
   int rank = build_rank(g, x);
@@ -51,7 +51,7 @@ ValueId layer_batch_norm(Module *m, ValueId x, ValueId scale, ValueId bias, cons
 }
 
 /* A layer norm over the elements of a group, then scale and bias per channel. */
-ValueId layer_group_norm(Graph *g, ValueId x, int64_t groups, ValueId scale, ValueId bias, double epsilon) {
+ValueId group_norm(Graph *g, ValueId x, int64_t groups, ValueId scale, ValueId bias, double epsilon) {
   if (!x) return 0;
   Type t = *build_type(g, x);
   Dim inner;
@@ -70,7 +70,7 @@ ValueId layer_group_norm(Graph *g, ValueId x, int64_t groups, ValueId scale, Val
 
 /* The mask is what the gradient of `where` reads: a byte per element lives until then. Drawing the numbers anew would
  * save that byte and cost a second pass of Philox; four times that much is needed for them while they are drawn. */
-ValueId train_dropout(Module *m, ValueId x, double p, int64_t stream) {
+ValueId dropout_train(Module *m, ValueId x, double p, int64_t stream) {
   Graph *g = m->main;
   if (!x || p <= 0) return x;
   Type t = *build_type(g, x);

@@ -1,5 +1,6 @@
 /* The state block of a bundle; see bundle.h. */
 #include "ir/bundle.h"
+#include "base/intern.h"
 #include <string.h>
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -12,6 +13,18 @@ const char *const state_role_text[] = {
 enum { LINE = 64 };
 
 static int64_t aligned(int64_t n) { return (n + LINE - 1) / LINE * LINE; }
+
+bool bundle_add_state(Bundle *b, Module *init, const char *name, Type t, StateRole role, const char *of,
+                      ValueId first) {
+  if (strlen(name) >= STATE_NAME) {
+    diag_error(b->diags, "usage", of, "the name '%s' of a tensor of the state has %zu bytes, at most %d fit; shorten "
+               "the names of the nets and layers", name, strlen(name), STATE_NAME - 1);
+    return false;
+  }
+  *vec_push(&b->arena, &b->state) = (StateTensor){.name = intern(name), .type = t, .role = role, .of = of};
+  if (first) graph_state_next(init, intern(name), first);
+  return true;
+}
 
 void bundle_layout(Bundle *b) {
   int64_t at = aligned(STATE_HEADER + (int64_t)STATE_ENTRY * b->state.len);

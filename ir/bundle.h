@@ -65,7 +65,10 @@ typedef struct Bundle {
  * A checkpoint is this block, then what the trainer keeps for itself (runtime/lt_state.h). */
 enum { STATE_HEADER = 64, STATE_ENTRY = 192, STATE_NAME = 96 };
 
-void bundle_layout(Bundle *b);
+/* One more tensor of the state, which init sets to `first` (0: init sets it elsewhere). False: the name is too long,
+ * which is reported. */
+bool bundle_add_state(Bundle *b, Module *init, const char *name, Type t, StateRole role, const char *of, ValueId first);
+void bundle_layout(Bundle *b);                             /* after the last bundle_add_state: offsets, state_bytes */
 uint64_t bundle_hash(const Bundle *b);                     /* of names, types and roles */
 const StateTensor *bundle_find(const Bundle *b, const char *name);
 const Function *bundle_function(const Bundle *b, FunctionKind kind, const char *name);   /* name NULL: the first */

@@ -340,7 +340,7 @@ Test(train, batch_norm) {
   for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {     // x scale bias mean var d -> y mean var dx dscale dbias
     Layer l;
     layer_begin(&l, rows[k]);
-    l.y = train_batch_norm(l.m, l.in[0], l.in[1], l.in[2], "mean", "var", 0.1, 1e-5);
+    l.y = batch_norm_train(l.m, l.in[0], l.in[1], l.in[2], "mean", "var", 0.1, 1e-5);
     *vec_push(&l.m->perm, &l.m->main->outputs) = l.y;
     const char *want[] = {rows[k][7], rows[k][8], rows[k][6], rows[k][9], rows[k][10], rows[k][11]};
     layer_check(&l, rows[k], 5, want, 3);
@@ -356,11 +356,11 @@ Test(train, batch_norm_later) {
   static const char *const in[] = {"f32[2,1] 1 3", "f32[1] 2", "f32[1] 5", "f32[1] 4", "f32[1] 4"};
   Layer l;
   layer_begin(&l, in);
-  cr_assert(layer_batch_norm(l.m, l.in[0], l.in[1], l.in[2], "mean", "var", 0) != 0);
-  *vec_push(&l.m->perm, &l.m->main->outputs) = layer_batch_norm(l.m, l.in[0], l.in[1], l.in[2], "mean", "var", 0);
+  cr_assert(batch_norm_running(l.m, l.in[0], l.in[1], l.in[2], "mean", "var", 0) != 0);
+  *vec_push(&l.m->perm, &l.m->main->outputs) = batch_norm_running(l.m, l.in[0], l.in[1], l.in[2], "mean", "var", 0);
   Layer t;
   layer_begin(&t, in);
-  for (int k = 0; k < 2; k++) train_batch_norm(t.m, t.in[0], t.in[1], t.in[2], "mean", "var", 0.5, 0);
+  for (int k = 0; k < 2; k++) batch_norm_train(t.m, t.in[0], t.in[1], t.in[2], "mean", "var", 0.5, 0);
   simplify(t.m);
   static const char *const swapped[] = {"f32[2,1] 1 3", "f32[1] 2", "f32[1] 5", "f32[1] 4", "f32[1] 4"};
   layer_check(&l, swapped, 5, (const char *const[]){"f32[2,1] 2 4"}, 1);
@@ -376,7 +376,7 @@ Test(train, group_norm) {
   for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {     // x scale bias d -> y dx dscale dbias
     Layer l;
     layer_begin(&l, rows[k]);
-    l.y = layer_group_norm(l.m->main, l.in[0], 2, l.in[1], l.in[2], 1e-5);
+    l.y = group_norm(l.m->main, l.in[0], 2, l.in[1], l.in[2], 1e-5);
     *vec_push(&l.m->perm, &l.m->main->outputs) = l.y;
     layer_differentiate(&l, rows[k][3]);
     simplify(l.m);
@@ -385,7 +385,7 @@ Test(train, group_norm) {
   }
   Layer l;
   layer_begin(&l, rows[0]);
-  cr_expect(!layer_group_norm(l.m->main, l.in[0], 3, 0, 0, 1e-5) && strstr(l.d.at[0].text, "cannot be cut into 3 groups"));
+  cr_expect(!group_norm(l.m->main, l.in[0], 3, 0, 0, 1e-5) && strstr(l.d.at[0].text, "cannot be cut into 3 groups"));
   layer_end(&l);
 }
 
@@ -395,7 +395,7 @@ Test(train, dropout) {
   Module *m = module_new("dropout", &d);
   Graph *g = m->main;
   Type t = type_of(DT_F32, 1, (Dim[]){DIM(4000)});
-  ValueId x = graph_add_input(g, "x", t), y = train_dropout(m, x, 0.25, 1), other = train_dropout(m, x, 0.25, 2), dx;
+  ValueId x = graph_add_input(g, "x", t), y = dropout_train(m, x, 0.25, 1), other = dropout_train(m, x, 0.25, 2), dx;
   ValueId loss = build_reduce_all(g, OP_REDUCE_SUM, build_mulc(g, y, 3));
   cr_assert(build_multi(g, OP_GRADIENT, (ValueId[]){loss, x}, 2, NULL, 0, &dx, 1));
   ValueId outputs[] = {y, other, dx};
