@@ -65,6 +65,10 @@ Parameter *lang_parameter(Lang *l, const char *name) {
 }
 
 static bool type_fits(Call *c, const char *name, const Type *t) {
+  if (t->rank > STATE_RANK) {
+    call_fail(c, -1, "shape", "parameters have at most %d axes, not %d", STATE_RANK, t->rank);
+    return false;
+  }
   for (int i = 0; i < t->rank; i++) {
     if (dim_is_const(t->dims[i]) && t->dims[i].k > 0) continue;
     call_fail(c, -1, "shape", "its %s would be %s; the sizes of parameters are known when compiling", name,

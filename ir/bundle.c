@@ -21,6 +21,11 @@ bool bundle_add_state(Bundle *b, Module *init, const char *name, Type t, StateRo
                "the names of the nets and layers", name, strlen(name), STATE_NAME - 1);
     return false;
   }
+  if (t.rank > STATE_RANK) {
+    diag_error(b->diags, "usage", of, "'%s' is %s: a tensor of the state has at most %d axes", name, type_text(&t),
+               STATE_RANK);
+    return false;
+  }
   *vec_push(&b->arena, &b->state) = (StateTensor){.name = intern(name), .type = t, .role = role, .of = of};
   if (first) graph_state_next(init, intern(name), first);
   return true;

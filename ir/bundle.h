@@ -63,10 +63,10 @@ typedef struct Bundle {
  *   64   per tensor 192 bytes: char name[96], char dtype[8], u32 role, u32 rank, i64 dims[8], u64 offset, u64 bytes
  *   …    the tensors, dense and row-major, each at a multiple of 64
  * A checkpoint is this block, then what the trainer keeps for itself (runtime/lt_state.h). */
-enum { STATE_HEADER = 64, STATE_ENTRY = 192, STATE_NAME = 96 };
+enum { STATE_HEADER = 64, STATE_ENTRY = 192, STATE_NAME = 96, STATE_RANK = 8 };
 
-/* One more tensor of the state, which init sets to `first` (0: init sets it elsewhere). False: the name is too long,
- * which is reported. */
+/* One more tensor of the state, which init sets to `first` (0: init sets it elsewhere). False: the name is too long
+ * or the rank too high, which is reported. */
 bool bundle_add_state(Bundle *b, Module *init, const char *name, Type t, StateRole role, const char *of, ValueId first);
 void bundle_layout(Bundle *b);                             /* after the last bundle_add_state: offsets, state_bytes */
 uint64_t bundle_hash(const Bundle *b);                     /* of names, types and roles */

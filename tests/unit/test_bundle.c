@@ -5,6 +5,8 @@
 #include "ir/build.h"
 #include "ir/eval.h"
 #include "passes/pipeline.h"
+#include "runtime/lt_state.h"
+#include "runtime/lt_train.h"
 #include <criterion/criterion.h>
 #include <dlfcn.h>
 #include <math.h>
@@ -254,4 +256,19 @@ Test(bundle, text_of_state) {
   module_free(m);
   module_free(again);
   bundle_free(&bundle);
+}
+
+/* ir/ and runtime/ may not include each other: what both say of the block and of bundles is the same. */
+Test(bundle, runtime_says_the_same) {
+  const int sizes[][2] = {
+    {STATE_HEADER, LT_STATE_HEADER}, {STATE_ENTRY, LT_STATE_ENTRY}, {STATE_NAME, LT_STATE_NAME},
+    {STATE_RANK, LT_STATE_RANK}};
+  for (int k = 0; k < 4; k++) cr_expect_eq(sizes[k][0], sizes[k][1]);
+  const int roles[][2] = {
+    {ROLE_PARAMETER, LT_PARAMETER}, {ROLE_OPTIMIZER, LT_OPTIMIZER}, {ROLE_STATISTIC, LT_STATISTIC},
+    {ROLE_AVERAGE, LT_AVERAGE}, {ROLE_COUNTER, LT_COUNTER}, {ROLE_SETTING, LT_SETTING}};
+  for (int k = 0; k < 6; k++) cr_expect_eq(roles[k][0], roles[k][1]);
+  const int kinds[][2] = {
+    {FUNCTION_INIT, LT_INIT}, {FUNCTION_STEP, LT_STEP}, {FUNCTION_EVAL, LT_EVAL}, {FUNCTION_INFER, LT_INFER}};
+  for (int k = 0; k < 4; k++) cr_expect_eq(kinds[k][0], kinds[k][1]);
 }
