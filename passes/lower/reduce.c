@@ -1,5 +1,6 @@
 /* Reductions, arg-reductions, scans along an axis, softmax and the normalisations: everything that combines
- * elements along axes. Sums of f32 run in f32; the order is the axis order, then the vector lanes' halves. */
+ * elements along axes. Sums of f32 run in f32, one per loop: inner sums are added to outer ones; the order is the axis
+ * order, then the vector lanes' halves. */
 #include "passes/lower/functions.h"
 #include <math.h>
 #include <float.h>
@@ -35,12 +36,22 @@ static bool reduce(Lower *l, const Node *n, ScalarOp op) {
     i[at++] = j[k] = loop_begin(b, "i", ex_int(b, 0), ex_dim(b, x->dims[k]), 1, k == inner ? FOR_VECTOR : FOR_SEQ);
   }
   DType t = dtype_compute(y->dtype);
-  Var *r = reg(b, "r", identity(b, op, t));
-  for (int k = 0; k < x->rank; k++)
-    if (cut[k]) j[k] = loop_begin(b, "k", ex_int(b, 0), ex_dim(b, x->dims[k]), 1, k == inner ? FOR_VECTOR : FOR_SEQ);
-  st_set(b, r, ex_scalar(b, op, ex_var(b, r), ex_cast(b, t, lower_read(l, n->in[0], j)), NULL));
-  for (int k = 0; k < x->rank; k++) if (cut[k]) loop_end(b);
-  lower_write(l, i, ex_var(b, r));
+  // A partial result per loop: a hundred thousand numbers added to one f32 would lose two digits more.
+  Var *r[MAX_RANK + 1] = {reg(b, "r", identity(b, op, t))};
+  int depth = 0;
+  for (int k = 0; k < x->rank; k++) {
+    if (!cut[k]) continue;
+    if (depth) r[depth] = reg(b, "part", identity(b, op, t));
+    j[k] = loop_begin(b, "k", ex_int(b, 0), ex_dim(b, x->dims[k]), 1, k == inner ? FOR_VECTOR : FOR_SEQ);
+    depth++;
+  }
+  Expr *v = ex_cast(b, t, lower_read(l, n->in[0], j));
+  for (int k = depth; k--; v = ex_var(b, r[k])) {
+    st_set(b, r[k], ex_scalar(b, op, ex_var(b, r[k]), v, NULL));
+    loop_end(b);
+  }
+  if (!depth) st_set(b, r[0], ex_scalar(b, op, ex_var(b, r[0]), v, NULL));
+  lower_write(l, i, ex_var(b, r[0]));
   for (int k = 0; k < x->rank; k++) if (!cut[k]) loop_end(b);
   return true;
 }
