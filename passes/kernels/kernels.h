@@ -9,4 +9,6 @@ bool gemm_generate(Lower *l, const Node *n);
 bool conv_generate(Lower *l, const Node *n);
 bool conv_transpose_generate(Lower *l, const Node *n);
 bool conv_grad_weight_generate(Lower *l, const Node *n);
+bool reduce_sum_generate(Lower *l, const Node *n);
+bool reduce_max_generate(Lower *l, const Node *n);
 #endif

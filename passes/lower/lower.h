@@ -74,6 +74,9 @@ void lower_loops_of(Lower *l, ValueId v, Expr **i);
 /* matmul operand: index of its element (row, col) for output batch index i. */
 void matmul_operand_index(Lower *l, ValueId v, const Type *y, Expr **i, Expr *row, Expr *col, Expr **j);
 
+/* The value that changes nothing: the start of a reduction. */
+Expr *reduce_identity(Builder *b, ScalarOp op, DType t);
+
 typedef bool (*LowerFn)(Lower *l, const Node *n);             /* false: lower_fail said why */
 typedef Expr *(*ReadFn)(Lower *l, const Node *n, Expr **i);   /* the output's element i, through lower_read of the inputs */
 

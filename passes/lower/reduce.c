@@ -5,8 +5,7 @@
 #include <math.h>
 #include <float.h>
 
-/* The value that changes nothing: the start of a reduction. */
-static Expr *identity(Builder *b, ScalarOp op, DType t) {
+Expr *reduce_identity(Builder *b, ScalarOp op, DType t) {
   if (op == S_ADD) return ex_const(b, t, 0);
   if (op == S_MUL) return ex_const(b, t, 1);
   bool lowest = op == S_MAX;
@@ -41,7 +40,7 @@ static bool reduce(Lower *l, const Node *n, ScalarOp op) {
   int depth = 0;
   for (int k = 0; k < x->rank; k++) {
     if (!cut[k]) continue;
-    if (depth) r[depth] = reg(b, "part", identity(b, op, t));
+    if (depth) r[depth] = reg(b, "part", reduce_identity(b, op, t));
     j[k] = loop_begin(b, "k", ex_int(b, 0), ex_dim(b, x->dims[k]), 1, k == inner ? FOR_VECTOR : FOR_SEQ);
     depth++;
   }
