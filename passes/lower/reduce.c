@@ -36,7 +36,7 @@ static bool reduce(Lower *l, const Node *n, ScalarOp op) {
   }
   DType t = dtype_compute(y->dtype);
   // A partial result per loop: a hundred thousand numbers added to one f32 would lose two digits more.
-  Var *r[MAX_RANK + 1] = {reg(b, "r", identity(b, op, t))};
+  Var *r[MAX_RANK + 1] = {reg(b, "r", reduce_identity(b, op, t))};
   int depth = 0;
   for (int k = 0; k < x->rank; k++) {
     if (!cut[k]) continue;
