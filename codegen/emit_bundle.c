@@ -145,6 +145,15 @@ static void init_function(Out *x, Text *t) {
     "  \"init\", LT_INIT, 1, 0, 0, seed, 0, 0, no_arena, no_dims, init, init_error\n};\n\n");
 }
 
+static bool is_frozen(const Bundle *b, const StateTensor *s) {
+  for (int f = 0; f < b->fn.len; f++) {
+    const Module *m = b->fn.at[f].m;
+    if (b->fn.at[f].kind != FUNCTION_STEP) continue;
+    for (int k = 0; k < m->state.len; k++) if (m->state.at[k].next && !strcmp(m->state.at[k].name, s->name)) return false;
+  }
+  return true;
+}
+
 static void bundle_table(Out *x) {
   Text t = {0};
   const Bundle *b = x->b;
@@ -158,7 +167,8 @@ static void bundle_table(Out *x) {
     const StateTensor *s = &b->state.at[k];
     text_put(&t, "  {");
     c_string(&t, s->name);
-    text_printf(&t, ", %s, %lld},\n", type_fields(x, &s->type, arena_printf(x->a, "%d, ", (int)s->role), "dims", k), (long long)s->offset);
+    text_printf(&t, ", %s, %lld, %d},\n", type_fields(x, &s->type, arena_printf(x->a, "%d, ", (int)s->role), "dims", k), (long long)s->offset,
+                is_frozen(b, s));
   }
   text_put(&t, "};\n\n");
   for (int k = 0; k < b->column.len; k++) dims_array(&t, "row", k, &b->column.at[k].row);

@@ -15,6 +15,7 @@ typedef struct lt_state_tensor {
   int elem_bytes, role, rank;
   const int64_t *dims;
   size_t offset;                     /* bytes in the state block */
+  int frozen;                        /* no step changes it */
 } lt_state_tensor;
 
 /* A function over the state. Inputs whose names are columns of the data take a batch of rows; symbol N, where a function

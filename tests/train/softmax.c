@@ -15,10 +15,10 @@ enum { WEIGHT, BIAS, M_WEIGHT, M_BIAS, RANDOM, TOTAL, LR_SCALE };
 static const int64_t weight_dims[] = {DIM, CLASSES}, bias_dims[] = {CLASSES}, two[] = {2}, one[] = {1};
 #define AT(k) (HEAD + LINE * (k))
 static const lt_state_tensor tensor[N_TENSORS] = {
-  {"net.weight", "f32", 4, LT_PARAMETER, 2, weight_dims, AT(0)}, {"net.bias", "f32", 4, LT_PARAMETER, 1, bias_dims, AT(1)},
-  {"sgd.m/net.weight", "f32", 4, LT_OPTIMIZER, 2, weight_dims, AT(2)}, {"sgd.m/net.bias", "f32", 4, LT_OPTIMIZER, 1, bias_dims, AT(3)},
-  {"random", "i64", 8, LT_COUNTER, 1, two, AT(4)}, {"total_steps", "i64", 8, LT_SETTING, 1, one, AT(5)},
-  {"lr_scale", "f32", 4, LT_SETTING, 1, one, AT(6)},
+  {"net.weight", "f32", 4, LT_PARAMETER, 2, weight_dims, AT(0), 0}, {"net.bias", "f32", 4, LT_PARAMETER, 1, bias_dims, AT(1), 0},
+  {"sgd.m/net.weight", "f32", 4, LT_OPTIMIZER, 2, weight_dims, AT(2), 0}, {"sgd.m/net.bias", "f32", 4, LT_OPTIMIZER, 1, bias_dims, AT(3), 0},
+  {"random", "i64", 8, LT_COUNTER, 1, two, AT(4), 0}, {"total_steps", "i64", 8, LT_SETTING, 1, one, AT(5), 0},
+  {"lr_scale", "f32", 4, LT_SETTING, 1, one, AT(6), 0},
 };
 
 typedef struct { char name[96], dtype[8]; uint32_t role, rank; int64_t dims[8]; uint64_t offset, bytes; } Entry;

@@ -10,8 +10,8 @@
 
 static const int64_t four[] = {4};
 static const lt_state_tensor tensors[] = {
-  {"a.weight", "f32", 4, LT_PARAMETER, 1, four, 0},  {"b.weight", "f32", 4, LT_PARAMETER, 1, four, 64},
-  {"c.weight", "f32", 4, LT_PARAMETER, 1, four, 128}, {"mean", "f32", 4, LT_STATISTIC, 1, four, 192},
+  {"a.weight", "f32", 4, LT_PARAMETER, 1, four, 0, 0},  {"b.weight", "f32", 4, LT_PARAMETER, 1, four, 64, 0},
+  {"c.weight", "f32", 4, LT_PARAMETER, 1, four, 128, 0}, {"mean", "f32", 4, LT_STATISTIC, 1, four, 192, 0},
 };
 static char said[1000];
 static void hear(const char *text) { strncat(said, text, sizeof said - strlen(said) - 1); }
@@ -43,6 +43,30 @@ Test(lt_watch, names_the_tensor) {
                    "by 5.0e+01 of its size; try a smaller --lr, or clipping");
   cr_expect_str_eq(warnings((float[]){1e-3f, 1e-3f, 3}), "step 31: the updates of 'c.weight' explode: a step changes it by "
                    "3.0e+00 of its size; try a smaller --lr, or clipping");
+}
+
+/* Every second column of a large matrix stands still, as weights of pixels that are always black do; and what is frozen
+ * is not expected to move. */
+Test(lt_watch, is_silent_about_dead_columns_and_frozen_tensors) {
+  enum { ROWS_OF = 64, COLUMNS = 32, AT = ROWS_OF * COLUMNS * 4 };
+  static _Alignas(64) float state[2 * ROWS_OF * COLUMNS + 16];
+  static const int64_t matrix[] = {ROWS_OF, COLUMNS};
+  const lt_state_tensor some[] = {{"w", "f32", 4, LT_PARAMETER, 2, matrix, 0, 0}, {"f", "f32", 4, LT_PARAMETER, 2, matrix, AT, 1},
+                                  {"b", "f32", 4, LT_PARAMETER, 1, four, 2 * AT, 0}, {"b", "f32", 4, LT_PARAMETER, 1, four, 2 * AT, 0},
+                                  {"b", "f32", 4, LT_PARAMETER, 1, four, 2 * AT, 0}};
+  lt_bundle b = {.tensors = 5, .tensor = some};
+  lt_watch w;
+  said[0] = 0;
+  for (int i = 0; i < 2 * ROWS_OF * COLUMNS + 16; i++) state[i] = 1;
+  cr_assert(!lt_watch_open(&w, &b));
+  for (int step = 0; step < 10; step++) {
+    lt_watch_before(&w, state);
+    for (int i = 1; i < ROWS_OF * COLUMNS; i += 2) state[i] *= 1.01f;
+    for (int i = 0; i < 4; i++) state[2 * ROWS_OF * COLUMNS + i] *= 1.01f;
+    lt_watch_after(&w, state, step, hear);
+  }
+  lt_watch_close(&w);
+  cr_expect_str_eq(said, "");
 }
 
 Test(lt_watch, finds_what_is_not_finite) {
