@@ -192,11 +192,11 @@ def gelu():
     half = lambda s: mp.erf(mp.sqrt(s / 2)) / (2 * mp.sqrt(s))
     fit("(1/2 - Phi(-a))/a over a^2", 4, 0, split ** 2, half,
         lambda s: mp.sqrt(s) / mp.erfc(mp.sqrt(s / 2)) * 2)
-    shift = mp.mpf(30) / 64 # of some tried, one where rounding the constant term costs little
-    a = lambda w: 3 * (w + shift) / (1 - (w + shift))
-    g = lambda w: erfc_scaled(a(w)) * (a(w) + 3)
-    fit("Phi(-a) e^(a^2/2) (a + 3) over w = a/(a + 3) - shift", 8, split / (split + 3) - shift,
-        most / (most + 3) - shift, g, lambda w: 1 / g(w))
+    middle = mp.mpf("1.5") # of some tried, one where rounding the constant term costs little
+    a = lambda w: (middle + 3 * w) / (1 - w)
+    w = lambda a: (a - middle) / (a + 3)
+    g = lambda w: erfc_scaled(a(w)) * a(w)
+    fit("a Phi(-a) e^(a^2/2) over w = (a - middle)/(a + 3)", 8, w(split), w(most), g, lambda w: 1 / g(w))
 
 
 @row

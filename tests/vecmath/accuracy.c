@@ -87,13 +87,13 @@ static double ref_mod(double x, double y) {
   X(log, log, 0.9)                                                                                    \
   X(log1p, log1p, 1.5)                                                                                \
   X(tanh, tanh, 1.7)                                                                                  \
-  X(sigmoid, ref_sigmoid, 1.9)                                                                        \
-  X(silu, ref_silu, 2.5)                                                                              \
-  X(mish, ref_mish, 3.2)                                                                              \
+  X(sigmoid, ref_sigmoid, 1.7)                                                                        \
+  X(silu, ref_silu, 2.0)                                                                              \
+  X(mish, ref_mish, 2.0)                                                                              \
   X(softplus, ref_softplus, 1.8)                                                                      \
   X(erf, erf, 1.6)                                                                                    \
-  X(gelu, ref_gelu, 3.4)                                                                              \
-  X(gelu_tanh, ref_gelu_tanh, 2.5)                                                                    \
+  X(gelu, ref_gelu, 2.0)                                                                              \
+  X(gelu_tanh, ref_gelu_tanh, 2.0)                                                                    \
   X(sinh, sinh, 1.9)                                                                                  \
   X(cosh, cosh, 1.6)                                                                                  \
   X(sin, sin, 1.6)                                                                                    \
