@@ -7,6 +7,7 @@
  * The first prints what fails, or a row for each function with --table. It takes bit patterns scrambled by
  * an odd multiplier, so that one vector holds large and small, usual and special values at once: a lane that
  * disturbs its neighbour shows. All widths see the same inputs. Exit code 1 if anything failed. */
+#include "tests/vecmath/ulp.h"
 #include "vecmath_all.h"
 
 #include <stdio.h>
@@ -17,41 +18,6 @@ enum { BLOCK = 4096, SAMPLES = 1 << 19, WIDTHS = 5 };
 
 static const int widths[WIDTHS] = {1, 2, 4, 8, 16};
 static int passed, failed, print_all;
-
-/* --- Measuring --------------------------------------------------------------------------------- */
-
-static uint32_t bits_of(float x) {
-  uint32_t bits;
-  memcpy(&bits, &x, sizeof bits);
-  return bits;
-}
-
-static float float_of(uint32_t bits) {
-  float x;
-  memcpy(&x, &bits, sizeof x);
-  return x;
-}
-
-/* Distance in units of the last place of the float nearest to `want`.  A NaN must meet a NaN;
- * an infinity counts as the number that would follow the largest float. */
-static double ulp_error(float got, double want) {
-  if (isnan(want) || isnan(got))
-    return isnan(want) && isnan(got) ? 0 : INFINITY;
-  float nearest = (float)want;
-  if (isinf(nearest) && isinf(got))
-    return nearest == got ? 0 : INFINITY;
-  if (isinf(want))
-    return INFINITY;
-  uint64_t bits;
-  double value = isinf(got) ? copysign(0x1p128, (double)got) : (double)got;
-  memcpy(&bits, &want, sizeof bits);
-  int exponent = (int)(bits >> 52 & 0x7ff) - 1023; // by hand: this line runs four billion times in a sweep
-  exponent = exponent < -126 ? -126 : exponent > 127 ? 127 : exponent;
-  bits = (uint64_t)(1023 + 23 - exponent) << 52;
-  double per_ulp;
-  memcpy(&per_ulp, &bits, sizeof per_ulp);
-  return fabs(value - want) * per_ulp;
-}
 
 /* --- The functions and what they should give --------------------------------------------------- */
 

@@ -17,10 +17,19 @@ $(VECMATH_DIR)/vecmath_all.h: $(VECMATH_DIR)/generate runtime/vecmath.tmpl
 $(VECMATH_DIR)/%: tests/vecmath/%.c $(VECMATH_DIR)/vecmath_all.h
 	$(CC) $(VECMATH_FLAGS) -o $@ $< -lm
 
+# Beside SLEEF where it is installed (libsleef-dev); the program says SKIPPED where it is not.
+SLEEF := $(shell echo '\#include <sleef.h>' | $(CC) -E -x c - >/dev/null 2>&1 && echo yes)
+$(VECMATH_DIR)/sleef: tests/vecmath/sleef.c tests/vecmath/ulp.h $(VECMATH_DIR)/vecmath_all.h
+	$(CC) $(VECMATH_FLAGS) $(if $(SLEEF),-DHAVE_SLEEF) -o $@ $< $(if $(SLEEF),-lsleef) -lm
+$(VECMATH_DIR)/accuracy: tests/vecmath/ulp.h
+
+vecmath-sleef: $(VECMATH_DIR)/sleef
+	$<
+
 vecmath: $(VECMATH_DIR)/accuracy
 	$< $(VECMATH_ARGS)
 
 vecmath-bench: $(VECMATH_DIR)/bench
 	$<
 
-.PHONY: vecmath vecmath-bench
+.PHONY: vecmath vecmath-bench vecmath-sleef
