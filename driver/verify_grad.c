@@ -35,7 +35,7 @@ static ValueId loss_of(Compiled *c) {
 }
 
 /* The network with the loss as output 0 and, if asked for, the gradients after it. What else it gave is left out. */
-static bool network(Compiled *c, Options *o, DType t, Ends ends, int *n, ValueId *wrt) {
+static bool network(Compiled *c, Options *o, DType t, Ends ends, int *n, ValueId **wrt) {
   if (!model_import(c, o->args.at[0], o)) return false;
   Module *m = c->m;
   ValueId loss = loss_of(c);
@@ -50,10 +50,8 @@ static bool network(Compiled *c, Options *o, DType t, Ends ends, int *n, ValueId
 
 /* ---- the three sides ---- */
 
-enum { MAX_FROZEN = 100 };                                      /* stop_gradients of a loss */
-
 static Tensor **in_double(Arena *a, const Case *x, int n) {
-  Tensor **all = NEW_N(a, Tensor *, n + MAX_FROZEN);
+  Tensor **all = NEW_N(a, Tensor *, n + 1);
   for (int i = 0; i < n; i++) {
     const Tensor *t = x->in[i];
     bool wide = t->dtype == DT_F32;
@@ -138,7 +136,7 @@ static bool compare_slopes(Compiled *c, Tensor *const *in, int k, const Tensor *
   return true;
 }
 
-typedef struct Sides { Compiled loss, f64, f32; ValueId wrt[1000]; int n; } Sides;    /* n gradients, by wrt of f64 */
+typedef struct Sides { Compiled loss, f64, f32; ValueId *wrt; int n; } Sides;    /* n gradients, by wrt of f64 */
 
 static int input_index(const Graph *g, ValueId v) {
   int i = 0;
@@ -177,8 +175,8 @@ static int compare(Sides *s, Tensor *const *in, const Tensor *const *d64, const 
 
 /* -1 after an error. */
 static int verify_sides(Sides *s, Options *o) {
-  if (!network(&s->f32, o, DT_F32, GRADIENTS, &s->n, s->wrt) || !model_passes(&s->f32, o)) return -1;
-  if (!network(&s->f64, o, DT_F64, GRADIENTS, &s->n, s->wrt) || !network(&s->loss, o, DT_F64, LOSS, NULL, NULL)) return -1;
+  if (!network(&s->f32, o, DT_F32, GRADIENTS, &s->n, &s->wrt) || !model_passes(&s->f32, o)) return -1;
+  if (!network(&s->f64, o, DT_F64, GRADIENTS, &s->n, &s->wrt) || !network(&s->loss, o, DT_F64, LOSS, NULL, NULL)) return -1;
   Case x = case_random(&s->f32, (uint64_t)o->seed, SIZES_FEW, NULL);
   const Tensor **d32 = NEW_N(&s->f32.arena, const Tensor *, s->n + 1), **d64 = NEW_N(&s->f64.arena, const Tensor *, s->n + 1);
   int inputs = s->f64.m->main->inputs.len;
@@ -186,7 +184,8 @@ static int verify_sides(Sides *s, Options *o) {
   Tensor **in = in_double(&s->f64.arena, &x, inputs);
   if (!run_emitted(&s->f32, o, &x, d32) || !evaluate(&s->f64, in, d64)) return -1;
   printf("%s: loss %.9g in f64, %.9g in emitted f32\n", x.name, tensor_get(d64[0], 0), tensor_get(d32[0], 0));
-  return eval_freeze(s->loss.m, in, inputs + MAX_FROZEN, &s->f64.arena) ? compare(s, in, d64, d32) : -1;
+  Tensor **frozen = eval_freeze(s->loss.m, in, &s->f64.arena);
+  return frozen ? compare(s, frozen, d64, d32) : -1;
 }
 
 int verify_gradients(Options *o) {

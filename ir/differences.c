@@ -10,25 +10,27 @@ static bool run(Eval *e, Module *m, Tensor *const *in) {
   return ok && eval_graph(e, m->main);
 }
 
-bool eval_freeze(Module *m, Tensor **in, int room, Arena *a) {
+Tensor **eval_freeze(Module *m, Tensor *const *in, Arena *a) {
   Graph *g = m->main;
   Eval e;
   bool ok = run(&e, m, in);
+  VEC(Tensor *) all = {0};
+  for (int k = 0; k < g->inputs.len; k++) *vec_push(a, &all) = in[k];
   for (int k = 0; ok && k < g->nodes.len; k++) {
     NodeId id = g->nodes.at[k];
     if (node_of(m, id)->op != OP_STOP_GRADIENT || node_of(m, id)->dead) continue;
     ValueId v = node_of(m, id)->out[0];
     const Tensor *t = eval_value(&e, v);
-    if (g->inputs.len >= room || !t) { ok = false; break; }
+    if (!t) { ok = false; break; }
     Tensor *copy = tensor_new(a, t->dtype, t->rank, t->dims);
     if (tensor_bytes(t)) memcpy(copy->data, t->data, tensor_bytes(t));
-    in[g->inputs.len] = copy;
+    *vec_push(a, &all) = copy;
     graph_replace_uses(m, v, graph_add_input(g, NULL, value_of(m, v)->type));
     graph_remove_node(m, id);
   }
   eval_end(&e);
   graph_sweep(m);
-  return ok;
+  return ok ? all.at : NULL;
 }
 
 static bool number_at(Module *m, Tensor *const *in, double *y) {

@@ -9,6 +9,6 @@
  * False: evaluation failed, the module's diags say why. */
 bool eval_slope(Module *m, Tensor *const *in, int k, int64_t at, double h, double *slope);
 /* Before: what passes a stop_gradient of the main graph is a constant to the gradient, so it must not move here. Such
- * values become inputs with the value they have at this point; in has room for `room` tensors, which live in a. */
-bool eval_freeze(Module *m, Tensor **in, int room, Arena *a);
+ * values become inputs with the value they have at this point: returns all inputs, `in` first, in a. NULL: as above. */
+Tensor **eval_freeze(Module *m, Tensor *const *in, Arena *a);
 #endif

@@ -154,7 +154,7 @@ bool grad_build(Graph *g, ValueId loss, const ValueId *wrt, int nwrt, ValueId *g
 
 bool decompose_gradient(Graph *g, const Node *n, ValueId *out) { return grad_build(g, n->in[0], n->in + 1, n->nin - 1, out); }
 
-int grad_of_inputs(Module *m, ValueId loss, ValueId *wrt) {
+int grad_of_inputs(Module *m, ValueId loss, ValueId **wrt) {
   Graph *g = m->main;
   ValueId *in = NEW_N(&m->perm, ValueId, g->inputs.len + 1), *dx = NEW_N(&m->perm, ValueId, g->inputs.len + 1);
   int n = 0;
@@ -162,9 +162,9 @@ int grad_of_inputs(Module *m, ValueId loss, ValueId *wrt) {
     if (dtype_is_float(value_of(m, g->inputs.at[i])->type.dtype)) in[++n] = g->inputs.at[i];
   in[0] = loss;
   if (!loss || (n && !build_multi(g, OP_GRADIENT, in, n + 1, NULL, 0, dx, n))) return -1;
+  *wrt = in + 1;
   for (int k = 0; k < n; k++) {
-    wrt[k] = in[k + 1];
-    graph_rename_value(m, dx[k], intern_printf("d_%s", value_of(m, wrt[k])->name));
+    graph_rename_value(m, dx[k], intern_printf("d_%s", value_of(m, in[k + 1])->name));
     *vec_push(&m->perm, &g->outputs) = dx[k];
   }
   return n;

@@ -21,9 +21,9 @@ typedef struct Grad {
  * and the reason ("its result is an index"). */
 bool grad_build(Graph *g, ValueId loss, const ValueId *wrt, int n, ValueId *gradient);
 
-/* Op gradient of a scalar for every float input of the main graph: its results become outputs d_NAME, wrt[k] their
- * inputs (room for all). How many; -1 after an error. */
-int grad_of_inputs(Module *m, ValueId loss, ValueId *wrt);
+/* Op gradient of a scalar for every float input of the main graph: its results become outputs d_NAME, (*wrt)[k] their
+ * inputs, in m's memory. How many; -1 after an error. */
+int grad_of_inputs(Module *m, ValueId loss, ValueId **wrt);
 
 /* Expands the `gradient` nodes of a module that no pass runs on, so that the evaluator can compute it. */
 bool grad_resolve(Module *m);

@@ -86,41 +86,66 @@ UNARY(tanh, MUL(dy, CSUB(1, SQUARE(y))))
 UNARY(sigmoid, MUL(dy, MUL(y, CSUB(1, y))))
 UNARY(relu, build_where(g, build_op2(g, OP_GT, y, ZERO(y)), dy, ZERO(dy)))
 
-/* y = a Phi(a): Phi(a) + a phi(a), with the normal distribution's Phi and phi. Phi(a) is y / a, half the work of another
- * erf; near 0, where y may have lost its digits, it is 1/2. */
-static ValueId gelu_slope(Graph *g, ValueId a, ValueId y) {
-  ValueId small = build_op2c(g, OP_LT, FN(ABS, a), 1e-20);
-  ValueId cdf = build_where(g, small, HALF(a), DIV(y, build_where(g, small, ONE(a), a)));
+/* y = a * f(a): the slope has f(a) too. The forward node becomes the product, and f, expensive, is computed once; a rule
+ * (silu, gelu…) makes one function of them again where nobody else wants f.
+ *   at = open_begin(r); f = open_end(r, at, what builds f, before the node) */
+static NodeId open_begin(GradNode *r) {
+  NodeId at = r->g->before;
+  if (r->node->graph == r->g) graph_insert_before(r->g, r->id);
+  return at;
+}
+
+static ValueId open_end(GradNode *r, NodeId at, ValueId f) {
+  if (r->node->graph != r->g) return f;                         // back through a region: it keeps its node
+  graph_insert_end(r->g);
+  if (at) graph_insert_before(r->g, at);
+  if (!f) return 0;
+  Node *n = node_of(r->grad->m, r->id);
+  ValueId *in = NEW_N(&r->grad->m->perm, ValueId, 2);
+  in[0] = r->in[0];
+  in[1] = f;
+  n->op = OP_MUL;
+  n->in = in;
+  n->nin = 2;
+  return f;
+}
+
+/* a Phi(a): Phi(a) + a phi(a), with the normal distribution's Phi and phi */
+static ValueId gelu_slope(GradNode *r, Graph *g, ValueId a) {
+  NodeId at = open_begin(r);
+  ValueId cdf = open_end(r, at, MULC(ADDC(FN(ERF, MULC(a, sqrt(0.5))), 1), 0.5));
   ValueId pdf = MULC(FN(EXP, MULC(SQUARE(a), -0.5)), 1 / sqrt(2 * acos(-1)));
   return ADD(cdf, MUL(a, pdf));
 }
 
-/* a (1 + t) / 2 with t = tanh(u), u = c (a + k a^3): (1 + t) / 2 + a (1 - t^2) / 2 * c (1 + 3 k a^2) */
-static ValueId gelu_tanh_slope(Graph *g, ValueId a) {
+/* a h with h = (1 + t) / 2, t = tanh(u), u = c (a + k a^3): h + a (1 - t^2) / 2 * c (1 + 3 k a^2); (1 - t^2) / 2 = 2 h (1 - h) */
+static ValueId gelu_tanh_slope(GradNode *r, Graph *g, ValueId a) {
   const double c = sqrt(2 / acos(-1)), k = 0.044715;
-  ValueId a2 = SQUARE(a);
-  ValueId t = FN(TANH, MUL(a, ADDC(MULC(a2, c * k), c)));
-  ValueId du = ADDC(MULC(a2, 3 * c * k), c);
-  return MULC(ADD(ADDC(t, 1), MUL(MUL(a, CSUB(1, SQUARE(t))), du)), 0.5);
+  NodeId at = open_begin(r);
+  ValueId h = open_end(r, at, MULC(ADDC(FN(TANH, MUL(a, ADDC(MULC(SQUARE(a), c * k), c))), 1), 0.5));
+  ValueId du = ADDC(MULC(SQUARE(a), 6 * c * k), 2 * c);
+  return ADD(h, MUL(MUL(a, MUL(h, CSUB(1, h))), du));
 }
 
 /* a s with s = sigmoid(a): s + y (1 - s) */
-static ValueId silu_slope(Graph *g, ValueId a, ValueId y) {
-  ValueId s = FN(SIGMOID, a);
+static ValueId silu_slope(GradNode *r, Graph *g, ValueId a, ValueId y) {
+  NodeId at = open_begin(r);
+  ValueId s = open_end(r, at, FN(SIGMOID, a));
   return ADD(s, MUL(y, CSUB(1, s)));
 }
 
 /* a t with t = tanh(softplus(a)): t + a (1 - t^2) sigmoid(a) */
-static ValueId mish_slope(Graph *g, ValueId a) {
-  ValueId t = FN(TANH, FN(SOFTPLUS, a));
+static ValueId mish_slope(GradNode *r, Graph *g, ValueId a) {
+  NodeId at = open_begin(r);
+  ValueId t = open_end(r, at, FN(TANH, FN(SOFTPLUS, a)));
   return ADD(t, MUL(MUL(a, CSUB(1, SQUARE(t))), FN(SIGMOID, a)));
 }
 
-UNARY(gelu, MUL(dy, gelu_slope(g, a, y)))
-UNARY(gelu_tanh, MUL(dy, gelu_tanh_slope(g, a)))
-UNARY(silu, MUL(dy, silu_slope(g, a, y)))
+UNARY(gelu, MUL(dy, gelu_slope(r, g, a)))
+UNARY(gelu_tanh, MUL(dy, gelu_tanh_slope(r, g, a)))
+UNARY(silu, MUL(dy, silu_slope(r, g, a, y)))
+UNARY(mish, MUL(dy, mish_slope(r, g, a)))
 UNARY(softplus, MUL(dy, FN(SIGMOID, a)))
-UNARY(mish, MUL(dy, mish_slope(g, a)))
 
 bool grad_where(GradNode *r) {
   OPERANDS;

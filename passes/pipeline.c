@@ -1,5 +1,6 @@
 /* All passes of passes.def on one module; and the rows that only call what another file offers. */
 #include "passes/pipeline.h"
+#include "passes/drop_axes.h"
 #include "passes/loops.h"
 #include "passes/passes.h"
 #include "passes/split_pads.h"
@@ -28,6 +29,11 @@ bool module_expand(Module *m, Expansion passes) {
 
 bool pass_split_pads(PassContext *c) {
   if (!c->options->naive) split_pads(c->module);
+  return true;
+}
+
+bool pass_drop_axes(PassContext *c) {
+  drop_axes(c->module, &c->tmp);
   return true;
 }
 

@@ -177,13 +177,13 @@ bool rule_softplus(Rules *r, NodeId id) {
   return rule_go(r) && rule_replace(r, rule_op1(r, OP_SOFTPLUS, x));
 }
 
-/* x * f(g(x)) -> op(x); g NONE: x * f(x). */
+/* x * f(g(x)) -> op(x); g NONE: x * f(x). Not where f is computed anyway. */
 static bool product_with(Rules *r, NodeId id, Op f, Op g, Op op) {
   const Node *n = node_of(r->m, id);
   for (int k = 0; k < 2; k++) {
     const Node *a = match_def(r, n->in[k], f);
     if (a && g) a = match_def(r, a->in[0], g);
-    if (!a || a->in[0] != n->in[1 - k]) continue;
+    if (!a || a->in[0] != n->in[1 - k] || !match_once(r, n->in[k])) continue;
     ValueId x = a->in[0];
     return rule_go(r) && rule_replace(r, rule_op1(r, op, x));
   }

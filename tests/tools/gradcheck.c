@@ -26,7 +26,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 
-enum { BATCH = 40, MAX_CLAUSES = 12, MAX_FROZEN = 10 };
+enum { BATCH = 40, MAX_CLAUSES = 12 };
 static const double limit64 = 1e-6, limit32 = 1e-3;
 
 typedef struct Clause { const char *name; double lo, hi; const char *values; } Clause;
@@ -156,10 +156,10 @@ static Module *case_module(GradCase *c, DType t, Ends ends, Diags *d) {
   *d = (Diags){.file = c->file};
   Module *m = module_parse(c->text, NULL, d);
   if (!m || (t != DT_F32 && !module_retype(m, DT_F32, t))) { complain_diags(c, "the network", d); return NULL; }
-  ValueId wrt[64], loss = loss_add(m);
+  ValueId *wrt, loss = loss_add(m);
   if (!loss) { complain(c, "no float output: %s", d->len ? d->at[0].text : ""); return NULL; }
   if (ends == LOSS_ONLY) m->main->outputs.len = 1;
-  else if (grad_of_inputs(m, loss, wrt) <= 0) { complain_diags(c, "gradient", d); return NULL; }
+  else if (grad_of_inputs(m, loss, &wrt) <= 0) { complain_diags(c, "gradient", d); return NULL; }
   return m;
 }
 
@@ -219,7 +219,7 @@ static bool point_make(GradCase *c, Module *m) {
   Graph *g = m->main;
   uint64_t seed = 88172645463325252u;
   c->nin = g->inputs.len;
-  c->in = NEW_N(&c->arena, Tensor *, c->nin + MAX_FROZEN);
+  c->in = NEW_N(&c->arena, Tensor *, c->nin + 1);
   for (int i = 0; i < c->nin; i++) {
     const Value *v = value_of(m, g->inputs.at[i]);
     const Clause *k = clause_of(c, v->name);
@@ -276,19 +276,22 @@ static bool near(GradCase *c, const char *stage, const char *name, const Tensor 
                   tensor_get(got, at), tensor_get(want, at));
 }
 
-/* Per float input, d loss / d input. */
-static bool slopes(GradCase *c, const Tensor **slope) {
+/* Per float input, d loss / d input; NULL after complaining. */
+static const Tensor **slopes(GradCase *c) {
   Diags d;
   Module *m = case_module(c, DT_F64, LOSS_ONLY, &d);
   if (m) ops_seen(m);
-  bool ok = m && module_expand(m, EXPAND_GRADIENTS) && point_make(c, m) && eval_freeze(m, c->in, c->nin + MAX_FROZEN, &c->arena);
+  bool ok = m && module_expand(m, EXPAND_GRADIENTS) && point_make(c, m);
+  Tensor **in = ok ? eval_freeze(m, c->in, &c->arena) : NULL;
+  const Tensor **slope = NEW_N(&c->arena, const Tensor *, c->nin + 1);
   int n = 0;
+  ok = in != NULL;
   for (int i = 0; ok && i < c->nin; i++) {
     if (!dtype_is_float(c->in[i]->dtype)) continue;
     Tensor *t = tensor_new(&c->arena, DT_F64, c->in[i]->rank, c->in[i]->dims);
     for (int64_t e = 0, all = tensor_count(t); ok && e < all; e++) {
       double v;
-      ok = eval_slope(m, c->in, i, e, 1e-3, &v);
+      ok = eval_slope(m, in, i, e, 1e-3, &v);
       if (ok) tensor_set(t, e, v);
     }
     slope[n++] = t;
@@ -296,12 +299,12 @@ static bool slopes(GradCase *c, const Tensor **slope) {
   if (!ok && !c->failed) complain_diags(c, "evaluation", &d);
   if (m) module_free(m);
   diags_free(&d);
-  return ok;
+  return ok ? slope : NULL;
 }
 
 static bool check_doubles(GradCase *c) {
-  const Tensor *slope[64] = {0};
-  if (!slopes(c, slope)) return false;
+  const Tensor **slope = slopes(c);
+  if (!slope) return false;
   static const char *const stage[] = {"f64", "f64, simplified"};
   for (int round = 0; round < 2; round++) {
     Diags d;
