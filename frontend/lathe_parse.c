@@ -4,6 +4,7 @@
  * with a word that starts a declaration. What the tree holds after errors may be incomplete, and is not used. */
 #include "frontend/lathe_ast.h"
 #include "base/intern.h"
+#include "frontend/optimize.h"
 #include <stdarg.h>
 #include <string.h>
 
@@ -313,12 +314,24 @@ static Arg parse_named(Parser *p) {
   return a;
 }
 
+/* `with adam(lr=1e-3) clip_norm=1` would set a variable that nobody reads, and clip nothing. */
+static void refuse_option(Parser *p, const Term *with) {
+  const Token *t = here(p);
+  OptimizerKind kind;
+  if (p->failed || t->kind != TOKEN_NAME || t->breaks || !token_is(ahead(p, 1), "=")) return;
+  if (!optimizer_find(with->text, &kind)) return;
+  OptimizeSpec spec = optimizer_default(kind);
+  if (!optimizer_set(&spec, t->text, 0) && strcmp(t->text, "ema")) return;
+  fail(p, t->at, "options of %s stand within its parentheses: %s(..., %s=...)", with->text, with->text, t->text);
+}
+
 static void parse_minimize(Parser *p, Statement *s) {
   s->value = parse_term(p);
   do {
     Group g = {0};
     if (eat(p, "over")) do *vec_push(p->a, &g.over) = want_path(p, "the name of a net"); while (eat(p, ","));
     if (want(p, "with", "and an optimizer, such as adam(lr=1e-3),")) g.with = parse_term(p);
+    if (g.with) refuse_option(p, g.with);
     *vec_push(p->a, &s->groups) = g;
   } while (!p->failed && at_text(p, "over"));
 }

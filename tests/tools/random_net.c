@@ -49,7 +49,7 @@ static void tied(Net *n) {
 /* ---- vectors ---- */
 
 static void batch_norm(Net *n) {
-  text_printf(n->t, "    x = batch_norm(x%s)\n", PICK(n->r, "", ", momentum=0.3"));
+  text_printf(n->t, "    x = batch_norm(x%s)\n", PICK(n->r, ", eps=0.01", ", eps=0.01, momentum=0.3"));
 }
 
 /* ---- images ---- */
