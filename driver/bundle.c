@@ -1,5 +1,6 @@
 /* Networks that train, on their way to C: a .lathe text becomes a bundle, every function of it goes through the passes,
  * and out come the emitted files, a trainer (build --train, train), or one function as a network for inference. */
+#define _XOPEN_SOURCE 700                                       // realpath
 #include "driver/bundle.h"
 #include "codegen/c.h"
 #include "codegen/embed.h"
@@ -33,20 +34,78 @@ static bool peek(void *ctx, const char *call, Type *row, int64_t *classes, char 
   return true;
 }
 
-bool bundle_load(BundleBuild *x, const char *path, const Options *o) {
-  *x = (BundleBuild){.diags = {.file = path}};
-  x->target = options_target(o);
-  x->data_dir = o->data_dir ? o->data_dir : folder_of(&x->arena, path);
+/* The first line of run/net.lathe says where the text lay, so that what it names beside itself is found from there. */
+typedef struct Origin { const char *path, *data_dir; } Origin;
+#define ORIGIN_HEAD "# from "
+#define ORIGIN_DATA ", data in "
+
+static Origin origin_of(Arena *a, const char *text, const char *path) {
+  const char *end = strchr(text, '\n'), *data = NULL;
+  if (strncmp(text, ORIGIN_HEAD, strlen(ORIGIN_HEAD)) || !end) return (Origin){path, folder_of(a, path)};
+  for (const char *s = text; (s = strstr(s, ORIGIN_DATA)) && s < end; s++) data = s;
+  if (!data) return (Origin){path, folder_of(a, path)};
+  text += strlen(ORIGIN_HEAD);
+  data += strlen(ORIGIN_DATA);
+  return (Origin){arena_printf(a, "%.*s", (int)(data - strlen(ORIGIN_DATA) - text), text), arena_printf(a, "%.*s", (int)(end - data), data)};
+}
+
+const char *whole_path(Arena *a, const char *path) {
+  char *whole = realpath(path, NULL);
+  const char *s = whole ? arena_strdup(a, whole) : path;
+  free(whole);
+  return s;
+}
+
+/* For the trainer's copy of the text. */
+static void source_says_origin(BundleBuild *x) {
+  if (!strncmp(x->b->source, ORIGIN_HEAD, strlen(ORIGIN_HEAD))) return;
+  x->b->source = arena_printf(&x->b->arena, ORIGIN_HEAD "%s" ORIGIN_DATA "%s\n%s", whole_path(&x->arena, x->path), whole_path(&x->arena, x->data_dir), x->b->source);
+}
+
+/* `path`: for messages; the text may come from elsewhere. */
+static bool load_text(BundleBuild *x, const char *path, Origin from, const char *text, size_t size, const Options *o) {
+  x->path = from.path;
+  x->data_dir = o->data_dir ? o->data_dir : from.data_dir;
   LanguageOptions lo = {.peek = peek, .peek_ctx = x, .batch = o->grad ? CHECK_ROWS : 0};
   language_dims(o, &lo, &x->arena);
   bug_context = "language";
   double since = seconds_now();
-  x->b = lathe_language_load(path, &lo, &x->diags);
+  x->b = lathe_language_text(from.path, text, size, &lo, &x->diags);
   if (!x->b) { bundle_close(x); return false; }
   x->prefix = c_identifier(&x->arena, o->prefix ? o->prefix : x->b->name);
   x->command = canonical_command(o, path, &x->arena);
   phase_time(o, "language", since);
   return true;
+}
+
+bool bundle_load(BundleBuild *x, const char *path, const Options *o) {
+  *x = (BundleBuild){.diags = {.file = path}};
+  x->target = options_target(o);
+  char why[300];
+  size_t size;
+  char *text = file_load(path, &size, why, sizeof why);
+  if (!text) {
+    diag_error(&x->diags, "io", NULL, "%s", why);
+    bundle_close(x);
+    return false;
+  }
+  bool ok = load_text(x, path, origin_of(&x->arena, text, path), text, size, o);
+  free(text);
+  return ok;
+}
+
+/* The text that the options describe, around an ONNX file; shown, because it is the user's from now on. */
+static bool load_finetune(BundleBuild *x, const char *path, const Options *o) {
+  Text text = {0};
+  *x = (BundleBuild){.diags = {.file = path}};
+  x->target = options_target(o);
+  bool ok = finetune_text(o, path, &x->arena, &text);
+  if (ok) {
+    printf("%s\n", text.at);
+    ok = load_text(x, path, (Origin){path, "."}, text.at, text.len, o);
+  } else bundle_close(x);
+  text_free(&text);
+  return ok;
 }
 
 void bundle_close(BundleBuild *x) {
@@ -128,11 +187,21 @@ int bundle_build(Options *o) {
   return ok ? EXIT_DONE : EXIT_FAILED;
 }
 
+static bool train_load(BundleBuild *x, const char *path, const Options *o) {
+  if (!is_language(path)) return load_finetune(x, path, o);
+  if (o->loss || o->optimizer || o->over.len || o->freeze.len || o->batch || o->hold_out)
+    usage_error("--loss, --optimizer, --over, --freeze, --batch and --hold-out are for ONNX files; %s says them itself", path);
+  return bundle_load(x, path, o);
+}
+
 /* The trainer takes this process's place: signals and the terminal are its own. */
 int verb_train(Options *o) {
   BundleBuild x;
   EmitFiles files = {0};
-  if (!compile(&x, o->args.at[0], o, true, &files)) return EXIT_FAILED;
+  const char *path = o->args.at[0];
+  if (!train_load(&x, path, o)) return EXIT_FAILED;
+  source_says_origin(&x);
+  if (!bundle_passes(&x, o) || !bundle_emit(&x, o, true, &files)) { bundle_close(&x); return EXIT_FAILED; }
   add_trainer(&x.arena, &files);
   Toolchain t = toolchain_of(o, x.target, &x.arena);
   double since = seconds_now();
@@ -143,6 +212,10 @@ int verb_train(Options *o) {
   *vec_push(&x.arena, &argv) = x.prefix;
   *vec_push(&x.arena, &argv) = "--data-dir";
   *vec_push(&x.arena, &argv) = x.data_dir;
+  for (int i = 0; is_language(path) && i < o->data.len; i++) {
+    *vec_push(&x.arena, &argv) = "--data";
+    *vec_push(&x.arena, &argv) = o->data.at[i];
+  }
   for (int i = 0; i < o->rest.len; i++) *vec_push(&x.arena, &argv) = o->rest.at[i];
   *vec_push(&x.arena, &argv) = NULL;
   diags_print(&x.diags, stderr);

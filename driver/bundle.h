@@ -9,7 +9,7 @@ typedef struct BundleBuild {
   Diags diags;
   Bundle *b;
   const Target *target;
-  const char *prefix, *command, *data_dir;
+  const char *path, *prefix, *command, *data_dir;     /* path: of the text */
 } BundleBuild;
 
 /* Reads the text; the data it names is opened to learn types. False: messages were printed, nothing is left to free. */
@@ -26,6 +26,11 @@ Module *bundle_infer(BundleBuild *x, const char *path, const Options *o);
 Module *bundle_step(BundleBuild *x, const char *path, const Options *o);
 /* Among inputs for that module, those of the state become what init gives with this seed, indices fit their classes. */
 bool bundle_inputs(BundleBuild *x, Module *m, int64_t seed, const Tensor **in, Arena *a);
+
+const char *whole_path(Arena *a, const char *path);              /* from /, or as it is where there is none */
+
+/* A text that trains the ONNX file as --loss, --data and so on say (finetune.c). False after messages. */
+bool finetune_text(const Options *o, const char *path, Arena *a, Text *to);
 
 /* Verbs on a .lathe file; exit codes. */
 int bundle_compile(Options *o);

@@ -8,7 +8,7 @@ const Verb verbs[] = {
   {"compile", "MODEL -o DIR",         "C source, header and weights", verb_compile, 1, 1, false},
   {"build",   "MODEL -o PROGRAM",     "the same, compiled and linked with a main: a standalone program", verb_build, 1, 1, false},
   {"run",     "MODEL [[NAME=]FILE…]", "build in a cache, then run on files (.npy .pb .png .jpg raw)", verb_run, 1, 1000, false},
-  {"train",   "NET.lathe [OPTION…]",  "build a trainer in a cache and run it: progress, validation, checkpoints", verb_train, 1, 1, true},
+  {"train",   "NET.lathe|MODEL.onnx [OPTION…]",  "build a trainer in a cache and run it: progress, validation, checkpoints", verb_train, 1, 1, true},
   {"export",  "CHECKPOINT|MODEL [NET.lathe] -o FILE.onnx", "a trained network, or any model, as ONNX", verb_export, 1, 2, false},
   {"verify",  "MODEL",                "emitted code against stored references and the evaluator", verb_verify, 1, 1, false},
   {"bench",   "MODEL",                "time per call, GFLOP/s, share of this core's peak", verb_bench, 1, 1, false},

@@ -13,10 +13,12 @@ bool export_reduce(Export *x) {
   const Attr *axes = node_dims(x->n, "axes");
   if (!axes->n) return exp_direct(x, "Identity");
   DType t = exp_type(x, 0)->dtype;
-  const char *v = exp_cast(x, exp_in(x, 0), t, wide(t));
+  bool extreme = x->n->op == OP_REDUCE_MAX || x->n->op == OP_REDUCE_MIN;   // which takes bytes, too
+  DType in = extreme && dtype_bytes(t) == 1 ? t : wide(t);
+  const char *v = exp_cast(x, exp_in(x, 0), t, in);
   const char *y = EXP(x, reduce_names[x->n->op], v, exp_sizes(x, axes->dims, axes->n));
   exp_int(x, "keepdims", node_int(x->n, "keepdims", 1));
-  return exp_give(x, 0, exp_cast(x, y, wide(t), t));
+  return exp_give(x, 0, exp_cast(x, y, in, t));
 }
 
 bool export_arg(Export *x) {

@@ -28,6 +28,8 @@ typedef struct Import {
 
 typedef bool (*ImportFn)(Import *x);
 
+bool    imp_free_batch(Import *x);                                         /* of the options */
+
 /* attributes of the ONNX node */
 bool    imp_has(Import *x, const char *name);
 int64_t imp_int(Import *x, const char *name, int64_t dflt);
@@ -113,6 +115,7 @@ typedef struct ImportSample {
 typedef struct ImportOptions {
   ImportSample *samples; int nsamples;                                 /* free dims that `dims` does not name get these shapes */
   bool want_dims;                                                      /* a dim that is still free is an error */
+  bool free_batch;                                                     /* a first axis of 1 is meant as any number of rows */
   struct { const char *name; int64_t lo, hi; } *dims; int ndims;       /* dim_param name, or INPUT.AXIS, or "*" for all others */
   struct { const char *name; const Tensor *value; } *binds; int nbinds;
   /* Inputs that are sequences or optionals: how many tensors (-1: an absent optional), and their types unless NULL:

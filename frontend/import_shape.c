@@ -138,6 +138,12 @@ bool import_reshape(Import *x) {
   Dim shape[MAX_RANK];
   int n;
   if (!list(x, "shape", 1, &want, &n)) return x->failed ? false : imp_fail(x, "shape", "lacks the shape");
+  Dim first = imp_rank(x, 0) ? imp_type(x, 0)->dims[0] : DIM(0);
+  if (imp_free_batch(x) && n && dim_is(want[0], 1) && !dim_is_const(first)) {   // [1, -1] of one row, [rows, -1] of many
+    Dim *rows = arena_dup(&x->m->perm, want, (size_t)n * sizeof *want);
+    rows[0] = first;
+    want = rows;
+  }
   if (!complete_shape(x, imp_type(x, 0), want, n, imp_int(x, "allowzero", 0) != 0, shape)) return false;
   imp_set(x, 0, imp_reshape(x, x->in[0], shape, n));
   return true;

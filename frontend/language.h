@@ -35,6 +35,9 @@ typedef struct LanguageOptions {
 Bundle *lathe_language_load(const char *path, const LanguageOptions *o, Diags *d);
 Bundle *lathe_language_text(const char *path, const char *text, size_t size, const LanguageOptions *o, Diags *d);
 
+/* The file as onnx("…") of a text reads it: made for a batch of 1, for any batch where the graph allows. */
+Module *lathe_onnx_load(const char *path, Diags *d);
+
 /* The text in its usual form. False after errors of syntax. */
 bool lathe_language_format(const char *path, const char *text, size_t size, Text *out, Diags *d);
 /* docs/functions.md: every function of the language, from its tables. */

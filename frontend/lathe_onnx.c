@@ -47,6 +47,31 @@ static bool choose_outputs(Lang *l, struct OnnxNet *x, const Term *from) {
   return false;
 }
 
+/* Files made for one row are read again for any number of rows; NULL where the graph does not go along: an error, or a
+ * result whose first axis is not that number. */
+static Module *any_rows(const char *path, const Module *one) {
+  for (int k = 0; k < one->main->inputs.len; k++) {
+    const Type *t = &one->values.at[one->main->inputs.at[k]].type;
+    if (!t->rank || !dim_is(t->dims[0], 1)) return NULL;
+  }
+  Diags d = {0};
+  Module *m = onnx_import_file(path, &(ImportOptions){.free_batch = true}, &d);
+  bool ok = m != NULL;
+  for (int k = 0; ok && k < m->main->outputs.len; k++) {
+    const Type *t = &value_of(m, m->main->outputs.at[k])->type, *first = &value_of(m, m->main->inputs.at[0])->type;
+    ok = t->rank && dim_eq(t->dims[0], first->dims[0]);
+  }
+  if (m && !ok) module_free(m);
+  diags_free(&d);
+  return ok ? m : NULL;
+}
+
+Module *lathe_onnx_load(const char *path, Diags *d) {
+  Module *m = onnx_import_file(path, NULL, d), *more = m ? any_rows(path, m) : NULL;
+  if (more) module_free(m);
+  return more ? more : m;
+}
+
 static struct OnnxNet *load(Lang *l, const NetDecl *n) {
   for (struct OnnxNet *x = l->onnx; x; x = x->next) if (x->decl == n) return x->m ? x : NULL;
   struct OnnxNet *x = NEW(l->a, struct OnnxNet);
@@ -55,7 +80,7 @@ static struct OnnxNet *load(Lang *l, const NetDecl *n) {
   const char *path = text_argument(l, n->from, "path", 0);
   if (!path) { lang_error(l, "name", n->from->at, "onnx(\"model.onnx\") takes the path of a file"); return NULL; }
   Diags d = {0};
-  x->m = onnx_import_file(beside(l, path), NULL, &d);
+  x->m = lathe_onnx_load(beside(l, path), &d);
   if (!x->m) lang_error(l, d.len ? d.at[0].kind : "io", n->from->at, "%s: %s", path,
                         d.len ? d.at[0].text : "cannot be read");
   diags_free(&d);
@@ -111,7 +136,7 @@ static bool bind_input(Copy *c, ValueId input, Val v, Span at) {
     lang_error(l, "shape", at, "%s where input '%s' of the model is %s", type_text(&have), x->name,
         type_text(&x->type));
     if (x->type.rank == have.rank && x->type.rank && dim_is(x->type.dims[0], 1))
-      lang_hint(l, "the file is made for a batch of 1; export it with a free first axis");
+      lang_hint(l, "the file is made for a batch of 1 and computes with that size; export it with a free first axis");
     return false;
   }
   c->to[input] = build_cast(l->g, is, x->type.dtype);

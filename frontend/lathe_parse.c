@@ -84,7 +84,13 @@ static Word want_name(Parser *p, const char *what) {
 }
 
 /* net.layer.weight */
+/* conv1.weight, or "layer1.0/weight" where the name of a tensor is no word of the language. */
 static Word want_path(Parser *p, const char *what) {
+  const Token *k = here(p);
+  if (k->kind == TOKEN_STRING) {
+    advance(p);
+    return (Word){k->text, k->at};
+  }
   Word w = want_name(p, what);
   while (eat(p, ".")) {
     Word next = want_name(p, "a name after '.'");

@@ -70,7 +70,10 @@ static Dim free_dim(Loader *l, const char *input, int axis, const char *param) {
   return dim_symbol(intern(symbol_name(&l->tmp, name)), lo, hi);
 }
 
+bool imp_free_batch(Import *x) { return ((Loader *)x->frontend)->o->free_batch; }
+
 static Dim fixed_dim(Loader *l, const char *input, int axis, int64_t n) {
+  if (l->o->free_batch && axis == 0 && n == 1) return dim_symbol(intern("batch"), FREE_LO, FREE_HI);
   int k = find_option(l, arena_printf(&l->tmp, "%s.%d", input, axis));
   if (k >= 0 && (l->o->dims[k].lo > n || l->o->dims[k].hi < n))
     diag_error(l->d, "usage", NULL, "axis %d of input '%s' is %lld in the model and cannot be changed", axis, input, (long long)n);
