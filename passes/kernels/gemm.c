@@ -101,6 +101,7 @@ bool gemm_generate(Lower *l, const Node *n) {
   } else if (!direct || pays_to_pack(&t)) {
     tile_pack_here(&t);
   }
+  t.by_blocks = t.pack != NULL;
   tile_build(&t);
   for (int k = 0; k < loops; k++) loop_end(b);
   return true;

@@ -200,6 +200,8 @@ static void tile_body(Tiling *t, const Panel *p, Expr *panel, Expr *first, Expr 
   if (folded) t->ctx[t->fold_axis] = folded;
 }
 
+static Expr *row_at(Tiling *t, Expr *row) { return t->block ? ex_add(&t->l->b, t->block, row) : row; }
+
 /* Rows in tiles of `most`: a constant count is split evenly into runs of two sizes; a symbolic one takes full
  * tiles, then single rows. */
 static void row_loops(Tiling *t, const Panel *p, Expr *panel, Expr *first) {
@@ -216,12 +218,12 @@ static void row_loops(Tiling *t, const Panel *p, Expr *panel, Expr *first) {
     int64_t nlarge = n - tiles * small, nsmall = tiles - nlarge;
     if (nlarge) {
       Expr *row = loop_begin(b, "row", ex_int(b, 0), ex_int(b, nlarge * large), large, FOR_SEQ);
-      tile_body(t, p, panel, first, row, large);
+      tile_body(t, p, panel, first, row_at(t, row), large);
       loop_end(b);
     }
     if (nsmall) {
       Expr *row = loop_begin(b, "row", ex_int(b, nlarge * large), ex_int(b, n), small, FOR_SEQ);
-      tile_body(t, p, panel, first, row, small);
+      tile_body(t, p, panel, first, row_at(t, row), small);
       loop_end(b);
     }
     return;
@@ -235,11 +237,10 @@ static void row_loops(Tiling *t, const Panel *p, Expr *panel, Expr *first) {
   loop_end(b);
 }
 
-void tile_build(Tiling *t) {
+/* Every panel for the rows t has now. */
+static void panels(Tiling *t, const Panel *p, int n, TileShape shape) {
   Builder *b = &t->l->b;
-  Panel p[8];
-  int n = tile_panels(t, p, 8), can_fold = t->fold;
-  TileShape shape = tile_shape(t);
+  int can_fold = t->fold;
   Dim k = DIM(1);
   for (int q = 0; q < t->kaxes; q++) k = dim_mul(k, t->ksize[q]);
   for (int q = 0; q < n; q++) {
@@ -262,6 +263,35 @@ void tile_build(Tiling *t) {
     t->fold = can_fold;
     loop_end(b);
   }
+}
+
+/* Rows to a block: A of a block takes half the L2 and is read from there by every panel; 0: all at once. Equal blocks
+ * only, since another size would be another copy of the code. */
+static int64_t block_rows(const Tiling *t, const Panel *p, int n) {
+  if (!t->by_blocks || !dim_is_const(t->rows) || !dim_is_const(t->ksize[0]) || (n < 2 && p[0].repeat < 2)) return 0;
+  int64_t rows = t->rows.k, most = t->l->target->l2 * (int64_t)512 / (t->ksize[0].k * 4 + 1), least = 4 * most_rows(t, 1);
+  if (rows <= most || most < least) return 0;
+  int64_t blocks = (rows + most - 1) / most, limit = 2 * blocks;
+  while (blocks < limit && rows % blocks) blocks++;
+  return rows % blocks ? 0 : rows / blocks;
+}
+
+void tile_build(Tiling *t) {
+  Builder *b = &t->l->b;
+  Panel p[8];
+  int n = tile_panels(t, p, 8);
+  TileShape shape = tile_shape(t);
+  Dim rows = t->rows;
+  int64_t height = block_rows(t, p, n);
+  if (height) {
+    t->block = loop_begin(b, "block", ex_int(b, 0), ex_dim(b, rows), height, FOR_SEQ);
+    t->rows = DIM(height);
+  }
+  panels(t, p, n, shape);
+  if (!height) return;
+  loop_end(b);
+  t->block = NULL;
+  t->rows = rows;
 }
 
 /* ---- padding, collapsing axes ---- */

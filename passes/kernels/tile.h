@@ -35,6 +35,8 @@ struct Tiling {
   Expr *pack_base;                   /* element where the first panel starts (groups); NULL: 0 */
   bool vector_a;                     /* a is a vector: a load per accumulator */
   int64_t row_stride;                /* bytes between rows of A; 0: unknown */
+  bool by_blocks;                    /* rows may be taken in blocks whose A stays in L2 (row_blocks) */
+  Expr *block;                       /* the first row of the current one; NULL: 0 */
   int fold;                          /* rows of a tile may go on in the next index of ctx[fold_axis]; 0: they may not */
   Dim fold_size;                     /* that axis' size */
   int fold_axis, fold_now;           /* how many of its indices one tile takes at the moment */

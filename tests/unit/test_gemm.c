@@ -18,6 +18,7 @@ static const Shape shapes[] = {
   {0, 1, 64, 16, true, false},          // one row
   {0, 16, 50, 33, false, true},
   {2, 7, 40, 16, false, true},
+  {0, 132, 512, 72, false, true},       // more of A than half the L2 of x86-64-v3 holds: two blocks of rows
   {0, 40, 70, 256, false, false},       // rows of B a power of two apart: packed
 };
 
