@@ -1,14 +1,15 @@
 /* Writes text with the network of shakespeare.lathe (or gpt.lathe), a character at a time:
  *   write shakespeare.bin input.txt [CHARACTERS [TEMPERATURE [SEED [BEGINNING]]]]
  * The emitted function computes all positions of a window, [1, T] characters -> [1, T, V] logits; the last position's
- * softmax is what comes next. The text is read for its characters only: index k is the k-th by code. README.md builds it. */
+ * softmax is what comes next. input.txt is what the network was trained on, and read for its characters only, which index k
+ * stands for: the k-th by code. README.md builds it. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "writer.h"
 
-enum { WINDOW = 128, VOCAB = 65 };
+enum { WINDOW = 128, MOST = 256 };                             /* positions, characters */
 
 /* The whole file, aligned as the weights must be. */
 static void *read_file(const char *path, size_t *bytes) {
@@ -30,18 +31,18 @@ static double uniform(unsigned long long *s) {                 /* Marsaglia's xo
   return (double)(*s >> 11) / 9007199254740992.0;
 }
 
-static int sample(const float *logit, double temperature, double u) {
-  double p[VOCAB], sum = 0;
+static int sample(const float *logit, int n, double temperature, double u) {
+  double p[MOST], sum = 0;
   float most = logit[0];
   int k;
-  for (k = 1; k < VOCAB; k++) if (logit[k] > most) most = logit[k];
-  for (k = 0; k < VOCAB; k++) sum += p[k] = exp((logit[k] - most) / temperature);
-  for (k = 0, u *= sum; k < VOCAB - 1 && u >= p[k]; k++) u -= p[k];
+  for (k = 1; k < n; k++) if (logit[k] > most) most = logit[k];
+  for (k = 0; k < n; k++) sum += p[k] = exp((logit[k] - most) / temperature);
+  for (k = 0, u *= sum; k < n - 1 && u >= p[k]; k++) u -= p[k];
   return k;
 }
 
 int main(int argc, char **argv) {
-  static float logits[WINDOW * VOCAB];
+  static float logits[WINDOW * MOST];
   size_t weights_bytes, text_bytes, i;
   const void *weights;
   const unsigned char *text;
@@ -59,13 +60,12 @@ int main(int argc, char **argv) {
   text = read_file(argv[2], &text_bytes);
   for (i = 0; i < text_bytes; i++) index[text[i]] = 1;
   for (c = 0; c < 256; c++) if (index[c]) { of[chars] = (unsigned char)c; index[c] = chars++; }
-  if (chars != VOCAB) { fprintf(stderr, "%s has %d characters, not %d\n", argv[2], chars, VOCAB); return 1; }
   for (; *beginning && n < WINDOW; beginning++) window[n++] = index[(unsigned char)*beginning];
   for (; length > 0; length--) {
     writer_io io = {.t = window, .writer = logits, .T = n};
     int code = writer_run(weights, arena, &io);
     if (code) { fprintf(stderr, "%s\n", writer_error(code)); return 1; }
-    c = sample(logits + (n - 1) * VOCAB, temperature, uniform(&seed));
+    c = sample(logits + (n - 1) * chars, chars, temperature, uniform(&seed));
     putchar(of[c]);
     if (n == WINDOW) memmove(window, window + 1, sizeof *window * (size_t)--n);
     window[n++] = c;
