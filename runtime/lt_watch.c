@@ -71,8 +71,8 @@ void lt_watch_close(lt_watch *w) {
   free(w->large);
 }
 
-/* Element s of n samples of `count`: fractions of multiples of the golden ratio are spread evenly and hit every column of
- * a matrix. Equal distances do not: of [256, 784] they see four columns, pixels at the edge that are always black. */
+/* Element s of n samples of `count`: fractions of multiples of the golden ratio are spread evenly and hit every column
+ * of a matrix. Equal distances do not: of [256, 784] they see four columns, pixels at the edge, always black. */
 static int64_t place(int64_t s, int64_t n, int64_t count) {
   double x = (double)s * 0.6180339887498949;
   return n == count ? s : (int64_t)((x - floor(x)) * (double)count);

@@ -1,5 +1,5 @@
-/* Training inside an application: it makes its own data, trains on it, and asks the same state for answers. All it needs of
- * lathe is what `lathe compile moons.lathe -o moons` wrote: no library, no allocation, no files, no threads. */
+/* Training inside an application: it makes its own data, trains on it, and asks the same state for answers.
+ * All it needs of lathe is what `lathe compile moons.lathe -o moons` wrote: no library, no allocation, no files. */
 #include <math.h>
 #include <stdio.h>
 #include "moons.h"

@@ -1,7 +1,8 @@
-/* A picture of what the generator of gan.lathe drew as it learned: a row of twelve digits for each checkpoint, always from
- * the same twelve random vectors.
+/* A picture of what the generator of gan.lathe drew as it learned: a row of twelve digits for each checkpoint, always
+ * from the same twelve random vectors.
  *   draw OUT.png CHECKPOINT.state…
- * Links the emitted gan.h: a checkpoint begins with the state block, so reading one is reading bytes. README.md builds it. */
+ * Links the emitted gan.h: a checkpoint begins with the state block, so reading one is reading bytes. README.md
+ * builds it. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

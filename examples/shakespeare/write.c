@@ -1,8 +1,8 @@
 /* Writes text with the network of shakespeare.lathe (or gpt.lathe), a character at a time:
  *   write shakespeare.bin input.txt [CHARACTERS [TEMPERATURE [SEED [BEGINNING]]]]
  * The emitted function computes all positions of a window, [1, T] characters -> [1, T, V] logits; the last position's
- * softmax is what comes next. input.txt is what the network was trained on, and read for its characters only, which index k
- * stands for: the k-th by code. README.md builds it. */
+ * softmax is what comes next. input.txt is what the network was trained on, and read for its characters only: index k
+ * is the k-th by code. README.md builds it. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,7 +53,10 @@ int main(int argc, char **argv) {
   unsigned char of[256];
   int32_t window[WINDOW];
   void *arena = aligned_alloc(64, (WRITER_ARENA_BYTES_MAX + 63) / 64 * 64);
-  if (argc < 3 || !arena) { fprintf(stderr, "write WEIGHTS.bin input.txt [CHARACTERS [TEMPERATURE [SEED [BEGINNING]]]]\n"); return 2; }
+  if (argc < 3 || !arena) {
+    fprintf(stderr, "write WEIGHTS.bin input.txt [CHARACTERS [TEMPERATURE [SEED [BEGINNING]]]]\n");
+    return 2;
+  }
   weights = read_file(argv[1], &weights_bytes);
   weights = writer_open(weights, weights_bytes);
   if (!weights) { fprintf(stderr, "%s does not belong to writer.c\n", argv[1]); return 1; }
