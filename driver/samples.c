@@ -139,7 +139,7 @@ bool model_compile_for(Compiled *c, const char *path, const Options *o, Strings 
   Arena a = {0};
   Options strict = *o;
   strict.want_dims = true;
-  if (has_ending(path, ".ir")) return model_compile(c, path, &strict);
+  if (has_ending(path, ".ir") || is_language(path)) return model_compile(c, path, &strict);
   bool ok = compile_for(c, path, &strict, &a, files, from);
   if (ok) c->samples = a;
   else arena_free(&a);
