@@ -111,7 +111,7 @@ include tests/vecmath/vecmath.mk                            # before its names a
 
 # The whole proof: every suite of tests/run, and one line that counts. SAN=1: under AddressSanitizer and UBSan.
 # `make test SUITES="errors lint"` runs some; `make bless` takes what comes out as what is expected.
-TEST_TOOLS = $(BUILD)/lathe $(BUILD)/unit $(BUILD)/conform $(BUILD)/mutate $(BUILD)/gradcheck $(BUILD)/trajectory $(BUILD)/steps $(VECMATH_DIR)/accuracy $(VECMATH_DIR)/sleef
+TEST_TOOLS = $(BUILD)/lathe $(BUILD)/unit $(BUILD)/conform $(BUILD)/mutate $(BUILD)/gradcheck $(BUILD)/trajectory $(BUILD)/steps $(VECMATH_DIR)/accuracy $(VECMATH_DIR)/sleef $(SOFTMAX)
 test:
 	tools/install test
 	+MAKE="$(MAKE)" BUILD=$(BUILD) SAN=$(SAN) tests/run $(SUITES)
