@@ -106,8 +106,7 @@ static void chart(lt_text *t, const lt_run *r, const char *title, int train, int
 
 int lt_run_curves(const lt_run *r, const char *title, int live, const char *path, char *why, size_t why_len) {
   lt_text t = {NULL, 0, 0, 0};
-  lt_piece piece;
-  int k, j, bad;
+  int k, j;
   lt_text_add(&t, "%s%s<title>%s</title>\n%s<h1>%s</h1>\n", head,
               live ? "<meta http-equiv=\"refresh\" content=\"10\">\n" : "", title, style, title);
   lt_text_add(&t, "<p>%lld steps, %lld of %lld epochs, %.0f seconds%s</p>\n", (long long)r->step, (long long)r->epoch,
@@ -121,10 +120,5 @@ int lt_run_curves(const lt_run *r, const char *title, int live, const char *path
     if (j == r->trains) chart(&t, r, r->name[k], -1, k);       /* of held-out data alone */
   }
   lt_text_add(&t, "</html>\n");
-  piece.at = t.at;
-  piece.n = t.n;
-  if (t.bad) { snprintf(why, why_len, "no memory"); bad = -1; }
-  else bad = lt_replace_file(path, &piece, 1, 0, why, why_len);
-  free(t.at);
-  return bad;
+  return lt_text_save(&t, path, why, why_len);
 }

@@ -30,6 +30,17 @@ void lt_text_add(lt_text *t, const char *fmt, ...) {
   t->n += (size_t)n;
 }
 
+int lt_text_save(lt_text *t, const char *path, char *why, size_t why_len) {
+  lt_piece piece;
+  int bad = -1;
+  piece.at = t->at;
+  piece.n = t->n;
+  if (t->bad) snprintf(why, why_len, "no memory");
+  else bad = lt_replace_file(path, &piece, 1, 0, why, why_len);
+  free(t->at);
+  return bad;
+}
+
 static size_t width(const lt_run *r) { return (size_t)(LT_ROW + r->metrics); }
 
 static double *new_row(lt_run *r) {
@@ -155,10 +166,8 @@ int lt_run_read(lt_run *r, const char *text, size_t n, char *why, size_t why_len
 
 int lt_run_csv(const lt_run *r, const char *path, char *why, size_t why_len) {
   lt_text t = {NULL, 0, 0, 0};
-  lt_piece piece;
   int64_t i;
   size_t k;
-  int bad;
   lt_text_add(&t, "step,epoch,seconds,lr_scale");
   for (k = 0; k < (size_t)r->metrics; k++) lt_text_add(&t, ",%s", r->name[k]);
   lt_text_add(&t, "\n");
@@ -171,10 +180,5 @@ int lt_run_csv(const lt_run *r, const char *path, char *why, size_t why_len) {
     }
     lt_text_add(&t, "\n");
   }
-  piece.at = t.at;
-  piece.n = t.n;
-  if (t.bad) { snprintf(why, why_len, "no memory"); bad = -1; }
-  else bad = lt_replace_file(path, &piece, 1, 0, why, why_len);
-  free(t.at);
-  return bad;
+  return lt_text_save(&t, path, why, why_len);
 }

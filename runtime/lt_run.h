@@ -34,4 +34,6 @@ int lt_run_curves(const lt_run *r, const char *title, int live, const char *path
 /* Text that grows; what is added after memory ran out is lost, and `bad` says so. */
 typedef struct lt_text { char *at; size_t n, room; int bad; } lt_text;
 void lt_text_add(lt_text *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Replaces the file whole, and frees the text. 0, or -1 and why. */
+int lt_text_save(lt_text *t, const char *path, char *why, size_t why_len);
 #endif

@@ -2,26 +2,11 @@
  * evaluator computes init and then steps on a handful of rows, and the loss has to fall. */
 #include "frontend/language.h"
 #include "ir/eval.h"
-#include "passes/pass.h"
+#include "tests/unit/simplify.h"
 #include <criterion/criterion.h>
 #include <math.h>
 
 typedef struct Trained { Bundle *b; Diags d; Arena arena; const Tensor **state; } Trained;     /* state: as b->state */
-
-static void simplify(Module *m) {
-  static const char *const names[] = {"grad", "decompose", "fold", "canonicalise", "cse", "dce"};
-  Arena arena = {0};
-  PassOptions o = {.verify = true};
-  PassContext c;
-  pass_begin(&c, m, NULL, &o, &arena);
-  for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
-    bool ok = pass_run(&c, pass_find(names[k]));
-    if (!ok) diags_print(m->diags, stderr);
-    cr_assert(ok, "pass %s of %s", names[k], m->name);
-  }
-  pass_end(&c);
-  arena_free(&arena);
-}
 
 static int state_index(const Trained *t, const char *name) {
   return (int)(bundle_find(t->b, name) - t->b->state.at);

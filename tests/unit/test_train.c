@@ -9,21 +9,7 @@
 #include "passes/pass.h"
 #include "tests/unit/cases.h"
 #include "tests/unit/optimize_problem.h"
-
-static void simplify(Module *m) {
-  static const char *const names[] = {"grad", "decompose", "fold", "canonicalise", "cse", "dce"};
-  Arena arena = {0};
-  PassOptions o = {.verify = true};
-  PassContext c;
-  pass_begin(&c, m, NULL, &o, &arena);
-  for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
-    bool ok = pass_run(&c, pass_find(names[k]));
-    if (!ok) diags_print(m->diags, stderr);
-    cr_assert(ok, "pass %s", names[k]);
-  }
-  pass_end(&c);
-  arena_free(&arena);
-}
+#include "tests/unit/simplify.h"
 
 /* Each within `tolerance` of the largest of them; NaN where NaN is wanted. */
 static void expect_near(const Tensor *got, const Tensor *want, double tolerance, const char *what) {
