@@ -134,8 +134,9 @@ static void checks(Emit *e, Text *t, const Run *r) {
 
 static void error_function(Emit *e, Text *t) {
   text_printf(t, "const char *%s_error(int code) {\n  switch (code) {\n", e->prefix);
-  text_printf(t, "  case 0: return \"done\";\n  case 1: return \"a pointer is NULL: io, one of its arrays, weights or arena\";\n"
-              "  case 2: return \"%s not aligned to 64 bytes\";\n", e->o->function ? "arena or state is" : "the arena is");
+  text_printf(t, "  case 0: return \"done\";\n  case 1: return \"a pointer is NULL: io, one of its arrays, %s or arena\";\n"
+              "  case 2: return \"%s not aligned to 64 bytes\";\n", e->o->function ? "state" : "weights",
+              e->o->function ? "arena or state is" : "the arena is");
   for (int i = 0; i < e->shown_symbols; i++)
     text_printf(t, "  case %d: return \"%s is outside %lld to %lld\";\n", 3 + i, e->symbols.at[i].c, (long long)e->symbols.at[i].lo, (long long)e->symbols.at[i].hi);
   text_printf(t, "  case %d: return \"a loop runs longer than it was compiled for\";\n", 3 + e->shown_symbols);

@@ -177,6 +177,7 @@ static const char *trainer_flags(BundleBuild *x) { return arena_printf(&x->arena
 int bundle_build(Options *o) {
   BundleBuild x;
   EmitFiles files = {0};
+  if (!is_language(o->args.at[0])) usage_error("build --train wants a .lathe text; `lathe train %s` makes one around an ONNX file", o->args.at[0]);
   if (!compile(&x, o->args.at[0], o, true, &files)) return EXIT_FAILED;
   add_trainer(&x.arena, &files);
   Toolchain t = toolchain_of(o, x.target, &x.arena);
