@@ -268,6 +268,7 @@ static void kernel_comment(Emit *e, Text *t, int i) {
   if (also > 12) text_printf(&note, "\nand %d more", also - 12);
   Dim flops = e->kernel[i].k->flops;
   if (!dim_is(flops, 0)) text_printf(&note, "\n%s FLOP", dim_text(flops));
+  if (e->kernel[i].k->choice) text_printf(&note, "\n%s", e->kernel[i].k->choice);
   c_comment(t, 0, note.at);
   text_free(&note);
 }

@@ -63,7 +63,8 @@ static void text_report(Compiled *c, const NodeLine *node, int n) {
   printf("\nkernels (%d distinct, %d steps)\n", p->kernels.len, count_steps(&p->steps));
   for (int i = 0; i < p->steps.len; i++) {
     const Step *s = p->steps.at[i];
-    if (s->kind == STEP_KERNEL) printf("  %-32s %16s FLOP\n", s->kernel->name, dim_text(s->kernel->flops));
+    if (s->kind == STEP_KERNEL)
+      printf("  %-32s %16s FLOP%s%s\n", s->kernel->name, dim_text(s->kernel->flops), s->kernel->choice ? "  " : "", s->kernel->choice ? s->kernel->choice : "");
     else printf("  %s\n", s->kind == STEP_IF ? "if" : s->kind == STEP_LOOP ? "loop" : "symbol");
   }
   printf("\nmemory\n");
@@ -99,7 +100,8 @@ static void json_report(Compiled *c, const NodeLine *node, int n) {
     printf("%s\n    {\"op\": \"%s\", \"name\": %s, \"types\": \"%s\"}", i ? "," : "", node[i].op, quoted(&c->arena, node[i].name), node[i].types);
   printf("\n  ],\n  \"kernels\": [");
   for (int i = 0; i < p->kernels.len; i++)
-    printf("%s\n    {\"name\": \"%s\", \"flop\": \"%s\"}", i ? "," : "", p->kernels.at[i]->name, dim_text(p->kernels.at[i]->flops));
+    printf("%s\n    {\"name\": \"%s\", \"flop\": \"%s\", \"choice\": %s}", i ? "," : "", p->kernels.at[i]->name, dim_text(p->kernels.at[i]->flops),
+           quoted(&c->arena, p->kernels.at[i]->choice ? p->kernels.at[i]->choice : ""));
   printf("\n  ],\n  \"buffers\": [");
   for (int i = 0; i < p->buffers.len; i++) {
     const Buffer *b = &p->buffers.at[i];

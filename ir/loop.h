@@ -95,7 +95,9 @@ struct Stmt {
 
 typedef struct Kernel {
   const char *name;
-  const char *note;            /* one or several lines: ops, source nodes, shapes, tiling */
+  const char *note;            /* one or several lines: ops, source nodes, shapes */
+  const char *choice;          /* what its generator chose: "tile 6x2, …"; NULL: the plain nest */
+  int64_t cycles;              /* what the cost model expects of it, at the lowest sizes; 0: it was not asked */
   VEC(Buf *) bufs;             /* parameters in order, then locals */
   VEC(const char *) dims;      /* symbols taken as int64_t parameters */
   VEC(Var *) dim_vars;         /* the variable of each */

@@ -470,8 +470,12 @@ Kernel *kernel_parse(Arena *a, const char **text, Diags *d) {
   dims(&p);
   skip(&p);
   const char *body = p.at;
-  if (expect(&p, "{") && accept(&p, "about")) {
-    k->note = string(&p);
+  if (expect(&p, "{") && accept(&p, "about")) k->note = string(&p);
+  if (!p.failed && accept(&p, "chose")) {
+    k->choice = string(&p);
+    k->cycles = integer(&p);
+  }
+  if (k->note || k->choice) {
     while (statement(&p)) continue;
     expect(&p, "}");
   } else {

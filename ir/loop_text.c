@@ -218,6 +218,11 @@ void kernel_print(Text *t, const Kernel *k) {
     print_string(t, k->note);
     text_put(t, "\n");
   }
+  if (k->choice) {
+    text_put(t, "  chose ");
+    print_string(t, k->choice);
+    text_printf(t, " %lld\n", (long long)k->cycles);
+  }
   print_block(t, k->body, 1);
   text_put(t, "}\n");
 }

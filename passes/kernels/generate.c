@@ -1,5 +1,6 @@
-/* Which generator serves which op. */
+/* Which generator serves which op, and what it says of its choice. */
 #include "passes/kernels/kernels.h"
+#include <stdarg.h>
 
 static const LowerFn generators[OP_COUNT] = {
   [OP_MATMUL] = gemm_generate,
@@ -11,3 +12,13 @@ static const LowerFn generators[OP_COUNT] = {
 };
 
 bool kernel_generate(Lower *l, const Node *n) { return generators[n->op] && generators[n->op](l, n); }
+
+void kernel_choice(Lower *l, double cycles, const char *fmt, ...) {
+  Kernel *k = l->b.kernel;
+  va_list ap;
+  va_start(ap, fmt);
+  const char *text = arena_vprintf(l->b.arena, fmt, ap);
+  va_end(ap);
+  k->choice = k->choice ? arena_printf(l->b.arena, "%s; %s", k->choice, text) : text;
+  k->cycles += (int64_t)cycles;
+}

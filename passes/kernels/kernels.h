@@ -5,6 +5,12 @@
 #include "passes/lower/lower.h"
 
 bool kernel_generate(Lower *l, const Node *n);     /* false: nothing built; use the naive nest */
+
+/* Says what a generator chose, such as "tile 6x2, weights packed", and how many cycles the cost model expects that to take
+ * at the lowest sizes: for the comment above the kernel and for `lathe bench --explain`. Of several calls for one kernel
+ * the texts stand side by side and the cycles add up. */
+void kernel_choice(Lower *l, double cycles, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
 bool gemm_generate(Lower *l, const Node *n);
 bool conv_generate(Lower *l, const Node *n);
 bool conv_transpose_generate(Lower *l, const Node *n);

@@ -276,6 +276,25 @@ static int64_t block_rows(const Tiling *t, const Panel *p, int n) {
   return rows % blocks ? 0 : rows / blocks;
 }
 
+/* The multiply-adds are the op's; columns of a tail that fill part of a vector cost as much as whole ones. */
+void tile_choice(Tiling *t, const char *how) {
+  const Node *n = t->n;
+  Panel p[8];
+  int count = tile_panels(t, p, 8), lanes = t->l->target->lanes;
+  TileShape shape = tile_shape(t);
+  double k = 1, cycles = 0;
+  for (int q = 0; q < t->kaxes; q++) k *= (double)known(t->ksize[q], 256);
+  double per_column = (double)dim_lo(op_info[n->op].flops(t->l->m, n)) / 2 / (double)t->cols.k;
+  for (int q = 0; q < count; q++) {
+    double rows = even_rows(known(t->rows, 256) * (p[q].columns <= shape.columns ? shape.fold : 1), most_rows(t, p[q].columns));
+    cycles += per_column * (double)(p[q].repeat * p[q].columns) * tile_cost(t, p[q].columns, rows, k * lanes * 4);
+  }
+  const char *folded = shape.fold > 1 ? arena_printf(t->l->b.arena, ", %d rows folded", shape.fold) : "";
+  const char *blocks = t->block ? arena_printf(t->l->b.arena, ", blocks of %lld rows", (long long)t->rows.k) : "";
+  kernel_choice(t->l, cycles, "%s: tile %dx%d of %d lanes%s%s%s", how, shape.rows, shape.columns, lanes, folded,
+                !t->pack ? "" : t->pack->is_constant ? ", weights packed" : ", packed here", blocks);
+}
+
 void tile_build(Tiling *t) {
   Builder *b = &t->l->b;
   Panel p[8];
@@ -287,6 +306,7 @@ void tile_build(Tiling *t) {
     t->block = loop_begin(b, "block", ex_int(b, 0), ex_dim(b, rows), height, FOR_SEQ);
     t->rows = DIM(height);
   }
+  tile_choice(t, t->vector_a ? "depthwise" : t->kaxes > 1 ? "direct" : "gemm");
   panels(t, p, n, shape);
   if (!height) return;
   loop_end(b);

@@ -55,6 +55,9 @@ void tile_build(Tiling *t);
 typedef struct TileShape { int columns, rows, fold; } TileShape;
 TileShape tile_shape(const Tiling *t);
 
+/* kernel_choice with the tile's shape, its packing and its cost; `how`: the algorithm around it. tile_build does it itself. */
+void tile_choice(Tiling *t, const char *how);
+
 /* The columns of panel p: how many vectors, where it starts. Fixed by (cols, target), so packing agrees. */
 typedef struct Panel { int64_t start; int columns; int lanes[16]; int64_t width; int64_t repeat; } Panel;
 int tile_panels(const Tiling *t, Panel *p, int max);            /* runs of equal panels */

@@ -33,7 +33,8 @@ INLINE void store_f32x4(float *p, f32x4 v) { *(f32x4_u *)p = v; }
 
 /* matmul + add
  * f32[N,20] x f32[20,12] -> f32[N,12]
- * 492*N FLOP */
+ * 492*N FLOP
+ * gemm: tile 14x1 of 8 lanes, weights packed */
 KERNEL void k0_matmul_add(const float *restrict weight, const float *restrict in, const float *restrict wt,
     float *restrict out, int64_t N) {
   for (int64_t row = 0; row < N; row++) {
