@@ -331,6 +331,11 @@ static void split_files(Emit *e) {
 /* ---- the module ---- */
 
 static bool has_unsupported(Emit *e) {
+  if (e->p->m->state.len && !e->o->function) {
+    diag_error(e->d, "unsupported", NULL, "a function over a state ('%s') cannot be emitted alone: it belongs to the "
+               ".lathe text it was dumped from", e->p->m->state.at[0].name);
+    return true;
+  }
   for (int i = 0; i < e->p->buffers.len; i++) {
     const Buffer *b = &e->p->buffers.at[i];
     DClass c = dtype_info[b->dtype].cls;

@@ -47,7 +47,7 @@ bool value_is_stored(const Fusion *f, ValueId v);     /* does someone outside it
 void fusion_set_stored(Fusion *f, ValueId v, bool yes);
 int  fusion_new_map(Fusion *f, NodeId n);             /* a group of its own for a node that has none: a map over its output */
 
-/* Decides when each update of the state may be written (state_order.c). */
+/* Decides when each update of the state may be written: edges in `order`, copies in `late` (state_order.c). */
 void state_order(Fusion *f);
 
 LoopPlan *fusion_loop_plan(Fusion *f, NodeId loop);   /* made on first use */

@@ -296,6 +296,11 @@ static void build_graph(Build *s, Graph *g, StepList *into) {
   s->steps = keep;
 }
 
+static bool is_late(const Build *s, ValueId v) {
+  for (int k = 0; k < s->f->late.len; k++) if (s->f->late.at[k] == v) return true;
+  return false;
+}
+
 /* Results for the caller first, then updates from the last parameter to the first, the order in which gradients come,
  * then copies that had to wait. */
 static void build_main(Build *s, StepList *into) {
@@ -303,13 +308,13 @@ static void build_main(Build *s, StepList *into) {
   s->steps = into;
   for (int k = 0; k < g->outputs.len; k++)
     if (!graph_state_of_value(s->m, g->outputs.at[k])) need_value(s, g->outputs.at[k], g);
-  for (int pass = 0; pass < 2; pass++)
-    for (int k = s->m->state.len - 1; k >= 0; k--) {
-      ValueId v = s->m->state.at[k].next;
-      bool late = false;
-      for (int q = 0; q < s->f->late.len; q++) late |= s->f->late.at[q] == v;
-      if (v && late == (pass == 1)) need_value(s, v, g);
-    }
+  for (int k = s->m->state.len - 1; k >= 0; k--) {
+    ValueId v = s->m->state.at[k].next;
+    if (v && !is_late(s, v)) need_value(s, v, g);
+  }
+  for (int k = 0; k < s->f->late.len; k++)                      // what one of them copies may need what another overwrites
+    need_value(s, node_of(s->m, value_of(s->m, s->f->late.at[k])->def)->in[0], g);
+  for (int k = 0; k < s->f->late.len; k++) need_value(s, s->f->late.at[k], g);
 }
 
 Program *lower_program(Module *m, Fusion *f, const Target *t, bool naive, Arena *a) {

@@ -39,8 +39,12 @@ bool pass_drop_axes(PassContext *c) {
 
 bool pass_fuse(PassContext *c) {
   c->fusion = fuse_module(c->module, c->arena);
-  if (c->fusion) state_order(c->fusion);
   return c->fusion != NULL;
+}
+
+bool pass_state_order(PassContext *c) {
+  state_order(c->fusion);
+  return true;
 }
 
 bool pass_storage(PassContext *c) {

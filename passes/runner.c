@@ -33,9 +33,11 @@ bool pass_may_run(const PassContext *c, const PassInfo *p, Text *why) {
   const PassInfo *last = NULL;
   for (int i = 0; i < pass_count; i++)
     if (has_run(c, pass_info[i].name)) last = &pass_info[i];
-  bool free_order = !last || last->level == SIMPLIFY || !strcmp(last->name, "split-pads") || (p->level == LOOPS && last->level == LOOPS);
-  if (!free_order && p <= last) text_printf(why, "'%s' cannot run after '%s' (%s)", p->name, last->name, p->reason);
-  else if (*p->needs && !has_run(c, p->needs)) text_printf(why, "'%s' needs '%s' before it in the list (%s)", p->name, p->needs, p->reason);
+  bool free_order = !last || last < pass_find("fuse") || (p->level == LOOPS && last->level == LOOPS);
+  if (!free_order && p <= last)
+    text_printf(why, "'%s' cannot run after '%s' (%s)", p->name, last->name, p->reason);
+  else if (*p->needs && !has_run(c, p->needs))
+    text_printf(why, "'%s' needs '%s' before it in the list (%s)", p->name, p->needs, p->reason);
   else return true;
   return false;
 }

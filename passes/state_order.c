@@ -54,9 +54,28 @@ static bool reaches(Order *s, int from, int target) {
   return false;
 }
 
-/* Does the node read v only at the index that its group writes? Then the group may write where it reads. */
-static bool reads_in_step(Order *s, const Node *n, ValueId v) {
+/* Where node `id` is computed in the chain of its group: an inlined node at the last of those that read it. */
+static int place_in_chain(Order *s, NodeId id) {
+  const Node *n = node_of(s->m, id);
   const Group *g = &s->f->groups.at[n->group];
+  if (n->out[0] == g->out) return 0;
+  for (int k = 0; k < g->epilogue.len; k++) if (g->epilogue.at[k] == id) return k + 1;
+  int last = 0;
+  const NodeList *users = &s->users[n->out[0]];
+  for (int k = 0; k < users->len; k++) {
+    if (node_of(s->m, users->at[k])->group != n->group) continue;
+    int place = place_in_chain(s, users->at[k]);
+    if (place > last) last = place;
+  }
+  return last;
+}
+
+/* Does the node read v only at the index that its group writes, and before it writes `next`? Then the group may write
+ * where it reads. */
+static bool reads_in_step(Order *s, NodeId id, ValueId v, ValueId next) {
+  const Node *n = node_of(s->m, id);
+  const Group *g = &s->f->groups.at[n->group];
+  if (place_in_chain(s, id) > place_in_chain(s, value_of(s->m, next)->def)) return false;
   if (!op_is_scalar(n->op) && n->op != OP_CAST) return false;
   if (!type_same_shape(&value_of(s->m, v)->type, &value_of(s->m, g->out)->type)) return false;
   if (!g->root) return true;
@@ -68,40 +87,61 @@ static bool reads_in_step(Order *s, const Node *n, ValueId v) {
   return true;
 }
 
-static void find_readers(Order *s, ValueId v, ValueId slot, int writer) {
+static void find_readers(Order *s, ValueId v, const StateSlot *slot, int writer) {
   for (int k = 0; k < s->users[v].len && !s->conflict; k++) {
     NodeId id = s->users[v].at[k];
     const Node *n = node_of(s->m, id);
     if (n->nregion || n->graph != s->m->main) { s->conflict = true; return; }
     if (!n->group) { find_readers(s, n->out[0], slot, writer); continue; }     // a view
     if (n->group == writer) {
-      if (v != slot || !reads_in_step(s, n, v)) s->conflict = true;
+      if (v != slot->value || !reads_in_step(s, id, v, slot->next)) s->conflict = true;
       continue;
     }
     *vec_push(s->f->arena, &s->readers) = n->group;
   }
 }
 
-static void put_off(Order *s, StateSlot *slot) {
-  Graph *g = s->m->main;
-  Source keep = graph_source(s->m);
-  ValueId old = slot->next;
-  NodeId from = value_of(s->m, old)->def;
-  graph_set_source(s->m, from ? node_of(s->m, from)->source : (Source){0});
-  ValueId late = graph_op(g, OP_COPY, &old, 1, NULL, 0);
-  graph_set_source(s->m, keep);
-  fusion_new_map(s->f, value_of(s->m, late)->def);
-  fusion_set_stored(s->f, old, true);
-  for (int k = 0; k < g->outputs.len; k++) if (g->outputs.at[k] == old) g->outputs.at[k] = late;
-  slot->next = late;
-  graph_swap_names(s->m, old, late);
-  *vec_push(s->f->arena, &s->f->late) = late;
+/* Output k of the main graph becomes a copy of what it is, made by a group of its own. */
+static ValueId copy_output(Fusion *f, int k) {
+  Module *m = f->m;
+  Graph *g = m->main;
+  Source keep = graph_source(m);
+  ValueId old = g->outputs.at[k];
+  NodeId from = value_of(m, old)->def;
+  graph_set_source(m, from ? node_of(m, from)->source : (Source){0});
+  ValueId copy = graph_op(g, OP_COPY, &old, 1, NULL, 0);
+  graph_set_source(m, keep);
+  fusion_new_map(f, value_of(m, copy)->def);
+  g->outputs.at[k] = copy;
+  for (int q = 0; q < m->state.len; q++) if (m->state.at[q].next == old) m->state.at[q].next = copy;
+  if (from || value_of(m, old)->constant) graph_swap_names(m, old, copy);      // an input keeps its name
+  return copy;
+}
+
+static void put_off(Order *s, ValueId next) {
+  int k = 0;
+  while (s->m->main->outputs.at[k] != next) k++;
+  *vec_push(s->f->arena, &s->f->late) = copy_output(s->f, k);
+  fusion_set_stored(s->f, next, true);
+}
+
+/* Outputs that no kernel makes, views of state among them: whoever copies them reads the state and has its place. */
+static void copy_views(Fusion *f) {
+  Module *m = f->m;
+  for (int k = 0; k < m->main->outputs.len; k++) {
+    NodeId d = value_of(m, m->main->outputs.at[k])->def;
+    if (!d || (!node_of(m, d)->group && !node_of(m, d)->nregion)) copy_output(f, k);
+  }
 }
 
 void state_order(Fusion *f) {
   Module *m = f->m;
-  if (!m->state.len) return;
-  Order s = {.f = f, .m = m, .users = NEW_N(f->arena, NodeList, m->values.len), .stamp = NEW_N(f->arena, int, f->groups.len + m->state.len)};
+  bool reads = false;                                            // init only writes
+  for (int k = 0; k < m->state.len; k++) reads |= m->state.at[k].value != 0;
+  if (!reads) return;
+  copy_views(f);
+  Order s = {.f = f, .m = m, .users = NEW_N(f->arena, NodeList, m->values.len)};
+  s.stamp = NEW_N(f->arena, int, f->groups.len + m->state.len);
   for (int k = 1; k < m->nodes.len; k++) {
     const Node *n = &m->nodes.at[k];
     for (int i = 0; i < n->nin && !n->dead; i++) if (n->in[i]) *vec_push(f->arena, &s.users[n->in[i]]) = (NodeId)k;
@@ -113,12 +153,12 @@ void state_order(Fusion *f) {
     int writer = d ? node_of(m, d)->group : 0;
     s.readers.len = 0;
     s.conflict = !writer || node_of(m, d)->graph != m->main;
-    if (!s.conflict) find_readers(&s, slot->value, slot->value, writer);
+    if (!s.conflict) find_readers(&s, slot->value, slot, writer);
     for (int r = 0; r < s.readers.len && !s.conflict; r++) {
       s.now++;
       s.conflict = reaches(&s, s.readers.at[r], writer);
     }
-    if (s.conflict) { put_off(&s, slot); continue; }
+    if (s.conflict) { put_off(&s, slot->next); continue; }
     for (int r = 0; r < s.readers.len; r++) *vec_push(f->arena, &f->order) = (GroupOrder){writer, s.readers.at[r]};
   }
 }

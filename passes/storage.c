@@ -280,7 +280,7 @@ static void outputs(Place *p) {
     g->outputs.at[k] = insert_copy(p, g, 0, v);
     for (int q = 0; q < p->m->state.len; q++)
       if (p->m->state.at[q].next == v) p->m->state.at[q].next = g->outputs.at[k];
-    graph_swap_names(p->m, v, g->outputs.at[k]);                 // the caller knows the output by its name
+    if (d || value_of(p->m, v)->constant) graph_swap_names(p->m, v, g->outputs.at[k]);   // the caller knows both by name
   }
 }
 
