@@ -57,6 +57,7 @@ typedef struct Buf {
   Dim size;
   ValueId value;               /* the graph value whose storage it is; 0 for scratch and local */
   bool is_constant;            /* lives in the weights */
+  int private_to;              /* scratch made inside so many parallel loops: each iteration has its own; 0: all share it */
   int index;                   /* position among the kernel's parameters */
 } Buf;
 
@@ -74,7 +75,11 @@ struct Expr {
   int64_t lo, hi;              /* integers: bounds of the value in every lane (inclusive), set by the builders */
 };
 
-typedef enum { FOR_SEQ, FOR_PARALLEL, FOR_VECTOR, FOR_UNROLL } ForMode;
+/* How iterations may run. PARALLEL: in any order or at the same time. Each writes elements of its own, reads none that
+ * another writes, and sets no register from outside; scratch made inside the loop belongs to the iteration. Goes with
+ * VECTOR, which alone would allow sums into registers. A BLOCK is SEQ or PARALLEL; then its statements do not depend on
+ * each other. */
+typedef enum { FOR_SEQ = 0, FOR_VECTOR = 1, FOR_UNROLL = 2, FOR_PARALLEL = 4, FOR_PARALLEL_VECTOR = 5 } ForMode;
 
 typedef struct Block { VEC(Stmt *) stmts; } Block;
 
@@ -84,7 +89,7 @@ struct Stmt {
   Var *var;                    /* FOR, LET, SET */
   Expr *lo, *hi;               /* FOR: lo <= var < hi */
   int64_t step;                /* FOR */
-  ForMode mode;
+  ForMode mode;                /* FOR, BLOCK */
   Expr *cond;                  /* IF */
   Expr *index, *value;         /* LET, SET, STORE (value); STORE (index) */
   Buf *buf;                    /* STORE */
@@ -146,6 +151,12 @@ bool ex_is_int(const Expr *e, int64_t *v);                      /* scalar intege
  * the index is the constant (loop_end must still be called). */
 Expr *loop_begin(Builder *b, const char *name, Expr *lo, Expr *hi, int64_t step, ForMode mode);
 void  loop_end(Builder *b);
+int   loop_parallel_depth(const Builder *b);                    /* how many of those open now are marked FOR_PARALLEL */
+/* Statements that do not depend on each other (a parallel block): par_next stands between them. A variable declared in
+ * one is not visible in the others. */
+void  par_begin(Builder *b);
+void  par_next(Builder *b);
+void  par_end(Builder *b);
 void  if_begin(Builder *b, Expr *cond);
 void  if_else(Builder *b);
 void  if_end(Builder *b);

@@ -218,6 +218,50 @@ void loop_end(Builder *b) {
   if (f && f->kind == ST_FOR && f->body == body && !body->stmts.len) b->at->stmts.len--;
 }
 
+int loop_parallel_depth(const Builder *b) {
+  int depth = 0;
+  for (int i = 0; i < b->stack.len; i++) {
+    const Block *inner = i + 1 < b->stack.len ? b->stack.at[i + 1] : b->at;
+    const Stmt *s = last(b->stack.at[i]);
+    depth += s && s->kind == ST_FOR && s->body == inner && s->mode & FOR_PARALLEL;
+  }
+  return depth;
+}
+
+void par_begin(Builder *b) {
+  Stmt *s = stmt_add(b, ST_BLOCK);
+  s->mode = FOR_PARALLEL;
+  s->body = block_new(b);
+  push(b, s->body);
+  push(b, block_new(b));
+}
+
+/* What the item at work has become: one statement, or a block of several. */
+static void par_item(Builder *b) {
+  Block *item = pop(b);
+  if (item->stmts.len == 1 && item->stmts.at[0]->kind != ST_LET) {
+    *vec_push(b->arena, &b->at->stmts) = item->stmts.at[0];
+  } else if (item->stmts.len) {
+    stmt_add(b, ST_BLOCK)->body = item;
+  }
+}
+
+void par_next(Builder *b) {
+  par_item(b);
+  push(b, block_new(b));
+}
+
+void par_end(Builder *b) {
+  par_item(b);
+  Block *items = pop(b);
+  if (items->stmts.len > 1) return;
+  b->at->stmts.len--;                                           // one statement, or none: no block
+  const Stmt *only = last(items);
+  if (!only) return;
+  if (only->kind != ST_BLOCK || only->mode) { *vec_push(b->arena, &b->at->stmts) = items->stmts.at[0]; return; }
+  for (int i = 0; i < only->body->stmts.len; i++) *vec_push(b->arena, &b->at->stmts) = only->body->stmts.at[i];
+}
+
 void if_begin(Builder *b, Expr *cond) {
   if (cond->elem != DT_BOOL || cond->lanes != 1) BUG("loop builder: the condition of an if is not one bool");
   Stmt *s = stmt_add(b, ST_IF);
@@ -387,20 +431,27 @@ static const char *claim(Names *n, const char *wish) {
 
 static const char *wish_of(Var *v) { return v->wish = var_wish(v); }   // acc2 was once acc: numbers are given anew
 
-static void name_block(Names *n, Block *s) {
-  if (!s) return;
-  int visible = n->used.len, stems = n->stems.len;
-  int *next = NEW_N(&n->arena, int, stems + 1);
-  for (int i = 0; i < stems; i++) next[i] = n->stems.at[i].next;
+static void name_block(Names *n, Block *s);
+
+static void name_stmts(Names *n, Block *s) {
   for (int i = 0; i < s->stmts.len; i++) {
     Stmt *t = s->stmts.at[i];
     if (t->kind == ST_LET) t->var->name = claim(n, wish_of(t->var));
     int inner = n->used.len;
     if (t->kind == ST_FOR) t->var->name = claim(n, wish_of(t->var));
+    if (t->kind == ST_BLOCK) { name_stmts(n, t->body); continue; }      // no scope in C: printed without braces
     name_block(n, t->body);
     name_block(n, t->other);
     n->used.len = inner;
   }
+}
+
+static void name_block(Names *n, Block *s) {
+  if (!s) return;
+  int visible = n->used.len, stems = n->stems.len;
+  int *next = NEW_N(&n->arena, int, stems + 1);
+  for (int i = 0; i < stems; i++) next[i] = n->stems.at[i].next;
+  name_stmts(n, s);
   n->used.len = visible;
   n->stems.len = stems;
   for (int i = 0; i < stems; i++) n->stems.at[i].next = next[i];

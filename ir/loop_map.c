@@ -76,7 +76,15 @@ static void map_stmts(Rebuild *r, const Block *s);
 static void map_stmt(Rebuild *r, const Stmt *s) {
   Builder *b = r->b;
   switch (s->kind) {
-  case ST_BLOCK: map_stmts(r, s->body); return;
+  case ST_BLOCK:
+    if (s->mode != FOR_PARALLEL) { map_stmts(r, s->body); return; }
+    par_begin(b);
+    for (int i = 0; i < s->body->stmts.len; i++) {
+      if (i) par_next(b);
+      map_stmt(r, s->body->stmts.at[i]);
+    }
+    par_end(b);
+    return;
   case ST_FOR:
     remember(r, s->var, loop_begin(b, var_wish(s->var), map(r, s->lo), map(r, s->hi), s->step, s->mode));
     map_stmts(r, s->body);

@@ -380,24 +380,36 @@ static void assignment(Parse *p) {
   s->value = expr(p, 0);
 }
 
+static void block_of(Parse *p, ForMode mode) {
+  Stmt *s = add(p, ST_BLOCK);
+  s->mode = mode;
+  s->body = NEW(p->b.arena, Block);
+  block(p, s->body);
+}
+
+static void parallel(Parse *p) {
+  if (accept(p, "vec")) { loop(p, FOR_PARALLEL_VECTOR); return; }
+  skip(p);
+  if (*p->at == '{') block_of(p, FOR_PARALLEL);
+  else loop(p, FOR_PARALLEL);
+}
+
 static bool statement(Parse *p) {
   static const struct { const char *text; ForMode mode; } loops[] = {
-    {"for", FOR_SEQ}, {"par", FOR_PARALLEL}, {"vec", FOR_VECTOR}, {"unroll", FOR_UNROLL}};
+    {"for", FOR_SEQ}, {"vec", FOR_VECTOR}, {"unroll", FOR_UNROLL}};
   skip(p);
   if (p->failed || *p->at == '}') return false;
   if (!*p->at) return fail(p, "expected '}'");
-  for (int i = 0; i < 4; i++)
+  for (int i = 0; i < 3; i++)
     if (accept(p, loops[i].text)) { loop(p, loops[i].mode); return !p->failed; }
-  if (accept(p, "if")) if_of(p);
+  if (accept(p, "par")) parallel(p);
+  else if (accept(p, "if")) if_of(p);
   else if (accept(p, "let")) let_of(p, false);
   else if (accept(p, "var")) let_of(p, true);
   else if (accept(p, "call")) call_of(p);
   else if (accept(p, "note")) add(p, ST_NOTE)->text = string(p);
-  else if (*p->at == '{') {
-    Stmt *s = add(p, ST_BLOCK);
-    s->body = NEW(p->b.arena, Block);
-    block(p, s->body);
-  } else assignment(p);
+  else if (*p->at == '{') block_of(p, FOR_SEQ);
+  else assignment(p);
   return !p->failed;
 }
 
@@ -427,6 +439,7 @@ static bool buffer(Parse *p, int index) {
     Buf *b = kernel_buf(&p->b, name, t, (BufRole)role, size, v);
     b->index = index;
     b->is_constant = accept(p, "const");
+    if (accept(p, "private")) b->private_to = (int)integer(p);
     return true;
   }
   return false;

@@ -64,7 +64,9 @@ static bool same_call(Same *s, const Stmt *x, const Stmt *y) {
 static bool same_stmt(Same *s, const Stmt *x, const Stmt *y) {
   if (x->kind != y->kind) return no(s, "the kind of a statement");
   switch (x->kind) {
-  case ST_BLOCK: return same_block(s, x->body, y->body);
+  case ST_BLOCK:
+    if (x->mode != y->mode) return no(s, "how a block runs");
+    return same_block(s, x->body, y->body);
   case ST_FOR:
     if (!same_expr(s, x->lo, y->lo) || !same_expr(s, x->hi, y->hi)) return false;
     if (x->step != y->step || x->mode != y->mode) return no(s, "how a loop runs");
@@ -100,7 +102,7 @@ static bool same_head(Same *s) {
   for (int i = 0; i < x->bufs.len; i++) {
     const Buf *a = x->bufs.at[i], *b = y->bufs.at[i];
     if (strcmp(a->name, b->name) || a->dtype != b->dtype || a->role != b->role || !dim_eq(a->size, b->size) ||
-        a->value != b->value || a->is_constant != b->is_constant) return no(s, "a parameter");
+        a->value != b->value || a->is_constant != b->is_constant || a->private_to != b->private_to) return no(s, "a parameter");
   }
   for (int i = 0; i < x->dims.len; i++) {
     const Var *a = x->dim_vars.at[i], *b = y->dim_vars.at[i];

@@ -26,7 +26,8 @@ const char *const loop_role[LOOP_ROLES] = {"in", "out", "inout", "scratch", "loc
 const LoopReduce loop_reduce[LOOP_REDUCES] = {
   {S_ADD, "reduce_add"}, {S_MUL, "reduce_mul"}, {S_MAX, "reduce_max"}, {S_MIN, "reduce_min"},
 };
-static const char *const modes[] = {"for", "par", "vec", "unroll"};
+static const char *const modes[] = {[FOR_SEQ] = "for", [FOR_VECTOR] = "vec", [FOR_UNROLL] = "unroll", [FOR_PARALLEL] = "par",
+                                    [FOR_PARALLEL_VECTOR] = "par vec"};
 
 /* ---- printing ---- */
 
@@ -141,7 +142,7 @@ static void print_stmt(Text *t, const Stmt *s, int depth) {
   indent(t, depth);
   switch (s->kind) {
   case ST_BLOCK:
-    text_put(t, "{\n");
+    text_put(t, s->mode == FOR_PARALLEL ? "par {\n" : "{\n");
     print_block(t, s->body, depth + 1);
     indent(t, depth);
     text_put(t, "}");
@@ -205,6 +206,7 @@ void kernel_print(Text *t, const Kernel *k) {
     text_put(t, "]");
     if (b->value) text_printf(t, " @%u", b->value);
     if (b->is_constant) text_put(t, " const");
+    if (b->private_to) text_printf(t, " private %d", b->private_to);
     text_put(t, "\n");
   }
   text_put(t, ")");

@@ -116,7 +116,11 @@ static void check_set(Verify *v, const Stmt *s) {
 static void check_stmt(Verify *v, const Stmt *s) {
   v->at = s;
   switch (s->kind) {
-  case ST_BLOCK: break;
+  case ST_BLOCK:
+    check(v, s->mode == FOR_SEQ || s->mode == FOR_PARALLEL, "a block that is neither in order nor parallel");
+    for (int i = 0; s->mode && i < s->body->stmts.len; i++)
+      check(v, s->body->stmts.at[i]->kind != ST_LET, "a parallel block that declares a variable for all its statements");
+    break;
   case ST_FOR:
     check_scalar_value(v, s->lo, DT_I64, "a loop bound that is not one i64");
     check_scalar_value(v, s->hi, DT_I64, "a loop bound that is not one i64");

@@ -295,7 +295,7 @@ static void build_stmt(Vectorise *v, const Stmt *s) {
   case ST_NOTE: if (v->width == v->lanes) st_note(b, "%s", s->text); return;
   case ST_FOR:
     remember(v, s->var, loop_begin(b, var_wish(s->var), build(v, s->lo), build(v, s->hi), s->step,
-                                   s->mode == FOR_VECTOR ? FOR_SEQ : s->mode));
+                                   s->mode & ~FOR_VECTOR));
     build_block(v, s->body);
     loop_end(b);
     return;
@@ -363,7 +363,7 @@ static void body_at(Vectorise *v, Expr *i, int width, Var **acc) {
 enum { MAX_SETS = 4 };
 
 static void loop_over(Vectorise *v, Expr *lo, Expr *hi, int width, int sets, Var ***acc) {
-  Expr *i = loop_begin(&v->b, var_wish(v->loop->var), lo, hi, (int64_t)width * sets, FOR_SEQ);
+  Expr *i = loop_begin(&v->b, var_wish(v->loop->var), lo, hi, (int64_t)width * sets, v->loop->mode & FOR_PARALLEL);
   for (int s = 0; s < sets; s++)
     body_at(v, ex_add(&v->b, i, ex_int(&v->b, (int64_t)s * width)), width, acc ? acc[s] : NULL);
   loop_end(&v->b);
@@ -404,16 +404,14 @@ static Expr *round_down(Vectorise *v, Expr *lo, Expr *span, int64_t unit) {
   return ex_add(b, lo, ex_mul(b, ex_div(b, span, ex_int(b, unit)), ex_int(b, unit)));
 }
 
-/* The part of the loop in whole vectors of the target; returns where it ends. */
-static Expr *main_part(Vectorise *v, Expr *lo, Expr *hi, Expr *span) {
+/* The part of the loop in whole vectors of the target, which ends at `end`. */
+static void main_part(Vectorise *v, Expr *lo, Expr *end, Expr *span) {
   Builder *b = &v->b;
   int64_t n;
   bool known = ex_is_int(span, &n);
-  Expr *end = round_down(v, lo, span, v->lanes);
-  if (!known) end = let(b, "whole", end);
   if (!v->partials.len) {
     loop_over(v, lo, end, v->lanes, 1, NULL);
-    return end;
+    return;
   }
   int sets = accumulator_sets(v);
   while (known && sets > 1 && n / v->lanes < 2 * sets) sets /= 2;
@@ -429,8 +427,6 @@ static Expr *main_part(Vectorise *v, Expr *lo, Expr *hi, Expr *span) {
   }
   loop_over(v, at, end, v->lanes, 1, acc);
   combine_lanes(v, acc[0]);
-  (void)hi;
-  return end;
 }
 
 static void tail_part(Vectorise *v, Expr *at, Expr *hi) {
@@ -502,15 +498,20 @@ static bool split_guards(Vectorise *v, Kernel *k, int lanes) {
   if (!ex_is_int(v->loop->lo, &lo) || !ex_is_int(v->loop->hi, &hi) || hi - lo < 4) return false;
   if (!guarded_interval(v, lo, hi, &from, &to) || to - from < 4) return false;
   b->at = &inner;
-  remember(v, v->loop->var, loop_begin(b, var_wish(v->loop->var), ex_int(b, from), ex_int(b, to), 1, FOR_VECTOR));
+  remember(v, v->loop->var, loop_begin(b, var_wish(v->loop->var), ex_int(b, from), ex_int(b, to), 1, v->loop->mode));
   build_block(v, v->loop->body);
   loop_end(b);
   v->map.len = 0;
   if (inner.stmts.len != 1) return false;
   b->at = result;
+  bool parallel = v->loop->mode & FOR_PARALLEL;
+  if (parallel) par_begin(b);
   loop_over(v, v->loop->lo, ex_int(b, from), 1, 1, NULL);
-  if (!vectorise_loop(b->arena, k, inner.stmts.at[0], lanes, result)) return false;
+  if (parallel) par_next(b);
+  if (!vectorise_loop(b->arena, k, inner.stmts.at[0], lanes, b->at)) return false;
+  if (parallel) par_next(b);
   loop_over(v, ex_int(b, to), v->loop->hi, 1, 1, NULL);
+  if (parallel) par_end(b);
   return true;
 }
 
@@ -530,9 +531,15 @@ static bool vectorise_loop(Arena *a, Kernel *k, Stmt *s, int lanes, Block *to) {
   v.lanes = bytes > 4 ? lanes / 2 : lanes;
   while (v.lanes > 1 && span->hi < v.lanes) v.lanes /= 2;
   if (v.lanes < 2) return false;
-  Expr *at = main_part(&v, s->lo, s->hi, span);
+  Expr *whole = round_down(&v, s->lo, span, v.lanes);
+  if (!ex_is_int(span, NULL)) whole = let(&v.b, "whole", whole);
+  bool parallel = s->mode & FOR_PARALLEL;
+  if (parallel) par_begin(&v.b);
+  main_part(&v, s->lo, whole, span);
   if (v.refused || (v.gathers && !v.consecutive && !v.maths)) return false;
-  tail_part(&v, at, s->hi);
+  if (parallel) par_next(&v.b);
+  tail_part(&v, whole, s->hi);
+  if (parallel) par_end(&v.b);
   return !v.refused;
 }
 
@@ -542,13 +549,13 @@ static void visit(Arena *a, Kernel *k, Block *s, int lanes) {
   *s = (Block){0};
   for (int i = 0; i < old.stmts.len; i++) {
     Stmt *t = old.stmts.at[i];
-    if (t->kind == ST_FOR && t->mode == FOR_VECTOR) {
+    if (t->kind == ST_FOR && t->mode & FOR_VECTOR) {
       Block made = {0};
       if (lanes > 1 && vectorise_loop(a, k, t, lanes, &made)) {
         for (int j = 0; j < made.stmts.len; j++) *vec_push(a, &s->stmts) = made.stmts.at[j];
         continue;
       }
-      t->mode = FOR_SEQ;
+      t->mode &= FOR_PARALLEL;
     }
     visit(a, k, t->body, lanes);
     visit(a, k, t->other, lanes);
