@@ -158,11 +158,14 @@ static void compile_block(Code *c, const Block *s);
 static void compile_for(Code *c, const Stmt *s) {
   int at = code_var(c, s->var), lo = compile(c, s->lo);
   compile_into(c, s->hi, at + 1);
+  bool parallel = s->mode & FOR_PARALLEL;
+  if (parallel) emit(c, DO_ENTER, 1)->k = 1;
   int start = c->code.len;
   Instr *f = emit(c, DO_FOR, 1);
   f->dst = at;
   f->a = lo;
   f->b = at + 1;
+  if (parallel) emit(c, DO_ITERATE, 1);
   compile_block(c, s->body);
   c->at = s;
   Instr *n = emit(c, DO_NEXT, 1);
@@ -171,6 +174,18 @@ static void compile_for(Code *c, const Stmt *s) {
   n->k = s->step;
   n->jump = start + 1;
   c->code.at[start].jump = c->code.len;
+  if (parallel) emit(c, DO_LEAVE, 1);
+}
+
+static void compile_stmt(Code *c, const Stmt *s);
+
+static void compile_parallel(Code *c, const Block *b) {
+  emit(c, DO_ENTER, 1);
+  for (int i = 0; i < b->stmts.len; i++) {
+    emit(c, DO_ITERATE, 1);
+    compile_stmt(c, b->stmts.at[i]);
+  }
+  emit(c, DO_LEAVE, 1);
 }
 
 static void compile_if(Code *c, const Stmt *s) {
@@ -210,22 +225,26 @@ static void compile_call(Code *c, const Stmt *s) {
   emit(c, DO_CALL, 1)->a = first;
 }
 
-static void compile_block(Code *c, const Block *b) {
-  for (int i = 0; i < b->stmts.len; i++) {
-    const Stmt *s = b->stmts.at[i];
-    c->temp = c->fixed;
-    c->at = s;
-    switch (s->kind) {
-    case ST_BLOCK: compile_block(c, s->body); break;
-    case ST_FOR: compile_for(c, s); break;
-    case ST_IF: compile_if(c, s); break;
-    case ST_LET: case ST_SET: compile_into(c, s->value, code_var(c, s->var)); break;
-    case ST_STORE: compile_store(c, s); break;
-    case ST_CALL: compile_call(c, s); break;
-    case ST_NOTE: break;
-    case STMT_COUNT: BUG("loop interpreter: statement kind");
-    }
+static void compile_stmt(Code *c, const Stmt *s) {
+  c->temp = c->fixed;
+  c->at = s;
+  switch (s->kind) {
+  case ST_BLOCK:
+    if (s->mode & FOR_PARALLEL) compile_parallel(c, s->body);
+    else compile_block(c, s->body);
+    break;
+  case ST_FOR: compile_for(c, s); break;
+  case ST_IF: compile_if(c, s); break;
+  case ST_LET: case ST_SET: compile_into(c, s->value, code_var(c, s->var)); break;
+  case ST_STORE: compile_store(c, s); break;
+  case ST_CALL: compile_call(c, s); break;
+  case ST_NOTE: break;
+  case STMT_COUNT: BUG("loop interpreter: statement kind");
   }
+}
+
+static void compile_block(Code *c, const Block *b) {
+  for (int i = 0; i < b->stmts.len; i++) compile_stmt(c, b->stmts.at[i]);
 }
 
 Code *code_make(Arena *a, const Kernel *k) {

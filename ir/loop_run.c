@@ -1,6 +1,7 @@
 /* The loop interpreter: runs the code of loop_code.c. It is the definition of what emitted C means, so it
  * refuses what C would let pass: an index outside its buffer (in any lane), and reading 4- or 8-byte elements
- * that nobody wrote (they hold memory_poison's pattern). The first such error ends the run. */
+ * that nobody wrote (they hold memory_poison's pattern). It runs loops in order and refuses what would differ if those
+ * marked parallel were not (loop_race.c). The first such error ends the run. */
 #include "base/intern.h"
 #include "ir/loop_code.h"
 
@@ -26,7 +27,7 @@ static CallFn call_find(const char *name) {
   return NULL;
 }
 
-typedef struct Run { Code *c; Memory *mem; Cell *r; Diags *d; Arena tmp; } Run;
+typedef struct Run { Code *c; Memory *mem; Cell *r; Diags *d; Races *races; Arena tmp; } Run;
 
 static bool fail(Run *x, const Instr *n, const char *what) {
   diag_error(x->d, "internal", NULL, "kernel %s: %s\n  in  %s", x->c->kernel->name, what,
@@ -82,6 +83,10 @@ static bool unwritten(Run *x, const Instr *n, int64_t i) {
   return fail(x, n, arena_printf(&x->tmp, "reads %s[%lld], which nobody wrote", n->buf->name, (long long)i));
 }
 
+static bool raced(Run *x, const Instr *n, int64_t i, const char *verb, const char *why) {
+  return fail(x, n, arena_printf(&x->tmp, "%s %s[%lld], which %s", verb, n->buf->name, (long long)i, why));
+}
+
 static bool load_f32(Run *x, const Instr *n) {                   // the usual case: consecutive, by itself
   const Memory *m = &x->mem[n->buf->index];
   int64_t first = x->r[n->a].i;
@@ -93,6 +98,8 @@ static bool load_f32(Run *x, const Instr *n) {                   // the usual ca
     float v;
     memcpy(&bits, from, 4);
     if (bits == POISON) return unwritten(x, n, first + l);
+    const char *why = x->races ? races_read(x->races, n->buf, first + l) : NULL;
+    if (why) return raced(x, n, first + l, "reads", why);
     memcpy(&v, from, 4);
     out[l].f = (double)v;
   }
@@ -116,6 +123,8 @@ static bool load(Run *x, const Instr *n, bool run) {
     int64_t i = run ? first + l : at[l].i;
     if ((uint64_t)i >= (uint64_t)m->elems) return outside(x, n, i, "reads");
     if (is_poison(m->data, i, bytes)) return unwritten(x, n, i);
+    const char *why = x->races ? races_read(x->races, n->buf, i) : NULL;
+    if (why) return raced(x, n, i, "reads", why);
     read_cell(t, m->data, i, &out[l]);
   }
   return true;
@@ -128,6 +137,8 @@ static bool store(Run *x, const Instr *n, bool run) {
   for (int l = 0; l < n->lanes; l++) {
     int64_t i = run ? at->i + l : at[l].i;
     if ((uint64_t)i >= (uint64_t)m->elems) return outside(x, n, i, "writes");
+    const char *why = x->races ? races_write(x->races, n->buf, i) : NULL;
+    if (why) return raced(x, n, i, "writes", why);
     if (t == DT_F32) ((float *)m->data)[i] = (float)v[l].f;
     else write_cell(t, m->data, i, v[l]);
   }
@@ -243,6 +254,9 @@ static bool execute(Run *x) {
     case DO_CAST: LANES(n) d[l] = cast(n, a[l]); break;
     case DO_BITS: LANES(n) d[l] = bits(n, a[l]); break;
     case DO_REDUCE: *d = reduce(n, a); break;
+    case DO_ENTER: races_enter(x->races, n->k); break;
+    case DO_ITERATE: races_iterate(x->races); break;
+    case DO_LEAVE: races_leave(x->races); break;
     case DO_CALL: if (!call(x, n)) return false; break;
     case DO_END: return true;
     }
@@ -304,7 +318,10 @@ bool code_run(Code *c, Memory *mem, const int64_t *dims, Diags *d) {
   x.r = cells + low;
   for (int i = 0; i < low; i++) x.r[-1 - i] = c->constants.at[i];
   for (int i = 0; i < c->kernel->dim_vars.len; i++) x.r[code_var(c, c->kernel->dim_vars.at[i])].i = dims[i];
-  bool ok = bind(&x, mem, dims) && execute(&x);
+  bool ok = bind(&x, mem, dims);
+  x.races = ok ? races_new(c->kernel, x.mem) : NULL;
+  ok = ok && execute(&x);
+  races_free(x.races);
   arena_free(&x.tmp);
   return ok;
 }

@@ -71,7 +71,7 @@ static void conv_write(Tiling *t, Expr *row, Expr *col, Expr *acc) {
 static void image_loops(Tiling *t) {
   Builder *b = &t->l->b;
   int spatial = t->ty->rank - 2;
-  t->ctx[0] = loop_begin(b, "n", ex_int(b, 0), ex_dim(b, t->ty->dims[0]), 1, FOR_SEQ);
+  t->ctx[0] = loop_begin(b, "n", ex_int(b, 0), ex_dim(b, t->ty->dims[0]), 1, FOR_PARALLEL);
   if (t->flat) return;
   static const char *const names[] = {"y", "z", "q", "r"};
   for (int s = 0; s < spatial; s++) {
@@ -84,7 +84,7 @@ static void image_loops(Tiling *t) {
       if (t->fold_now > 1) hi = ex_int(b, whole);
       else lo = ex_int(b, whole);
     }
-    t->ctx[1 + s] = loop_begin(b, names[s & 3], lo, hi, step, FOR_SEQ);
+    t->ctx[1 + s] = loop_begin(b, names[s & 3], lo, hi, step, FOR_PARALLEL);
   }
 }
 
@@ -161,7 +161,7 @@ bool conv_generate(Lower *l, const Node *n) {
   if (depthwise || group == 1) try_flat(&t);
   set_strides(&t);
   if (!w) {
-    if (!depthwise && group > 1) t.g = loop_begin(b, "group", ex_int(b, 0), ex_int(b, group), 1, FOR_SEQ);
+    if (!depthwise && group > 1) t.g = loop_begin(b, "group", ex_int(b, 0), ex_int(b, group), 1, FOR_PARALLEL);
     tile_pack_here(&t);
     tile_build(&t);
     if (t.g) loop_end(b);
@@ -181,7 +181,7 @@ bool conv_generate(Lower *l, const Node *n) {
     memcpy((float *)all->data + g * per, one->data, (size_t)per * sizeof(float));
   }
   t.pack = lower_weight(l, "weight", all);
-  t.g = loop_begin(b, "group", ex_int(b, 0), ex_int(b, group), 1, FOR_SEQ);
+  t.g = loop_begin(b, "group", ex_int(b, 0), ex_int(b, group), 1, FOR_PARALLEL);
   t.pack_base = ex_mul(b, t.g, ex_int(b, per));
   tile_build(&t);
   loop_end(b);

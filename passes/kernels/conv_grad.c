@@ -27,7 +27,7 @@ typedef struct GradWeight {
   Dim size[MAX_RANK];                /* of the reduction: images, output pixels */
   int cut;                           /* axis that blocks cut, into `chunk`; axes before it have one index per block */
   int64_t chunk;
-  bool one_block;
+  bool one_block, packs_dy, packs_x;
   Buf *sum, *dy, *x;                 /* dy, x: packed block, or NULL */
   int64_t xsize[MAX_RANK], xpixels;  /* packed x: images, input pixels; all of them */
   Expr *pixel[MAX_RANK], *from, *to; /* indices of the block: those before `cut`, then its range */
@@ -190,20 +190,23 @@ static int most_rows(const GradWeight *w, const Panel *p) {
 static void channel_tiles(GradWeight *w, const Panel *p, void (*body)(GradWeight *w, const Panel *p, Expr *row, int rows)) {
   Builder *b = &w->t.l->b;
   int64_t most = most_rows(w, p), tiles = (w->rows + most - 1) / most, small = w->rows / tiles, large = w->rows - tiles * small, at = 0;
+  par_begin(b);
   for (int run = 0; run < 2; run++) {
     int64_t rows = run ? small : small + 1, to = run ? w->rows : large * rows;
     if (to == at) continue;
-    Expr *row = loop_begin(b, "c", ex_int(b, at), ex_int(b, to), rows, FOR_SEQ);
+    if (run) par_next(b);
+    Expr *row = loop_begin(b, "c", ex_int(b, at), ex_int(b, to), rows, FOR_PARALLEL);
     body(w, p, row, (int)rows);
     loop_end(b);
     at = to;
   }
+  par_end(b);
 }
 
 static void tap_tiles(GradWeight *w, const Panel *p, Expr *row, int rows) {
   Builder *b = &w->t.l->b;
   static const char *const names[] = {"ky", "kx", "kz"};
-  for (int s = 0; s < w->flat; s++) w->tap[s] = loop_begin(b, names[s % 3], ex_int(b, 0), ex_int(b, w->kernel[s]), 1, FOR_SEQ);
+  for (int s = 0; s < w->flat; s++) w->tap[s] = loop_begin(b, names[s % 3], ex_int(b, 0), ex_int(b, w->kernel[s]), 1, FOR_PARALLEL);
   tile(w, p, w->panel, w->first, row, rows);
   for (int s = 0; s < w->flat; s++) loop_end(b);
 }
@@ -212,11 +215,14 @@ static void tap_tiles(GradWeight *w, const Panel *p, Expr *row, int rows) {
 static void all_tiles(GradWeight *w, const Panel *p) {
   if (w->flat == w->spatial) { channel_tiles(w, p, tap_tiles); return; }
   int64_t tiles = (w->rows + most_rows(w, p) - 1) / most_rows(w, p), at = 0;
+  par_begin(&w->t.l->b);
   for (int64_t q = 0; q < tiles; q++) {
+    if (q) par_next(&w->t.l->b);
     int rows = (int)(w->rows / tiles + (q < w->rows % tiles));
     tap_tiles(w, p, ex_int(&w->t.l->b, at), rows);
     at += rows;
   }
+  par_end(&w->t.l->b);
 }
 
 /* One tile of channels: [pixel][channel] */
@@ -263,7 +269,7 @@ static void pack_dy(GradWeight *w, const Panel *p, Expr *panel, Expr *first) {
 
 static void clear_sums(GradWeight *w, const Panel *p, Expr *panels) {
   Builder *b = &w->t.l->b;
-  Expr *i = loop_begin(b, "i", ex_int(b, 0), ex_mul(b, panels, ex_int(b, w->in * w->taps * p->width)), 1, FOR_VECTOR);
+  Expr *i = loop_begin(b, "i", ex_int(b, 0), ex_mul(b, panels, ex_int(b, w->in * w->taps * p->width)), 1, FOR_PARALLEL_VECTOR);
   st_store(b, w->sum, i, ex_const(b, DT_F32, 0));
   loop_end(b);
 }
@@ -272,8 +278,8 @@ static void clear_sums(GradWeight *w, const Panel *p, Expr *panels) {
 static void write_out(GradWeight *w, const Panel *p, Expr *panel, Expr *first) {
   Tiling *t = &w->t;
   Builder *b = &t->l->b;
-  Expr *j = loop_begin(b, "j", ex_int(b, 0), ex_int(b, w->in * w->taps), 1, FOR_VECTOR);
-  Expr *m = loop_begin(b, "m", ex_int(b, 0), ex_int(b, p->width), 1, FOR_SEQ);
+  Expr *j = loop_begin(b, "j", ex_int(b, 0), ex_int(b, w->in * w->taps), 1, FOR_PARALLEL_VECTOR);
+  Expr *m = loop_begin(b, "m", ex_int(b, 0), ex_int(b, p->width), 1, FOR_PARALLEL);
   Expr *at = ex_add(b, ex_mul(b, ex_add(b, ex_mul(b, panel, ex_int(b, w->in * w->taps)), j), ex_int(b, p->width)), m);
   Expr **i = NEW_N(b->arena, Expr *, MAX_RANK);
   lower_unflatten(t->l, t->ty->dims + 1, t->ty->rank - 1, j, i + 1);
@@ -286,7 +292,7 @@ static void write_out(GradWeight *w, const Panel *p, Expr *panel, Expr *first) {
 /* Opens the loops over panels [0, n) of a group; gives the panel's number and its first column. */
 static Expr *panel_loop(GradWeight *w, const Panel *p, Expr *start, Expr *n, Expr **first) {
   Builder *b = &w->t.l->b;
-  Expr *panel = loop_begin(b, "panel", ex_int(b, 0), n, 1, FOR_SEQ);
+  Expr *panel = loop_begin(b, "panel", ex_int(b, 0), n, 1, FOR_PARALLEL);
   *first = let(b, "first", ex_add(b, ex_mul(b, ex_add(b, start, panel), ex_int(b, p->width)), ex_int(b, p->start)));
   return panel;
 }
@@ -296,10 +302,19 @@ static int64_t panels_at_once(const GradWeight *w, const Panel *p) {
   return n < 1 ? 1 : n < p->repeat ? n : p->repeat;
 }
 
+static void make_scratch(GradWeight *w, const Panel *p, int64_t panels) {
+  Lower *l = w->t.l;
+  int64_t columns = panels * p->width;
+  w->sum = lower_scratch(l, "sum", DT_F32, DIM(columns * w->in * w->taps));
+  w->dy = w->packs_dy ? lower_scratch(l, "packed_dy", DT_F32, DIM(columns * pixels_of_block(w))) : NULL;
+  w->x = w->packs_x ? lower_scratch(l, "packed_x", DT_F32, DIM(w->in * w->xpixels)) : NULL;
+}
+
 static void panel_group(GradWeight *w, const Panel *p) {
   Builder *b = &w->t.l->b;
   int64_t at_once = panels_at_once(w, p);
-  Expr *start = loop_begin(b, "panels", ex_int(b, 0), ex_int(b, p->repeat), at_once, FOR_SEQ);
+  Expr *start = loop_begin(b, "panels", ex_int(b, 0), ex_int(b, p->repeat), at_once, FOR_PARALLEL);
+  make_scratch(w, p, at_once);
   Expr *n = ex_int(b, at_once);
   if (p->repeat % at_once) n = let(b, "count", ex_min(b, n, ex_sub(b, ex_int(b, p->repeat), start)));
   if (!w->one_block) clear_sums(w, p, n);
@@ -360,13 +375,15 @@ bool conv_grad_weight_generate(Lower *l, const Node *n) {
   w.t.ksize[0] = DIM(pixels_of_block(&w));
   Panel p[8];
   int runs = tile_panels(&w.t, p, 8);
-  int64_t widest = 0;
-  for (int q = 0; q < runs; q++) if (p[q].width * panels_at_once(&w, &p[q]) > widest) widest = p[q].width * panels_at_once(&w, &p[q]);
-  w.sum = lower_scratch(l, "sum", DT_F32, DIM(widest * in * w.taps));
-  if (!depthwise && (!contiguous || w.flat == spatial)) w.dy = lower_scratch(l, "packed_dy", DT_F32, DIM(widest * pixels_of_block(&w)));
-  if (w.flat == spatial) w.x = lower_scratch(l, "packed_x", DT_F32, DIM(in * w.xpixels));
-  if (group > 1 && !depthwise) w.t.g = loop_begin(&l->b, "group", ex_int(&l->b, 0), ex_int(&l->b, group), 1, FOR_SEQ);
-  for (int q = 0; q < runs; q++) panel_group(&w, &p[q]);
+  w.packs_dy = !depthwise && (!contiguous || w.flat == spatial);
+  w.packs_x = w.flat == spatial;
+  if (group > 1 && !depthwise) w.t.g = loop_begin(&l->b, "group", ex_int(&l->b, 0), ex_int(&l->b, group), 1, FOR_PARALLEL);
+  par_begin(&l->b);
+  for (int q = 0; q < runs; q++) {
+    if (q) par_next(&l->b);
+    panel_group(&w, &p[q]);
+  }
+  par_end(&l->b);
   if (w.t.g) loop_end(&l->b);
   return true;
 }

@@ -76,9 +76,9 @@ static void phase_range(Tiling *t, int q, Expr **from, Expr **to) {
 static void phase_loops(Tiling *t) {
   Phases *p = (Phases *)t;
   Builder *b = &t->l->b;
-  t->ctx[0] = loop_begin(b, "n", ex_int(b, 0), ex_dim(b, t->ty->dims[0]), 1, FOR_SEQ);
+  t->ctx[0] = loop_begin(b, "n", ex_int(b, 0), ex_dim(b, t->ty->dims[0]), 1, FOR_PARALLEL);
   for (int s = 0; s < p->spatial - 1; s++)
-    t->ctx[1 + s] = loop_begin(b, "y", ex_int(b, 0), ex_int(b, p->axis[s].count), 1, FOR_SEQ);
+    t->ctx[1 + s] = loop_begin(b, "y", ex_int(b, 0), ex_int(b, p->axis[s].count), 1, FOR_PARALLEL);
 }
 
 static void phase_loops_end(Tiling *t) {
@@ -118,8 +118,8 @@ static void bias_only(Phases *p) {
   Tiling *t = &p->t;
   Builder *b = &t->l->b;
   phase_loops(t);
-  Expr *row = loop_begin(b, "x", ex_int(b, 0), ex_int(b, p->axis[p->spatial - 1].count), 1, FOR_SEQ);
-  Expr *c = loop_begin(b, "c", ex_int(b, 0), ex_dim(b, t->cols), 1, FOR_VECTOR);
+  Expr *row = loop_begin(b, "x", ex_int(b, 0), ex_int(b, p->axis[p->spatial - 1].count), 1, FOR_PARALLEL);
+  Expr *c = loop_begin(b, "c", ex_int(b, 0), ex_dim(b, t->cols), 1, FOR_PARALLEL_VECTOR);
   Expr *v = phase_start(t, c);
   phase_write(t, row, c, v ? v : ex_const(b, DT_F32, 0));
   loop_end(b);
@@ -165,8 +165,10 @@ bool conv_transpose_generate(Lower *l, const Node *n) {
   p.t.kaxes = spatial + !depthwise;
   p.t.ksize[spatial] = DIM(in);
   p.t.kname[spatial] = "c";
-  if (group > 1 && !depthwise) p.t.g = loop_begin(&l->b, "group", ex_int(&l->b, 0), ex_int(&l->b, group), 1, FOR_SEQ);
+  if (group > 1 && !depthwise) p.t.g = loop_begin(&l->b, "group", ex_int(&l->b, 0), ex_int(&l->b, group), 1, FOR_PARALLEL);
+  par_begin(&l->b);
   for (int64_t f = 0; f < phases; f++) {
+    if (f) par_next(&l->b);
     int64_t rest = f, k = in;
     bool none = false, empty = false;
     for (int s = spatial - 1; s >= 0; s--) {
@@ -185,6 +187,7 @@ bool conv_transpose_generate(Lower *l, const Node *n) {
     else tile_pack_here(&p.t);
     tile_build(&p.t);
   }
+  par_end(&l->b);
   if (p.t.g) loop_end(&l->b);
   return true;
 }

@@ -86,7 +86,7 @@ bool gemm_generate(Lower *l, const Node *n) {
     }
   } else {
     for (int k = 0; k < r - 2; k++, loops++)
-      t.ctx[k] = loop_begin(b, "batch", ex_int(b, 0), ex_dim(b, ty->dims[k]), 1, FOR_SEQ);
+      t.ctx[k] = loop_begin(b, "batch", ex_int(b, 0), ex_dim(b, ty->dims[k]), 1, FOR_PARALLEL);
   }
   const Value *va = value_of(l->m, n->in[0]);
   int axis = t.flat && t.flat_from < r - 2 ? t.flat_from + ta->rank - r : ta->rank - 2;

@@ -31,8 +31,8 @@ static Expr *lanes_at(Builder *b, Expr *at, int lanes) { return lanes > 1 ? ex_r
 static void pack_a(Turned *g) {
   Tiling *t = g->t;
   Builder *b = &t->l->b;
-  Expr *k = loop_begin(b, "k", ex_int(b, 0), g->count, 1, FOR_SEQ);
-  Expr *tile = loop_begin(b, "tile", ex_int(b, 0), ex_int(b, g->tiles), 1, FOR_SEQ);
+  Expr *k = loop_begin(b, "k", ex_int(b, 0), g->count, 1, FOR_PARALLEL);
+  Expr *tile = loop_begin(b, "tile", ex_int(b, 0), ex_int(b, g->tiles), 1, FOR_PARALLEL);
   Expr *row = let(b, "r", ex_add(b, g->row, ex_mul(b, tile, ex_int(b, g->rows))));
   Expr *to = ex_mul(b, ex_add(b, ex_mul(b, tile, ex_int(b, K_BLOCK)), k), ex_int(b, g->rows)), *at = ex_add(b, g->from, k);
   to = let(b, "to", to);
@@ -80,23 +80,26 @@ static void all_panels(Turned *g) {
   Builder *b = &t->l->b;
   Panel p[8];
   int n = tile_panels(t, p, 8);
+  par_begin(b);
   for (int q = 0; q < n; q++) {
-    Expr *at = loop_begin(b, "panel", ex_int(b, 0), ex_int(b, p[q].repeat), 1, FOR_SEQ);
+    if (q) par_next(b);
+    Expr *at = loop_begin(b, "panel", ex_int(b, 0), ex_int(b, p[q].repeat), 1, FOR_PARALLEL);
     Expr *first = let(b, "first", ex_add(b, ex_mul(b, at, ex_int(b, p[q].width)), ex_int(b, p[q].start)));
     Expr *whole = ex_mul(b, first, ex_dim(b, t->ksize[0]));     // the panel, of all k
     Expr *panel = let(b, "from", ex_add(b, whole, ex_mul(b, g->from, ex_int(b, p[q].width))));
-    Expr *tile = loop_begin(b, "tile", ex_int(b, 0), ex_int(b, g->tiles), 1, FOR_SEQ);
+    Expr *tile = loop_begin(b, "tile", ex_int(b, 0), ex_int(b, g->tiles), 1, FOR_PARALLEL);
     tile_sums(g, &p[q], panel, first, tile);
     loop_end(b);
     loop_end(b);
   }
+  par_end(b);
 }
 
 static void write_out(Turned *g) {
   Tiling *t = g->t;
   Builder *b = &t->l->b;
-  Expr *r = loop_begin(b, "r", ex_int(b, 0), ex_int(b, g->tiles * g->rows), 1, FOR_SEQ);
-  Expr *c = loop_begin(b, "c", ex_int(b, 0), ex_dim(b, t->cols), 1, FOR_VECTOR);
+  Expr *r = loop_begin(b, "r", ex_int(b, 0), ex_int(b, g->tiles * g->rows), 1, FOR_PARALLEL);
+  Expr *c = loop_begin(b, "c", ex_int(b, 0), ex_dim(b, t->cols), 1, FOR_PARALLEL_VECTOR);
   t->write(t, ex_add(b, g->row, r), c, ex_load(b, g->sum, ex_add(b, ex_mul(b, r, ex_dim(b, t->cols)), c)));
   loop_end(b);
   loop_end(b);
@@ -108,8 +111,10 @@ static void row_blocks(Turned *g, int64_t start, int64_t blocks) {
   Builder *b = &t->l->b;
   if (!blocks) return;
   int64_t height = g->tiles * g->rows;
-  g->row = loop_begin(b, "block", ex_int(b, start), ex_int(b, start + blocks * height), height, FOR_SEQ);
-  Expr *i = loop_begin(b, "i", ex_int(b, 0), ex_mul(b, ex_int(b, height), ex_dim(b, t->cols)), 1, FOR_VECTOR);
+  g->row = loop_begin(b, "block", ex_int(b, start), ex_int(b, start + blocks * height), height, FOR_PARALLEL);
+  g->a = lower_scratch(t->l, "rows", DT_F32, DIM(height * K_BLOCK));
+  g->sum = lower_scratch(t->l, "sum", DT_F32, dim_mul(DIM(height), t->cols));
+  Expr *i = loop_begin(b, "i", ex_int(b, 0), ex_mul(b, ex_int(b, height), ex_dim(b, t->cols)), 1, FOR_PARALLEL_VECTOR);
   st_store(b, g->sum, i, ex_const(b, DT_F32, 0));
   loop_end(b);
   Expr *size = ex_dim(b, t->ksize[0]);
@@ -137,18 +142,20 @@ bool gemm_turned(Tiling *t) {
   int64_t most_tiles = t->l->target->l2 * (int64_t)1024 / 4 / (K_BLOCK * 4 * most);             // a quarter of L2
   Turned g = {.t = t};
   int64_t limit = most_tiles < 1 ? 1 : most_tiles > tiles ? tiles : most_tiles;
-  g.a = lower_scratch(t->l, "rows", DT_F32, DIM(limit * most * K_BLOCK));
-  g.sum = lower_scratch(t->l, "sum", DT_F32, dim_mul(DIM(limit * most), t->cols));
+  par_begin(&t->l->b);
   for (int run = 0; run < 2; run++) {                           // tiles of two sizes, as even as can be
     int64_t count = run ? tiles - (rows - tiles * small) : rows - tiles * small;
     g.rows = (int)(run ? small : large);
     g.tiles = count < limit ? count : limit;
     if (!count) continue;
     row_blocks(&g, start, count / g.tiles);
+    par_next(&t->l->b);
     start += count / g.tiles * g.tiles * g.rows;
     g.tiles = count % g.tiles;
     if (g.tiles) row_blocks(&g, start, 1);
+    par_next(&t->l->b);
     start += g.tiles * g.rows;
   }
+  par_end(&t->l->b);
   return true;
 }

@@ -104,7 +104,7 @@ static void in_registers(Rows *r, int lanes) {
 /* `together` rows of the last axis from `row` on, into the sums. */
 static void add_rows(Rows *r, Buf *sum, int last, Expr *row, int together) {
   Builder *b = &r->l->b;
-  Expr *part[TOGETHER], *c = r->j[r->inner] = loop_begin(b, "c", ex_int(b, 0), ex_int(b, r->columns), 1, FOR_VECTOR);
+  Expr *part[TOGETHER], *c = r->j[r->inner] = loop_begin(b, "c", ex_int(b, 0), ex_int(b, r->columns), 1, FOR_PARALLEL_VECTOR);
   for (int q = 0; q < together; q++) {
     r->j[last] = ex_add(b, row, ex_int(b, q));
     part[q] = let(b, "x", element(r, 1));
@@ -117,7 +117,7 @@ static void add_rows(Rows *r, Buf *sum, int last, Expr *row, int together) {
 
 static void clear(Rows *r, Buf *sum) {
   Builder *b = &r->l->b;
-  Expr *c = loop_begin(b, "c", ex_int(b, 0), ex_int(b, r->columns), 1, FOR_VECTOR);
+  Expr *c = loop_begin(b, "c", ex_int(b, 0), ex_int(b, r->columns), 1, FOR_PARALLEL_VECTOR);
   st_store(b, sum, c, start(r));
   loop_end(b);
 }
@@ -155,12 +155,12 @@ static void in_memory(Rows *r) {
   for (int d = 1; d < r->cuts - 1; d++) loop_end(b);
   Expr *c;
   if (r->cuts > 1) {
-    c = loop_begin(b, "c", ex_int(b, 0), ex_int(b, r->columns), 1, FOR_VECTOR);
+    c = loop_begin(b, "c", ex_int(b, 0), ex_int(b, r->columns), 1, FOR_PARALLEL_VECTOR);
     st_store(b, sum, c, combine(r, ex_load(b, sum, c), ex_load(b, part, c)));
     loop_end(b);
     loop_end(b);
   }
-  c = r->j[r->inner] = loop_begin(b, "c", ex_int(b, 0), ex_int(b, r->columns), 1, FOR_VECTOR);
+  c = r->j[r->inner] = loop_begin(b, "c", ex_int(b, 0), ex_int(b, r->columns), 1, FOR_PARALLEL_VECTOR);
   lower_write(r->l, result_index(r), ex_load(b, sum, c));
   loop_end(b);
 }
@@ -175,7 +175,7 @@ static bool reduce_rows(Lower *l, const Node *n, ScalarOp op) {
   int outer = 0;
   for (int k = 0; k < x->rank; k++) {
     if (r.cut[k] || k == r.inner) continue;
-    r.j[k] = loop_begin(&l->b, "i", ex_int(&l->b, 0), ex_dim(&l->b, x->dims[k]), 1, FOR_SEQ);
+    r.j[k] = loop_begin(&l->b, "i", ex_int(&l->b, 0), ex_dim(&l->b, x->dims[k]), 1, FOR_PARALLEL);
     outer++;
   }
   if (r.columns % lanes == 0 && r.columns / lanes <= MOST_ACCUMULATORS) in_registers(&r, lanes);

@@ -122,12 +122,14 @@ void tile_pack_here(Tiling *t) {
   Buf *pack = lower_scratch(t->l, "packed", DT_F32, dim_mul(all, t->cols));
   Panel p[8];
   int n = tile_panels(t, p, 8), last = t->kaxes - 1;
+  par_begin(b);
   for (int q = 0; q < n; q++) {
+    if (q) par_next(b);
     Expr *k[MAX_RANK], *flat = ex_int(b, 0);
-    Expr *at = loop_begin(b, "panel", ex_int(b, 0), ex_int(b, p[q].repeat), 1, FOR_SEQ);
+    Expr *at = loop_begin(b, "panel", ex_int(b, 0), ex_int(b, p[q].repeat), 1, FOR_PARALLEL);
     Expr *first = let(b, "first", ex_add(b, ex_mul(b, at, ex_int(b, p[q].width)), ex_int(b, p[q].start)));
-    k[last] = loop_begin(b, t->kname[last], ex_int(b, 0), ex_dim(b, t->ksize[last]), 1, FOR_SEQ);
-    for (int a = 0; a < last; a++) k[a] = loop_begin(b, t->kname[a], ex_int(b, 0), ex_dim(b, t->ksize[a]), 1, FOR_SEQ);
+    k[last] = loop_begin(b, t->kname[last], ex_int(b, 0), ex_dim(b, t->ksize[last]), 1, FOR_PARALLEL);
+    for (int a = 0; a < last; a++) k[a] = loop_begin(b, t->kname[a], ex_int(b, 0), ex_dim(b, t->ksize[a]), 1, FOR_PARALLEL);
     for (int a = 0; a <= last; a++) flat = ex_add(b, ex_mul(b, flat, ex_dim(b, t->ksize[a])), k[a]);
     Expr *to = let(b, "to", ex_add(b, ex_mul(b, first, ex_dim(b, all)), ex_mul(b, flat, ex_int(b, p[q].width))));
     int64_t offset = 0;
@@ -138,6 +140,7 @@ void tile_pack_here(Tiling *t) {
     }
     for (int a = 0; a <= last + 1; a++) loop_end(b);
   }
+  par_end(b);
   t->pack = pack;
 }
 
@@ -216,25 +219,31 @@ static void row_loops(Tiling *t, const Panel *p, Expr *panel, Expr *first) {
     if (!tiles) return;
     int small = (int)(n / tiles), large = small + 1;
     int64_t nlarge = n - tiles * small, nsmall = tiles - nlarge;
+    par_begin(b);
     if (nlarge) {
-      Expr *row = loop_begin(b, "row", ex_int(b, 0), ex_int(b, nlarge * large), large, FOR_SEQ);
+      Expr *row = loop_begin(b, "row", ex_int(b, 0), ex_int(b, nlarge * large), large, FOR_PARALLEL);
       tile_body(t, p, panel, first, row_at(t, row), large);
       loop_end(b);
     }
+    par_next(b);
     if (nsmall) {
-      Expr *row = loop_begin(b, "row", ex_int(b, nlarge * large), ex_int(b, n), small, FOR_SEQ);
+      Expr *row = loop_begin(b, "row", ex_int(b, nlarge * large), ex_int(b, n), small, FOR_PARALLEL);
       tile_body(t, p, panel, first, row_at(t, row), small);
       loop_end(b);
     }
+    par_end(b);
     return;
   }
   Expr *whole = let(b, "whole", ex_dim(b, dim_mul(dim_floordiv(t->rows, DIM(most)), DIM(most))));
-  Expr *row = loop_begin(b, "row", ex_int(b, 0), whole, most, FOR_SEQ);
+  par_begin(b);
+  Expr *row = loop_begin(b, "row", ex_int(b, 0), whole, most, FOR_PARALLEL);
   tile_body(t, p, panel, first, row, most);
   loop_end(b);
-  row = loop_begin(b, "row", whole, ex_dim(b, t->rows), 1, FOR_SEQ);
+  par_next(b);
+  row = loop_begin(b, "row", whole, ex_dim(b, t->rows), 1, FOR_PARALLEL);
   tile_body(t, p, panel, first, row, 1);
   loop_end(b);
+  par_end(b);
 }
 
 /* Every panel for the rows t has now. */
@@ -243,8 +252,10 @@ static void panels(Tiling *t, const Panel *p, int n, TileShape shape) {
   int can_fold = t->fold;
   Dim k = DIM(1);
   for (int q = 0; q < t->kaxes; q++) k = dim_mul(k, t->ksize[q]);
+  par_begin(b);
   for (int q = 0; q < n; q++) {
-    Expr *at = loop_begin(b, "panel", ex_int(b, 0), ex_int(b, p[q].repeat), 1, FOR_SEQ);
+    if (q) par_next(b);
+    Expr *at = loop_begin(b, "panel", ex_int(b, 0), ex_int(b, p[q].repeat), 1, FOR_PARALLEL);
     Expr *first = ex_add(b, ex_mul(b, at, ex_int(b, p[q].width)), ex_int(b, p[q].start));
     Expr *panel = NULL;
     if (t->pack) {
@@ -253,16 +264,20 @@ static void panels(Tiling *t, const Panel *p, int n, TileShape shape) {
       panel = let(b, "from", panel);
     }
     int fold = t->fold && p[q].columns <= shape.columns ? shape.fold : 1;
+    par_begin(b);
     for (t->fold_now = fold; t->fold_now >= 1; t->fold_now = t->fold_now > 1 ? 1 : 0) {      // then what folding leaves over
       if (t->fold_now == 1 && fold > 1 && t->fold_size.k % fold == 0) break;
       t->fold = fold;
       if (t->outer_begin) t->outer_begin(t);
       row_loops(t, &p[q], panel, first);
       if (t->outer_end) t->outer_end(t);
+      par_next(b);
     }
+    par_end(b);
     t->fold = can_fold;
     loop_end(b);
   }
+  par_end(b);
 }
 
 /* Rows to a block: A of a block takes half the L2 and is read from there by every panel; 0: all at once. Equal blocks
@@ -303,7 +318,7 @@ void tile_build(Tiling *t) {
   Dim rows = t->rows;
   int64_t height = block_rows(t, p, n);
   if (height) {
-    t->block = loop_begin(b, "block", ex_int(b, 0), ex_dim(b, rows), height, FOR_SEQ);
+    t->block = loop_begin(b, "block", ex_int(b, 0), ex_dim(b, rows), height, FOR_PARALLEL);
     t->rows = DIM(height);
   }
   tile_choice(t, t->vector_a ? "depthwise" : t->kaxes > 1 ? "direct" : "gemm");

@@ -128,25 +128,26 @@ static bool sample_init(Sample *s, Lower *l, const Node *n, const Type *x) {
   return true;
 }
 
-/* Loops over the points of the grid: where each lies; i: index of the output there, all but its channel. */
-static void points_begin(Sample *s, Expr **i) {
+/* Loops over the points of the grid: where each lies; i: index of the output there, all but its channel. `mode`: how the
+ * points of an image may run. */
+static void points_begin(Sample *s, Expr **i, ForMode mode) {
   Lower *l = s->l;
   Builder *b = &l->b;
   const Type *grid = &value_of(l->m, s->n->in[1])->type;
   Expr *at[MAX_RANK];
-  i[0] = at[0] = loop_begin(b, "n", ex_int(b, 0), ex_dim(b, grid->dims[0]), 1, FOR_SEQ);
+  i[0] = at[0] = loop_begin(b, "n", ex_int(b, 0), ex_dim(b, grid->dims[0]), 1, FOR_PARALLEL);
   for (int d = 0; d < s->rank; d++)
-    i[2 + d] = at[1 + d] = loop_begin(b, "o", ex_int(b, 0), ex_dim(b, grid->dims[1 + d]), 1, FOR_SEQ);
+    i[2 + d] = at[1 + d] = loop_begin(b, "o", ex_int(b, 0), ex_dim(b, grid->dims[1 + d]), 1, mode);
   for (int d = 0; d < s->rank; d++) {                           // the grid's coordinates: last axis first
     at[1 + s->rank] = ex_int(b, s->rank - 1 - d);
     axis_taps(s, d, let(b, "g", lower_read(l, s->n->in[1], at)));
   }
 }
 
-static Expr *channels_begin(Sample *s, ValueId x, ValueId y) {
+static Expr *channels_begin(Sample *s, ValueId x, ValueId y, ForMode mode) {
   Lower *l = s->l;
   bool lanes = lower_contiguous(l, x, 1) && lower_contiguous(l, y, 1);
-  return loop_begin(&l->b, "c", ex_int(&l->b, 0), ex_dim(&l->b, s->x->dims[1]), 1, lanes ? FOR_VECTOR : FOR_SEQ);
+  return loop_begin(&l->b, "c", ex_int(&l->b, 0), ex_dim(&l->b, s->x->dims[1]), 1, lanes ? mode | FOR_VECTOR : mode);
 }
 
 /* y where the tap's weight counts, else what there was: the element, read or not, may be an infinity. */
@@ -176,8 +177,8 @@ bool lower_grid_sample(Lower *l, const Node *n) {
   Sample s;
   if (!sample_init(&s, l, n, &value_of(l->m, n->in[0])->type)) return false;
   Expr *i[MAX_RANK], *j[MAX_RANK];
-  points_begin(&s, i);
-  i[1] = channels_begin(&s, n->in[0], n->out[0]);
+  points_begin(&s, i, FOR_PARALLEL);
+  i[1] = channels_begin(&s, n->in[0], n->out[0], FOR_PARALLEL);
   memcpy(j, i, sizeof *j * (size_t)y->rank);
   Var *sum = reg(b, "sum", ex_const(b, s.sum, 0));
   add_taps(&s, 0, j, NULL, sum);
@@ -214,8 +215,8 @@ bool lower_grid_sample_grad(Lower *l, const Node *n) {
   lower_loops_of(l, n->out[0], i);
   lower_write(l, i, ex_const(b, dtype_compute(dx->dtype), 0));
   lower_loops_end(l, dx);
-  points_begin(&s, i);
-  i[1] = channels_begin(&s, n->out[0], n->in[0]);
+  points_begin(&s, i, FOR_SEQ);                                 // two points may give to the same element
+  i[1] = channels_begin(&s, n->out[0], n->in[0], FOR_PARALLEL);
   memcpy(j, i, sizeof *j * (size_t)dx->rank);
   give_taps(&s, 0, j, NULL, let(b, "dy", ex_cast(b, s.sum, lower_read(l, n->in[0], i))));
   for (int k = 0; k < dx->rank; k++) loop_end(b);
@@ -250,9 +251,9 @@ bool lower_grid_sample_grad_grid(Lower *l, const Node *n) {
   s.slopes = true;
   Expr *i[MAX_RANK], *j[MAX_RANK];
   Var *sum[MAX_RANK];
-  points_begin(&s, i);
+  points_begin(&s, i, FOR_PARALLEL);
   for (int d = 0; d < s.rank; d++) sum[d] = reg(b, "sum", ex_const(b, s.sum, 0));
-  i[1] = channels_begin(&s, n->in[0], n->in[2]);
+  i[1] = channels_begin(&s, n->in[0], n->in[2], FOR_SEQ);
   memcpy(j, i, sizeof *j * (size_t)x->rank);
   slope_taps(&s, 0, j, NULL, let(b, "dy", ex_cast(b, s.sum, lower_read(l, n->in[2], i))), sum);
   loop_end(b);

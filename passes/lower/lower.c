@@ -37,6 +37,7 @@ void lower_symbol(Lower *l, const char *name, Buf *count) {
 
 Buf *lower_scratch(Lower *l, const char *name, DType t, Dim elems) {
   Buf *buf = kernel_buf(&l->b, name, t, BUF_SCRATCH, elems, 0);
+  buf->private_to = loop_parallel_depth(&l->b);
   *vec_push(l->b.arena, &l->extra) = (LowerScratch){buf, NULL};
   return buf;
 }
@@ -159,7 +160,7 @@ void lower_loops(Lower *l, const Type *t, Expr **i, int vector_axis) {
   static const char *const names[] = {"i", "j", "k", "l", "m", "n", "o", "p", "q", "r", "s", "t"};
   for (int k = 0; k < t->rank; k++)
     i[k] = loop_begin(&l->b, names[k % 12], ex_int(&l->b, 0), ex_dim(&l->b, t->dims[k]), 1,
-                      k == vector_axis ? FOR_VECTOR : FOR_SEQ);
+                      k == vector_axis ? FOR_PARALLEL_VECTOR : FOR_PARALLEL);
 }
 
 void lower_loops_end(Lower *l, const Type *t) {
@@ -182,7 +183,7 @@ void lower_loops_of(Lower *l, ValueId v, Expr **i) {
   for (int k = t->rank - 1; k >= 0 && inner < 0; k--) if (!dim_is(t->dims[order[k]], 1)) inner = order[k];
   for (int k = 0; k < t->rank; k++)
     i[order[k]] = loop_begin(&l->b, names[k % 12], ex_int(&l->b, 0), ex_dim(&l->b, t->dims[order[k]]), 1,
-                             order[k] == inner ? FOR_VECTOR : FOR_SEQ);
+                             order[k] == inner ? FOR_PARALLEL_VECTOR : FOR_PARALLEL);
 }
 
 Expr *lower_flatten(Lower *l, const Dim *dims, int rank, Expr **i) {

@@ -12,7 +12,8 @@
  * every layout, dtype and neighbour.
  *
  * lower_NAME builds the naive nest with scalar indices and marks the loop that may become vector lanes
- * (FOR_VECTOR: iterations are independent, or a reduction into a register). A generator in passes/kernels/
+ * (FOR_VECTOR: iterations are independent, or a reduction into a register) and those that threads may share out
+ * (FOR_PARALLEL). A generator in passes/kernels/
  * builds a tiled nest for the same group when it applies. */
 #ifndef PASSES_LOWER_H
 #define PASSES_LOWER_H
@@ -51,7 +52,10 @@ Expr *lower_read(Lower *l, ValueId v, Expr **i);              /* i: rank(v) indi
 void  lower_write(Lower *l, Expr **i, Expr *x);               /* the root's output 0 */
 void  lower_write_to(Lower *l, ValueId v, Expr **i, Expr *x); /* another output of the root: stored, no epilogue */
 bool  lower_contiguous(Lower *l, ValueId v, int axis);        /* would a ramp along axis be one vector load? */
-Buf  *lower_scratch(Lower *l, const char *name, DType t, Dim elems);      /* arena memory for this kernel only */
+/* Arena memory for this kernel only. It belongs to the loops it is made in, as a declaration in C: made before a loop
+ * marked FOR_PARALLEL, its iterations share it (they may read what an earlier loop wrote); made inside, each iteration
+ * has its own and must write what it reads. */
+Buf  *lower_scratch(Lower *l, const char *name, DType t, Dim elems);
 Buf  *lower_weight(Lower *l, const char *name, const Tensor *packed);     /* a constant made for this kernel (packed) */
 void  lower_symbol(Lower *l, const char *name, Buf *count);              /* the run reads a data-dependent dim from it */
 Buf  *lower_buf(Lower *l, ValueId v);                         /* the buffer behind a stored value (v's base) */
@@ -64,7 +68,7 @@ Expr *lower_read_broadcast(Lower *l, ValueId v, const Type *like, Expr **i);
 Expr *lower_flatten(Lower *l, const Dim *dims, int rank, Expr **i);
 void  lower_unflatten(Lower *l, const Dim *dims, int rank, Expr *flat, Expr **i);
 
-/* Loops over all axes of a shape; fills i. `vector_axis` -1: none. */
+/* Loops over all elements of a shape, those of the output: marked parallel. Fills i. `vector_axis` -1: none. */
 void lower_loops(Lower *l, const Type *t, Expr **i, int vector_axis);
 void lower_loops_end(Lower *l, const Type *t);
 

@@ -58,7 +58,7 @@ bool lower_map(Lower *l, const Group *g) {
   bool flat = is_flat_map(l, g, order, &inner);
   if (flat) {                                                   // the innermost axis runs through all of them
     for (int k = 0; k < y->rank; k++) i[k] = ex_int(&l->b, 0);
-    i[inner] = loop_begin(&l->b, "i", ex_int(&l->b, 0), ex_dim(&l->b, type_count(y)), 1, FOR_VECTOR);
+    i[inner] = loop_begin(&l->b, "i", ex_int(&l->b, 0), ex_dim(&l->b, type_count(y)), 1, FOR_PARALLEL_VECTOR);
   } else {
     lower_loops_of(l, order, i);
   }

@@ -18,7 +18,7 @@ static void fill_slab(Lower *l, const Node *n, int axis, bool after) {
       if ((k == inner) != (pass == 1)) continue;
       Dim lo = k == axis ? from : k < axis ? before->dims[k] : DIM(0);
       Dim hi = k == axis ? to : k < axis ? dim_add(before->dims[k], x->dims[k]) : y->dims[k];
-      i[k] = loop_begin(b, "i", ex_dim(b, lo), ex_dim(b, hi), 1, k == inner ? FOR_VECTOR : FOR_SEQ);
+      i[k] = loop_begin(b, "i", ex_dim(b, lo), ex_dim(b, hi), 1, k == inner ? FOR_PARALLEL_VECTOR : FOR_PARALLEL);
     }
   lower_write_to(l, n->out[0], i, fill);
   for (int k = 0; k < y->rank; k++) loop_end(b);
@@ -26,9 +26,12 @@ static void fill_slab(Lower *l, const Node *n, int axis, bool after) {
 
 bool lower_pad_border(Lower *l, const Node *n) {
   int rank = value_of(l->m, n->out[0])->type.rank;
-  for (int axis = 0; axis < rank; axis++) {
-    fill_slab(l, n, axis, false);
-    fill_slab(l, n, axis, true);
-  }
+  par_begin(&l->b);
+  for (int axis = 0; axis < rank; axis++)
+    for (int after = 0; after < 2; after++) {
+      fill_slab(l, n, axis, after);
+      par_next(&l->b);
+    }
+  par_end(&l->b);
   return true;
 }

@@ -17,23 +17,23 @@ static Window window_of(Lower *l, const Node *n, ValueId x, ValueId y) {
                 .dilations = node_dims(n, "dilations")};
 }
 
-/* Loops over y but its first axis, whose index is there. */
-static void plane_open(Window *w, int vector_axis) {
+/* Loops over y but its first axis, whose index is there. `mode`: how windows may run; channels share nothing. */
+static void plane_open(Window *w, int vector_axis, ForMode mode) {
   // Loop order: channels innermost where they are contiguous, so that lanes are channels.
   Builder *b = &w->l->b;
   bool channels_inner = vector_axis == 1;
-  if (!channels_inner) w->i[1] = loop_begin(b, "c", ex_int(b, 0), ex_dim(b, w->y->dims[1]), 1, FOR_SEQ);
+  if (!channels_inner) w->i[1] = loop_begin(b, "c", ex_int(b, 0), ex_dim(b, w->y->dims[1]), 1, FOR_PARALLEL);
   for (int s = 0; s < w->spatial; s++)
-    w->i[2 + s] = loop_begin(b, "o", ex_int(b, 0), ex_dim(b, w->y->dims[2 + s]), 1, FOR_SEQ);
-  if (channels_inner) w->i[1] = loop_begin(b, "c", ex_int(b, 0), ex_dim(b, w->y->dims[1]), 1, FOR_VECTOR);
+    w->i[2 + s] = loop_begin(b, "o", ex_int(b, 0), ex_dim(b, w->y->dims[2 + s]), 1, mode);
+  if (channels_inner) w->i[1] = loop_begin(b, "c", ex_int(b, 0), ex_dim(b, w->y->dims[1]), 1, FOR_PARALLEL_VECTOR);
   w->j[0] = w->i[0];
   w->j[1] = w->i[1];
 }
 
 static void window_open(Window *w, Lower *l, const Node *n, int vector_axis) {
   *w = window_of(l, n, n->in[0], n->out[0]);
-  w->i[0] = loop_begin(&l->b, "n", ex_int(&l->b, 0), ex_dim(&l->b, w->y->dims[0]), 1, FOR_SEQ);
-  plane_open(w, vector_axis);
+  w->i[0] = loop_begin(&l->b, "n", ex_int(&l->b, 0), ex_dim(&l->b, w->y->dims[0]), 1, FOR_PARALLEL);
+  plane_open(w, vector_axis, FOR_PARALLEL);
 }
 
 static void window_close(Window *w) {
@@ -172,10 +172,11 @@ static void clear_image(Lower *l, const Node *n, Expr *image, bool lanes) {
   Builder *b = &l->b;
   const Type *x = &value_of(l->m, n->out[0])->type;
   Expr *i[MAX_RANK] = {image};
-  if (!lanes) i[1] = loop_begin(b, "c", ex_int(b, 0), ex_dim(b, x->dims[1]), 1, FOR_SEQ);
+  if (!lanes) i[1] = loop_begin(b, "c", ex_int(b, 0), ex_dim(b, x->dims[1]), 1, FOR_PARALLEL);
   for (int s = 2; s < x->rank; s++)
-    i[s] = loop_begin(b, "i", ex_int(b, 0), ex_dim(b, x->dims[s]), 1, !lanes && s == x->rank - 1 ? FOR_VECTOR : FOR_SEQ);
-  if (lanes) i[1] = loop_begin(b, "c", ex_int(b, 0), ex_dim(b, x->dims[1]), 1, FOR_VECTOR);
+    i[s] = loop_begin(b, "i", ex_int(b, 0), ex_dim(b, x->dims[s]), 1,
+                      !lanes && s == x->rank - 1 ? FOR_PARALLEL_VECTOR : FOR_PARALLEL);
+  if (lanes) i[1] = loop_begin(b, "c", ex_int(b, 0), ex_dim(b, x->dims[1]), 1, FOR_PARALLEL_VECTOR);
   lower_write_to(l, n->out[0], i, ex_const(b, dtype_compute(x->dtype), 0));
   for (int k = 1; k < x->rank; k++) loop_end(b);
 }
@@ -201,9 +202,9 @@ static bool pool_grad(Lower *l, const Node *n) {
   DType t = dtype_compute(w.x->dtype);
   if (max) lanes = lanes && lower_contiguous(l, n->in[0], 1);
   l->accumulates = !tiles;
-  w.i[0] = loop_begin(b, "n", ex_int(b, 0), ex_dim(b, w.y->dims[0]), 1, FOR_SEQ);
+  w.i[0] = loop_begin(b, "n", ex_int(b, 0), ex_dim(b, w.y->dims[0]), 1, FOR_PARALLEL);
   if (!tiles) clear_image(l, n, w.i[0], lanes);
-  plane_open(&w, lanes ? 1 : -1);
+  plane_open(&w, lanes ? 1 : -1, tiles ? FOR_PARALLEL : FOR_SEQ);
   Expr *dy = lower_read(l, n->in[n->nin - 1], w.i), *zero = ex_const(b, t, 0);
   if (max) {
     Expr *y = let(b, "best", lower_read(l, n->in[1], w.i));

@@ -82,7 +82,7 @@ static void rows_write(Tiling *t, Expr *row, Expr *col, Expr *acc) {
 
 static void rows_outer(Tiling *t) {
   Rows *r = (Rows *)t;
-  if (!r->from && !t->flat) t->ctx[0] = loop_begin(&t->l->b, "t", ex_int(&t->l->b, 0), ex_dim(&t->l->b, r->c->T), 1, FOR_SEQ);
+  if (!r->from && !t->flat) t->ctx[0] = loop_begin(&t->l->b, "t", ex_int(&t->l->b, 0), ex_dim(&t->l->b, r->c->T), 1, FOR_PARALLEL);
 }
 
 static void rows_outer_end(Tiling *t) {
@@ -244,9 +244,9 @@ static void cell_loop(Cell *c, Expr *s) {
   Builder *b = &c->l->b;
   At at;
   Expr *cell = NULL;
-  at.batch = loop_begin(b, "b", ex_int(b, 0), ex_dim(b, c->B), 1, FOR_SEQ);
+  at.batch = loop_begin(b, "b", ex_int(b, 0), ex_dim(b, c->B), 1, FOR_PARALLEL);
   cell_position(c, &at, s);
-  at.j = loop_begin(b, "j", ex_int(b, 0), ex_dim(b, c->H), 1, FOR_VECTOR);
+  at.j = loop_begin(b, "j", ex_int(b, 0), ex_dim(b, c->H), 1, FOR_PARALLEL_VECTOR);
   Expr *h = let(b, "h", c->gates == 4 ? lstm_cell(c, &at, &cell) : c->gates == 3 ? gru_cell(c, &at) : rnn_cell(c, &at));
   Expr *y = while_active(c, &at, h);
   if (at.active) {
@@ -265,9 +265,9 @@ static void cell_loop(Cell *c, Expr *s) {
 static void reset_loop(Cell *c, Expr *s) {
   Builder *b = &c->l->b;
   At at;
-  at.batch = loop_begin(b, "b", ex_int(b, 0), ex_dim(b, c->B), 1, FOR_SEQ);
+  at.batch = loop_begin(b, "b", ex_int(b, 0), ex_dim(b, c->B), 1, FOR_PARALLEL);
   cell_position(c, &at, s);
-  at.j = loop_begin(b, "j", ex_int(b, 0), ex_dim(b, c->H), 1, FOR_VECTOR);
+  at.j = loop_begin(b, "j", ex_int(b, 0), ex_dim(b, c->H), 1, FOR_PARALLEL_VECTOR);
   Expr *h = ex_load(b, c->state, cell_state(c, &at));
   Expr *rh = let(b, "rh", ex_mul(b, cell_activation(c, 0, keep_gate(c, &at, 1, gate(c, &at, 1))), h));
   keep_mid(c, &at, rh);
@@ -279,8 +279,8 @@ static void reset_loop(Cell *c, Expr *s) {
 void cell_copy(Cell *c, Buf *buf, ValueId from, ValueId to) {
   Builder *b = &c->l->b;
   At at;
-  at.batch = loop_begin(b, "b", ex_int(b, 0), ex_dim(b, c->B), 1, FOR_SEQ);
-  at.j = loop_begin(b, "j", ex_int(b, 0), ex_dim(b, c->H), 1, FOR_VECTOR);
+  at.batch = loop_begin(b, "b", ex_int(b, 0), ex_dim(b, c->B), 1, FOR_PARALLEL);
+  at.j = loop_begin(b, "j", ex_int(b, 0), ex_dim(b, c->H), 1, FOR_PARALLEL_VECTOR);
   Expr *i[3] = {c->d, at.batch, at.j};
   if (to) lower_write_to(c->l, to, i, ex_load(b, buf, cell_state(c, &at)));
   else st_store(b, buf, cell_state(c, &at), from ? lower_read(c->l, from, i) : ex_const(b, c->t, 0));

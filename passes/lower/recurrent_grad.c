@@ -217,9 +217,9 @@ static void rnn_back(Cell *c, const At *at) {
 static void over_batch(Cell *c, Expr *s, void (*step)(Cell *c, const At *at)) {
   Builder *b = &c->l->b;
   At at;
-  at.batch = loop_begin(b, "b", ex_int(b, 0), ex_dim(b, c->B), 1, FOR_SEQ);
+  at.batch = loop_begin(b, "b", ex_int(b, 0), ex_dim(b, c->B), 1, FOR_PARALLEL);
   cell_position(c, &at, s);
-  at.j = loop_begin(b, "j", ex_int(b, 0), ex_dim(b, c->H), 1, FOR_VECTOR);
+  at.j = loop_begin(b, "j", ex_int(b, 0), ex_dim(b, c->H), 1, FOR_PARALLEL_VECTOR);
   step(c, &at);
   loop_end(b);
   loop_end(b);

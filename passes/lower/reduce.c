@@ -32,7 +32,7 @@ static bool reduce(Lower *l, const Node *n, ScalarOp op) {
   int at = 0;
   for (int k = 0; k < x->rank; k++) {
     if (cut[k]) { if (keep) i[at++] = ex_int(b, 0); continue; }
-    i[at++] = j[k] = loop_begin(b, "i", ex_int(b, 0), ex_dim(b, x->dims[k]), 1, k == inner ? FOR_VECTOR : FOR_SEQ);
+    i[at++] = j[k] = loop_begin(b, "i", ex_int(b, 0), ex_dim(b, x->dims[k]), 1, k == inner ? FOR_PARALLEL_VECTOR : FOR_PARALLEL);
   }
   DType t = dtype_compute(y->dtype);
   // A partial result per loop: a hundred thousand numbers added to one f32 would lose two digits more.
@@ -70,7 +70,7 @@ static bool arg_reduce(Lower *l, const Node *n, ScalarOp better) {
   int at = 0;
   for (int k = 0; k < x->rank; k++) {
     if (k == axis) { if (keep) i[at++] = ex_int(b, 0); continue; }
-    i[at++] = j[k] = loop_begin(b, "i", ex_int(b, 0), ex_dim(b, x->dims[k]), 1, FOR_SEQ);
+    i[at++] = j[k] = loop_begin(b, "i", ex_int(b, 0), ex_dim(b, x->dims[k]), 1, FOR_PARALLEL);
   }
   j[axis] = ex_int(b, 0);
   Var *best = reg(b, "best", lower_read(l, n->in[0], j)), *where = reg(b, "where", ex_int(b, 0));
@@ -93,7 +93,7 @@ bool lower_argmin(Lower *l, const Node *n) { return arg_reduce(l, n, S_LT); }
 static void outer_loops(Lower *l, const Type *t, Expr **i, int first, int last, int inner) {
   for (int k = 0; k < t->rank; k++)
     if (k < first || k > last)
-      i[k] = loop_begin(&l->b, "i", ex_int(&l->b, 0), ex_dim(&l->b, t->dims[k]), 1, k == inner ? FOR_VECTOR : FOR_SEQ);
+      i[k] = loop_begin(&l->b, "i", ex_int(&l->b, 0), ex_dim(&l->b, t->dims[k]), 1, k == inner ? FOR_PARALLEL_VECTOR : FOR_PARALLEL);
 }
 
 static void outer_loops_end(Lower *l, const Type *t, int first, int last) {
@@ -133,9 +133,9 @@ static bool softmax(Lower *l, const Node *n, bool logarithm) {
   bool row = lower_contiguous(l, n->in[0], axis);
   int inner = row ? -1 : x->rank - 1;
   ForMode mode = row ? FOR_VECTOR : FOR_SEQ;
-  Buf *keep = row && !logarithm ? lower_scratch(l, "row", t, x->dims[axis]) : NULL;
   Expr *i[MAX_RANK], *zero = ex_int(b, 0), *size = ex_dim(b, x->dims[axis]);
   outer_loops(l, x, i, axis, axis, inner);
+  Buf *keep = row && !logarithm ? lower_scratch(l, "row", t, x->dims[axis]) : NULL;
   Var *top = reg(b, "top", ex_const(b, t, -INFINITY));
   i[axis] = loop_begin(b, "k", zero, size, 1, mode);
   st_set(b, top, ex_max(b, ex_var(b, top), lower_read(l, n->in[0], i)));

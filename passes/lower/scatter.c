@@ -37,7 +37,8 @@ bool lower_scatter_elements(Lower *l, const Node *n) {
   l->accumulates = true;
   copy_all(l, n);
   Expr *i[MAX_RANK], *j[MAX_RANK];
-  lower_loops(l, idx, i, -1);
+  for (int k = 0; k < idx->rank; k++)                           // in order: two may give the same element
+    i[k] = loop_begin(&l->b, "i", ex_int(&l->b, 0), ex_dim(&l->b, idx->dims[k]), 1, FOR_SEQ);
   for (int k = 0; k < x->rank; k++) j[k] = i[k];
   j[axis] = wrapped(l, lower_read(l, n->in[1], i), x->dims[axis]);
   put(l, n, j, lower_read(l, n->in[2], i));
