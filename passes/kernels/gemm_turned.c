@@ -11,7 +11,8 @@
  *     write sum
  *
  * The outer two blocks are those of Goto and van de Geijn, Anatomy of High-Performance Matrix Multiplication, 2008. They
- * depend on shapes and the target only, so sums are the same in every run. */
+ * depend on shapes and the target only, so sums are the same in every run. A sum that is one block of k stays in registers:
+ * all panels of a tile follow each other, so that rows of the result are written front to back. */
 #include "passes/kernels/tile.h"
 
 enum { K_BLOCK = 256, SHORTEST = 32 };                          /* k; sums shorter than this are not worth packing */
@@ -23,6 +24,7 @@ typedef struct Turned {
   Expr *row;                         /* the block's first row */
   int64_t tiles;                     /* of a block */
   int rows;                          /* of a tile */
+  bool once;                         /* one block of k */
 } Turned;
 
 static Expr *lanes_at(Builder *b, Expr *at, int lanes) { return lanes > 1 ? ex_ramp(b, at, 1, lanes) : at; }
@@ -55,8 +57,8 @@ static void tile_sums(Turned *g, const Panel *p, Expr *panel, Expr *first, Expr 
     Expr *row = ex_mul(b, ex_add(b, ex_mul(b, tile, ex_int(b, g->rows)), ex_int(b, r)), ex_dim(b, t->cols));
     int64_t offset = 0;
     for (int c = 0; c < p->columns; offset += p->lanes[c++]) {
-      at[r][c] = lanes_at(b, ex_add(b, ex_add(b, row, first), ex_int(b, offset)), p->lanes[c]);
-      acc[r][c] = reg(b, "acc", ex_load(b, g->sum, at[r][c]));
+      at[r][c] = lanes_at(b, ex_add(b, g->once ? first : ex_add(b, row, first), ex_int(b, offset)), p->lanes[c]);
+      acc[r][c] = reg(b, "acc", g->once ? ex_splat(b, ex_const(b, DT_F32, 0), p->lanes[c]) : ex_load(b, g->sum, at[r][c]));
     }
   }
   Expr *as = let(b, "as", ex_mul(b, tile, ex_int(b, (int64_t)K_BLOCK * g->rows)));
@@ -71,8 +73,11 @@ static void tile_sums(Turned *g, const Panel *p, Expr *panel, Expr *first, Expr 
     for (int c = 0; c < p->columns; c++) st_set(b, acc[r][c], ex_fma(b, ex_splat(b, a, p->lanes[c]), w[c], ex_var(b, acc[r][c])));
   }
   loop_end(b);
+  Expr *row = ex_add(b, g->row, ex_mul(b, tile, ex_int(b, g->rows)));
   for (int r = 0; r < g->rows; r++)
-    for (int c = 0; c < p->columns; c++) st_store(b, g->sum, at[r][c], ex_var(b, acc[r][c]));
+    for (int c = 0; c < p->columns; c++)
+      if (g->once) t->write(t, ex_add(b, row, ex_int(b, r)), at[r][c], ex_var(b, acc[r][c]));
+      else st_store(b, g->sum, at[r][c], ex_var(b, acc[r][c]));
 }
 
 static void all_panels(Turned *g) {
@@ -80,6 +85,7 @@ static void all_panels(Turned *g) {
   Builder *b = &t->l->b;
   Panel p[8];
   int n = tile_panels(t, p, 8);
+  Expr *tiles = ex_int(b, g->tiles), *tile = g->once ? loop_begin(b, "tile", ex_int(b, 0), tiles, 1, FOR_PARALLEL) : NULL;
   par_begin(b);
   for (int q = 0; q < n; q++) {
     if (q) par_next(b);
@@ -87,12 +93,13 @@ static void all_panels(Turned *g) {
     Expr *first = let(b, "first", ex_add(b, ex_mul(b, at, ex_int(b, p[q].width)), ex_int(b, p[q].start)));
     Expr *whole = ex_mul(b, first, ex_dim(b, t->ksize[0]));     // the panel, of all k
     Expr *panel = let(b, "from", ex_add(b, whole, ex_mul(b, g->from, ex_int(b, p[q].width))));
-    Expr *tile = loop_begin(b, "tile", ex_int(b, 0), ex_int(b, g->tiles), 1, FOR_PARALLEL);
+    if (!g->once) tile = loop_begin(b, "tile", ex_int(b, 0), tiles, 1, FOR_PARALLEL);
     tile_sums(g, &p[q], panel, first, tile);
-    loop_end(b);
+    if (!g->once) loop_end(b);
     loop_end(b);
   }
   par_end(b);
+  if (g->once) loop_end(b);
 }
 
 static void write_out(Turned *g) {
@@ -113,6 +120,14 @@ static void row_blocks(Turned *g, int64_t start, int64_t blocks) {
   int64_t height = g->tiles * g->rows;
   g->row = loop_begin(b, "block", ex_int(b, start), ex_int(b, start + blocks * height), height, FOR_PARALLEL);
   g->a = lower_scratch(t->l, "rows", DT_F32, DIM(height * K_BLOCK));
+  if (g->once) {
+    g->from = ex_int(b, 0);
+    g->count = ex_dim(b, t->ksize[0]);
+    pack_a(g);
+    all_panels(g);
+    loop_end(b);
+    return;
+  }
   g->sum = lower_scratch(t->l, "sum", DT_F32, dim_mul(DIM(height), t->cols));
   Expr *i = loop_begin(b, "i", ex_int(b, 0), ex_mul(b, ex_int(b, height), ex_dim(b, t->cols)), 1, FOR_PARALLEL_VECTOR);
   st_store(b, g->sum, i, ex_const(b, DT_F32, 0));
@@ -139,8 +154,8 @@ bool gemm_turned(Tiling *t) {
     while (most > 1 && most * p[q].columns + p[q].columns + 1 > t->l->target->registers) most--;
   tile_choice(t, "gemm of a transpose, both packed by blocks");
   int64_t rows = t->rows.k, tiles = (rows + most - 1) / most, small = rows / tiles, large = small + 1, start = 0;
-  int64_t most_tiles = t->l->target->l2 * (int64_t)1024 / 4 / (K_BLOCK * 4 * most);             // a quarter of L2
-  Turned g = {.t = t};
+  int64_t most_tiles = t->l->target->l2 * (int64_t)1024 / 8 / (K_BLOCK * 4 * most);             // an eighth of L2
+  Turned g = {.t = t, .once = dim_known_le(t->ksize[0], DIM(K_BLOCK))};
   int64_t limit = most_tiles < 1 ? 1 : most_tiles > tiles ? tiles : most_tiles;
   par_begin(&t->l->b);
   for (int run = 0; run < 2; run++) {                           // tiles of two sizes, as even as can be
