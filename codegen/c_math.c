@@ -34,6 +34,29 @@ static const char *scalar_helper(CPrinter *p, ScalarOp op, DType t) {
   return c_helper(p, name, form, info->gives_bool ? "int" : T, name, args, fill(p, body, t));
 }
 
+/* The larger of a and b, or the smaller, by the one instruction that machines have for it; a where a is NaN; b is none.
+ * Comparing and selecting, which is all that C has, would be three. */
+static const char *bound_helper(CPrinter *p, ScalarOp op, int lanes) {
+  bool max = op == S_MAX;
+  const char *name = intern(arena_printf(p->arena, "%s_%s", max ? "atleast" : "atmost", c_suffix(DT_F32, lanes)));
+  const char *v = c_storage_vector(p, DT_F32, lanes), *m = c_storage_vector(p, DT_I32, lanes), *word = max ? "max" : "min";
+  const char *class = lanes == 16 ? "v" : "x";
+  Text t = {0};
+  text_put(&t, "INLINE %s %s(%s a, %s b) {\n");
+  if (lanes >= 4)
+    text_printf(&t, "#if defined(%s)\n  __asm__(\"v%sps %%%%1, %%%%2, %%%%0\" : \"=%s\"(a) : \"%s\"(a), \"%s\"(b));\n  return a;\n",
+                lanes == 16 ? "__AVX512F__" : "__AVX__", word, class, class, class);
+  if (lanes == 4) {
+    text_printf(&t, "#elif defined(__SSE__)\n  __asm__(\"%sps %%%%1, %%%%0\" : \"+x\"(b) : \"x\"(a));\n  return b;\n", word);
+    text_printf(&t, "#elif defined(__aarch64__)\n  __asm__(\"f%s %%%%0.4s, %%%%1.4s, %%%%2.4s\" : \"=w\"(a) : \"w\"(a), \"w\"(b));\n  return a;\n", word);
+  }
+  if (lanes >= 4) text_put(&t, "#else\n");
+  text_printf(&t, "  %%s m = b %s a;\n  return (%%s)((m & (%%s)b) | (~m & (%%s)a));\n%s}\n", max ? ">" : "<", lanes >= 4 ? "#endif\n" : "");
+  const char *form = arena_strdup(p->arena, t.at);
+  text_free(&t);
+  return c_helper(p, name, form, v, name, v, v, m, v, m, m);
+}
+
 /* Vector bodies, for floats and integers alike: m is the mask type. */
 static const char *vector_helper(CPrinter *p, ScalarOp op, DType t, int lanes) {
   static const char *const body[SCALAR_COUNT] = {
@@ -54,6 +77,9 @@ static const char *vector_helper(CPrinter *p, ScalarOp op, DType t, int lanes) {
     const char *m = c_storage_vector(p, mask, lanes);
     return c_helper(p, name, "INLINE %s %s(%s a) { return (%s)((%s)a & %s); }\n", v, name, v, v, m, t == DT_F64 ? "INT64_MAX" : "INT32_MAX");
   }
+  if (t == DT_F32 && op == S_RELU) return c_helper(p, name, "INLINE %s %s(%s a) { return %s(a, (%s){0}); }\n", v, name, v, bound_helper(p, S_MAX, lanes), v);
+  if (t == DT_F32 && (op == S_MIN || op == S_MAX))
+    return c_helper(p, name, "INLINE %s %s(%s a, %s b) { return %s(a != a, a, %s(b, a)); }\n", v, name, v, v, c_select(p, t, lanes), bound_helper(p, op, lanes));
   const char *s = dtype_is_float(t) ? body[op] : dtype_is_signed(t) || op == S_MIN || op == S_MAX ? body_int[op] : NULL;
   if (!s) return NULL;
   const char *select = c_select(p, t, lanes);
@@ -124,8 +150,15 @@ static C sum(CPrinter *p, const Expr *e) {
   return infix(p, e, e->op == S_ADD ? "+" : "-", P_ADD, e->op == S_ADD);
 }
 
+/* max(x, 6): the second is no NaN. */
+static bool is_bound(const Expr *e) {
+  if ((e->op != S_MIN && e->op != S_MAX) || e->lanes == 1 || e->arg[0]->elem != DT_F32) return false;
+  const Expr *s = c_unsplat(e->arg[1]);
+  return s && s->kind == EX_CONST && s->f == s->f;
+}
+
 static C call(CPrinter *p, const Expr *e) {
-  const char *f = c_math(p, e->op, e->arg[0]->elem, e->lanes);
+  const char *f = is_bound(e) ? bound_helper(p, e->op, e->lanes) : c_math(p, e->op, e->arg[0]->elem, e->lanes);
   const char *x = c_expr(p, e->arg[0]).s;
   if (scalar_info[e->op].arity == 1) return (C){arena_printf(p->arena, "%s(%s)", f, x), P_POSTFIX};
   return (C){arena_printf(p->arena, "%s(%s, %s)", f, x, c_expr(p, e->arg[1]).s), P_POSTFIX};

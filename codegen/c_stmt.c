@@ -56,7 +56,7 @@ static bool printed(CPrinter *p, const Stmt *s) { return s->kind == ST_LET && c_
  * load into each of them as a memory operand, and clang spills. */
 static bool wants_keep(CPrinter *p, const Stmt *s) {
   return p->target->barrier && s->value->kind == EX_LOAD && s->value->lanes > 1 &&
-         s->var->name[0] == 'w' && c_reads(p, s->var) > 1;
+         (s->var->name[0] == 'w' || s->var->name[0] == 'x') && c_reads(p, s->var) > 1;
 }
 
 static bool is_plain(const Expr *e) { return e->kind == EX_CONST || e->kind == EX_VAR || c_unsplat(e); }

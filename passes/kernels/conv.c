@@ -3,7 +3,7 @@
  * panels [channels/width][taps…][input channels][width], by the compiler, or by the kernel where they are computed (a
  * network that trains). Padding was split off (passes/split_pads.c).
  * A 1x1 convolution with stride 1 over dense pixels is a matrix product: all its pixels are rows.
- * Depthwise: columns are channels of input and output alike, A is a vector too. */
+ * Depthwise: columns are channels of input and output alike, A is a vector too; depthwise.c has its loops. */
 #include "passes/kernels/tile.h"
 #include "passes/lower/functions.h"
 #include <string.h>
@@ -127,6 +127,11 @@ static void set_strides(Tiling *t) {
   t->fold_size = above;
 }
 
+static void build(Tiling *t) {
+  if (t->vector_a) depthwise_build(t);
+  else tile_build(t);
+}
+
 bool conv_generate(Lower *l, const Node *n) {
   const Type *tx = &value_of(l->m, n->in[0])->type, *tw = &value_of(l->m, n->in[1])->type;
   const Type *ty = &value_of(l->m, n->out[0])->type;
@@ -142,7 +147,7 @@ bool conv_generate(Lower *l, const Node *n) {
   Tiling t = {.l = l, .n = n, .cols = DIM(depthwise ? out : out / group),
               .a = depthwise ? depthwise_a : conv_a, .b = conv_b, .start = conv_start, .write = conv_write, .outer_begin = image_loops,
               .outer_end = image_loops_end, .ta = tx, .tb = tw, .ty = ty, .strides = node_dims(n, "strides"),
-              .dilations = node_dims(n, "dilations"), .vector_a = depthwise, .group = group, .group_in = in,
+              .dilations = node_dims(n, "dilations"), .vector_a = depthwise, .columns = depthwise, .group = group, .group_in = in,
               .group_out = out / group};
   t.flat_from = spatial - 1;
   while (t.flat_from > 0 && dim_is(ty->dims[2 + t.flat_from], 1)) t.flat_from--;
@@ -163,14 +168,14 @@ bool conv_generate(Lower *l, const Node *n) {
   if (!w) {
     if (!depthwise && group > 1) t.g = loop_begin(b, "group", ex_int(b, 0), ex_int(b, group), 1, FOR_PARALLEL);
     tile_pack_here(&t);
-    tile_build(&t);
+    build(&t);
     if (t.g) loop_end(b);
     return true;
   }
   Filter f = {.w = w->data, .in = in, .taps = taps, .depthwise = depthwise};
   if (depthwise || group == 1) {
     t.pack = lower_weight(l, "weight", tile_pack(&t, taps * in, filter_at, &f));
-    tile_build(&t);
+    build(&t);
     return true;
   }
   int64_t per = taps * in * (out / group), dims[1] = {per * group};

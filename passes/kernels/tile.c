@@ -41,6 +41,7 @@ TileShape tile_shape(const Tiling *t) {
   int64_t vectors = t->cols.k / g->lanes, n = known(t->rows, 256), k = 1;
   for (int q = 0; q < t->kaxes; q++) k *= known(t->ksize[q], 256);
   TileShape best = {1, 1, 1};
+  if (t->columns) return (TileShape){t->columns, most_rows(t, t->columns), 1};
   double lowest = 1e30;
   int widest = n <= 2 ? (g->registers >= 32 ? 8 : 4) : t->vector_a ? 4 : 6;
   for (int c = 1; c <= widest; c++) {

@@ -34,6 +34,7 @@ struct Tiling {
   Buf *pack;                         /* panels [cols/width][k…][width]; NULL: b() loads */
   Expr *pack_base;                   /* element where the first panel starts (groups); NULL: 0 */
   bool vector_a;                     /* a is a vector: a load per accumulator */
+  int columns;                       /* vectors to a panel; 0: as the cost model says */
   int64_t row_stride;                /* bytes between rows of A; 0: unknown */
   bool by_blocks;                    /* rows may be taken in blocks whose A stays in L2 (row_blocks) */
   Expr *block;                       /* the first row of the current one; NULL: 0 */
@@ -67,6 +68,9 @@ Tensor *tile_pack(Tiling *t, int64_t k, float (*at)(const void *ctx, int64_t k, 
 
 /* The same for a B that is computed: adds the loops that pack it into scratch, through b(), and sets t->pack. */
 void tile_pack_here(Tiling *t);
+
+/* depthwise.c: the loops of a depthwise convolution whose weights are packed in panels of one vector. */
+void depthwise_build(Tiling *t);
 
 /* gemm_turned.c: builds the product with packed A and B; false: nothing built, it would not pay. */
 bool gemm_turned(Tiling *t);
