@@ -76,7 +76,7 @@ static void line_loops(Tiling *t) {
   Builder *b = &t->l->b;
   static const char *const names[] = {"y", "z", "q", "r"};
   for (int s = 0; !t->flat && s < t->ty->rank - 2; s++)
-    if (s != t->flat_from) t->ctx[1 + s] = loop_begin(b, names[s & 3], ex_int(b, 0), ex_dim(b, t->ty->dims[2 + s]), 1, FOR_SEQ);
+    if (s != t->flat_from) t->ctx[1 + s] = loop_begin(b, names[s & 3], ex_int(b, 0), ex_dim(b, t->ty->dims[2 + s]), 1, FOR_PARALLEL);
 }
 
 static void line_loops_end(Tiling *t) {
@@ -109,7 +109,7 @@ static int64_t block_vectors(const Tiling *t, int64_t vectors, int pixels) {
 
 /* Panels [lo, hi) of one run, all rows of pixels that are asked for. */
 static void channels(Tiling *t, const Panel *p, Expr *lo, Expr *hi, Expr *row, int rows) {
-  Expr *panel = loop_begin(&t->l->b, "panel", lo, hi, 1, FOR_SEQ);
+  Expr *panel = loop_begin(&t->l->b, "panel", lo, hi, 1, FOR_PARALLEL);
   for (int c = 0; c < p->columns; c++) tile(t, p, c, panel, row, rows);
   loop_end(&t->l->b);
 }
@@ -120,12 +120,14 @@ static void tiles(Tiling *t, const Panel *p, int n, Expr *from, Expr *to, int ro
   Builder *b = &t->l->b;
   int64_t block = block_vectors(t, p[0].repeat, rows);
   if (!block) line_loops(t);
-  Expr *row = loop_begin(b, "row", from, to, rows, FOR_SEQ);
+  Expr *row = loop_begin(b, "row", from, to, rows, FOR_PARALLEL);
+  par_begin(b);
   for (int q = 0; q < n; q++) {
+    if (q) par_next(b);
     Expr *lo = ex_int(b, 0), *hi = ex_int(b, p[q].repeat);
     bool several = block && block < p[q].repeat;
     if (several) {
-      lo = loop_begin(b, "block", lo, hi, block, FOR_SEQ);
+      lo = loop_begin(b, "block", lo, hi, block, FOR_PARALLEL);
       hi = ex_min(b, hi, ex_add(b, lo, ex_int(b, block)));
     }
     if (block) line_loops(t);
@@ -133,23 +135,38 @@ static void tiles(Tiling *t, const Panel *p, int n, Expr *from, Expr *to, int ro
     if (block) line_loops_end(t);
     if (several) loop_end(b);
   }
+  par_end(b);
   loop_end(b);
   if (!block) line_loops_end(t);
+}
+
+/* Cycles as counted on whole layers: two multiply-adds a cycle, a fifth more for loads and the epilogue. */
+static void choice(Tiling *t, int pixels, int64_t vectors) {
+  double work = (double)dim_lo(op_info[t->n->op].flops(t->l->m, t->n)) / 2 / t->l->target->lanes;
+  int64_t block = block_vectors(t, vectors, pixels);
+  const char *order = !block ? "lines" : block < vectors ? arena_printf(t->l->b.arena, "walking down, %lld vectors a block", (long long)block) : "walking down";
+  kernel_choice(t->l, work * 0.6, "depthwise: tiles of %d pixels of %d lanes, %s", pixels, t->l->target->lanes, order);
 }
 
 void depthwise_build(Tiling *t) {
   Builder *b = &t->l->b;
   Panel p[8];
   int n = tile_panels(t, p, 8), window = window_axis(t), most = tile_pixels(t, window < 0 ? 1 : t->ksize[window].k);
-  t->ctx[0] = loop_begin(b, "n", ex_int(b, 0), ex_dim(b, t->ty->dims[0]), 1, FOR_SEQ);
+  choice(t, most, n ? p[0].repeat : 0);
+  t->ctx[0] = loop_begin(b, "n", ex_int(b, 0), ex_dim(b, t->ty->dims[0]), 1, FOR_PARALLEL);
+  par_begin(b);
   if (dim_is_const(t->rows)) {                                  // split evenly into tiles of two sizes
-    int64_t count = (t->rows.k + most - 1) / most, small = count ? t->rows.k / count : 0, large = (t->rows.k - small * count) * (small + 1);
+    int64_t count = (t->rows.k + most - 1) / most, small = count ? t->rows.k / count : 0;
+    int64_t large = (t->rows.k - small * count) * (small + 1);
     if (large) tiles(t, p, n, ex_int(b, 0), ex_int(b, large), (int)small + 1);
+    par_next(b);
     if (large < t->rows.k) tiles(t, p, n, ex_int(b, large), ex_int(b, t->rows.k), (int)small);
   } else {
-    Expr *whole = let(b, "whole", ex_dim(b, dim_mul(dim_floordiv(t->rows, DIM(most)), DIM(most))));
+    Expr *whole = ex_dim(b, dim_mul(dim_floordiv(t->rows, DIM(most)), DIM(most)));
     tiles(t, p, n, ex_int(b, 0), whole, most);
+    par_next(b);
     tiles(t, p, n, whole, ex_dim(b, t->rows), 1);
   }
+  par_end(b);
   loop_end(b);
 }
