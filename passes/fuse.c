@@ -5,7 +5,7 @@
  * depends on that group through a third one (that would be a cycle of kernels). A map on whose chain another operand
  * is comes along. What joins nothing opens a map. Views open nothing:
  * storage makes them strided, or they are evaluated where they are read.
- * Then maps that exactly one reader reads exactly once per element are inlined into it (prologue).
+ * Then attention becomes one group (fuse_attention.c), and maps that exactly one reader reads exactly once per element are inlined into it (prologue).
  * Cost: one reachability search per join, over groups; linear in practice as searches stop at older groups. */
 #include "passes/fusion.h"
 #include "ir/ops.h"
@@ -276,7 +276,7 @@ static void collect_users(Fuse *s, Graph *g) {
   }
 }
 
-Fusion *fuse_module(Module *m, Arena *a) {
+Fusion *fuse_module(Module *m, bool naive, Arena *a) {
   Fusion *f = NEW(a, Fusion);
   f->m = m;
   f->arena = a;
@@ -286,6 +286,7 @@ Fusion *fuse_module(Module *m, Arena *a) {
   for (int k = 0; k < m->nodes.len; k++) m->nodes.at[k].group = 0;
   collect_users(&s, m->main);
   visit(&s, m->main);
+  if (!naive) fuse_attention(f, s.users, s.is_output);
   inline_maps(&s);
   for (int v = 1; v < m->values.len; v++) {
     const Node *d = m->values.at[v].def ? node_of(m, m->values.at[v].def) : NULL;

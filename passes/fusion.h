@@ -3,7 +3,10 @@
  * A group is one kernel: a root (a heavy node, or for a map none: then `out` is the value computed first), its
  * epilogue (elementwise nodes downstream of the root at the same index, in order), and inlined nodes (views and
  * elementwise nodes that feed either, evaluated where they are read: the prologue). A node's `group` says which;
- * group 0: a view that became strided storage or is inlined wherever it is read. */
+ * group 0: a view that became strided storage or is inlined wherever it is read.
+ *
+ * Attention is one group (fuse_attention.c): its root is the product of shares and values; the product of queries and
+ * keys, the softmax and what stands between are inlined, and `scores` and `softmax` say which. */
 #ifndef PASSES_FUSION_H
 #define PASSES_FUSION_H
 #include "ir/graph.h"
@@ -13,6 +16,7 @@ typedef struct Group {
   ValueId out;                 /* the root's output 0, or the map's first value */
   NodeList epilogue;           /* nodes after `out`, in order */
   NodeList inlined;            /* nodes of maps that were inlined into it */
+  NodeId scores, softmax;      /* attention: the first product, the softmax; 0: it is none */
   Graph *graph;
   NodeId last;                 /* where it stands in execution order: its last node */
   bool dead;                   /* merged into another */
@@ -42,7 +46,10 @@ typedef struct Fusion {
 } Fusion;
 
 bool pool_grad_tiles(Module *m, const Node *n);       /* lower/pool.c: a gradient of a pool that writes each element once */
-Fusion *fuse_module(Module *m, Arena *a);
+Fusion *fuse_module(Module *m, bool naive, Arena *a);   /* naive: no group has more than one heavy node */
+
+/* Attention becomes one group (fuse_attention.c). Per value: who uses it; is it an output or used by a region? */
+void fuse_attention(Fusion *f, const NodeList *users, const bool *is_output);
 bool value_is_stored(const Fusion *f, ValueId v);     /* does someone outside its group read it? */
 void fusion_set_stored(Fusion *f, ValueId v, bool yes);
 int  fusion_new_map(Fusion *f, NodeId n);             /* a group of its own for a node that has none: a map over its output */

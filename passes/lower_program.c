@@ -44,12 +44,14 @@ static int buffer_of_extra(Build *s, const LowerScratch *x) {
   return s->p->buffers.len - 1;
 }
 
+static const char *group_word(const Node *first, const Group *g) { return g->softmax ? "attention" : op_info[first->op].text; }
+
 /* "conv + relu", the source nodes and the shapes, for the comment above the kernel */
 static const char *describe(Build *s, const Group *g) {
   Text t = {0};
   NodeId first = g->root ? g->root : value_of(s->m, g->out)->def;
   const Node *n = node_of(s->m, first);
-  text_printf(&t, "%s", op_info[n->op].text);
+  text_printf(&t, "%s", group_word(n, g));
   for (int k = 0; k < g->epilogue.len; k++) text_printf(&t, " + %s", op_info[node_of(s->m, g->epilogue.at[k])->op].text);
   const char *seen = "";
   for (int k = -1; k < g->epilogue.len; k++) {
@@ -59,6 +61,8 @@ static const char *describe(Build *s, const Group *g) {
     text_printf(&t, "%s\"%s\"%s%s%s", k < 0 ? "\nfrom " : ", ", seen, e->source.op ? " (" : "", e->source.op ? e->source.op : "", e->source.op ? ")" : "");
   }
   text_put(&t, "\n");
+  if (g->softmax)                                                // queries and keys; then shares and values
+    for (int k = 0; k < 2; k++) text_printf(&t, "%s x ", type_text(&value_of(s->m, node_of(s->m, g->scores)->in[k])->type));
   for (int k = 0; k < n->nin && k < 4; k++)
     if (n->in[k]) text_printf(&t, "%s%s", k ? " x " : "", type_text(&value_of(s->m, n->in[k])->type));
   text_printf(&t, " -> %s", type_text(&value_of(s->m, n->out[0])->type));
@@ -81,7 +85,7 @@ static Dim flops_of(Build *s, const Group *g) {
 static const char *kernel_name(Build *s, const Group *g, int number) {
   const Node *n = node_of(s->m, g->root ? g->root : value_of(s->m, g->out)->def);
   Text t = {0};
-  text_printf(&t, "k%d_%s", number, op_info[n->op].text);
+  text_printf(&t, "k%d_%s", number, group_word(n, g));
   for (int k = 0; k < g->epilogue.len && k < 2; k++) text_printf(&t, "_%s", op_info[node_of(s->m, g->epilogue.at[k])->op].text);
   const char *r = arena_strdup(s->arena, t.at);
   text_free(&t);

@@ -38,7 +38,7 @@ bool pass_drop_axes(PassContext *c) {
 }
 
 bool pass_fuse(PassContext *c) {
-  c->fusion = fuse_module(c->module, c->arena);
+  c->fusion = fuse_module(c->module, c->options->naive || c->target->lanes == 1, c->arena);
   return c->fusion != NULL;
 }
 

@@ -22,9 +22,10 @@ static bool match_axes(const Type *x, const Type *y, int *axis) {
 /* What c, which broadcasts to y, must be to broadcast to x. */
 static bool constant_before_reshape(const Type *c, const Type *x, const Type *y, Type *out) {
   int axis[MAX_RANK];
-  if (!match_axes(x, y, axis)) return false;
   *out = type_of(c->dtype, x->rank, x->dims);
   for (int i = 0; i < x->rank; i++) out->dims[i] = DIM(1);
+  if (dim_is(type_count(c), 1)) return true;
+  if (!match_axes(x, y, axis)) return false;
   for (int k = 0; k < c->rank; k++) {
     int at = axis[y->rank - c->rank + k];
     if (dim_is(c->dims[k], 1)) continue;

@@ -2,7 +2,8 @@
  *
  * 1. Layout: an axis order per stored value, row-major or channels-last ([N, spatial…, C]). Convolutions write
  *    channels-last, so that vector lanes are channels; pools, elementwise chains, concat and pad follow their
- *    input; graph inputs, outputs, constants and everything else are row-major.
+ *    input; graph inputs, outputs, constants and everything else are row-major. A value that only a transpose reads
+ *    is stored as the transpose has it, if vectors stay vectors: attention then writes merged heads.
  * 2. Placing, from the last node to the first: the inputs of a concat, and the input of a constant pad, live
  *    inside the output's storage where their producer can write with strides; else a copy node is inserted.
  *    The pad node itself then only fills the border.
@@ -41,13 +42,32 @@ static void layout_graph(Place *p, Graph *g) {
   }
 }
 
+/* Kernels write with any strides, C functions do not; and what a region reads has users that are not looked at here. */
+static void find_turned(Place *p) {
+  int *users = NEW_N(p->f->arena, int, p->n);
+  for (int k = 0; k < p->m->nodes.len; k++) {
+    const Node *n = &p->m->nodes.at[k];
+    if (n->dead) continue;
+    for (int i = 0; i < n->nin; i++) {
+      ValueId v = n->in[i];
+      const Node *d = v ? def_of(p, v) : NULL;
+      if (!d || users[v]++ || p->is_output[v]) { if (v) p->turned[v] = 0; continue; }
+      const Attr *perm = n->op == OP_TRANSPOSE && n->graph == d->graph ? node_dims(n, "perm") : NULL;
+      bool writes = d->group && d->out[0] == v && !d->nregion && op_info[d->op].how != HOW_CALL;
+      if (perm && writes && perm->dims[perm->n - 1].k == perm->n - 1) p->turned[v] = (NodeId)k;
+    }
+  }
+}
+
 /* Dense storage of v's own. */
 void own_storage(Place *p, ValueId v) {
   Value *val = value_of(p->m, v);
   const Type *t = &val->type;
   int order[MAX_RANK], at = 0;                                // axes, outermost first
   bool last = (int)v < p->n && p->last[v];
-  for (int k = 0; k < t->rank; k++) if (!(last && k == 1)) order[at++] = k;
+  NodeId turned = (int)v < p->n && !last ? p->turned[v] : 0;
+  const Attr *perm = turned ? node_dims(node_of(p->m, turned), "perm") : NULL;
+  for (int k = 0; k < t->rank; k++) if (!(last && k == 1)) order[at++] = perm ? (int)perm->dims[k].k : k;
   if (last) order[at++] = 1;
   Dim s = DIM(1);
   for (int k = t->rank - 1; k >= 0; k--) {
@@ -287,10 +307,13 @@ static void outputs(Place *p) {
 void storage_assign(Fusion *f, bool channels_last) {
   Module *m = f->m;
   int slack = m->values.len + 8 * m->nodes.len + 64;           // copies add values
-  Place p = {.f = f, .m = m, .last = NEW_N(f->arena, bool, slack), .is_output = NEW_N(f->arena, bool, slack), .n = slack};
+  Place p = {.f = f, .m = m, .last = NEW_N(f->arena, bool, slack), .is_output = NEW_N(f->arena, bool, slack), .turned = NEW_N(f->arena, NodeId, slack), .n = slack};
   outputs(&p);
   for (int k = 0; k < m->main->outputs.len; k++) p.is_output[m->main->outputs.at[k]] = true;
-  if (channels_last) layout_graph(&p, m->main);
+  if (channels_last) {
+    find_turned(&p);
+    layout_graph(&p, m->main);
+  }
   for (int v = 1; v < m->values.len; v++) {
     m->values.at[v].at = (Storage){0};
     if (m->values.at[v].constant || !m->values.at[v].def) own_storage(&p, (ValueId)v);

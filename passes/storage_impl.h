@@ -9,6 +9,7 @@ typedef struct Place {
   Module *m;
   bool *last;                      /* per value: channels-last */
   bool *is_output;                 /* of the main graph */
+  NodeId *turned;                  /* per value: the transpose that alone reads it, and keeps the last axis; 0: none */
   int n;
 } Place;
 

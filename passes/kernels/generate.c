@@ -1,4 +1,4 @@
-/* Which generator serves which op, and what it says of its choice. */
+/* Which generator serves which op, or group of heavy ops, and what it says of its choice. */
 #include "passes/kernels/kernels.h"
 #include <stdarg.h>
 
@@ -11,7 +11,10 @@ static const LowerFn generators[OP_COUNT] = {
   [OP_REDUCE_MAX] = reduce_max_generate,
 };
 
-bool kernel_generate(Lower *l, const Node *n) { return generators[n->op] && generators[n->op](l, n); }
+bool kernel_generate(Lower *l, const Node *n) {
+  if (l->g->softmax) return attention_generate(l);
+  return generators[n->op] && generators[n->op](l, n);
+}
 
 void kernel_choice(Lower *l, double cycles, const char *fmt, ...) {
   Kernel *k = l->b.kernel;

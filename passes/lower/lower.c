@@ -109,7 +109,7 @@ Expr *lower_read(Lower *l, ValueId v, Expr **i) {
   const Value *val = value_of(l->m, v);
   int rank = val->type.rank;
   for (int k = l->memo.len - 1; k >= 0; k--)
-    if (l->memo.at[k].v == v && index_eq(l->memo.at[k].i, i, rank)) return l->memo.at[k].x;
+    if (l->memo.at[k].v == v && (!l->memo.at[k].i || index_eq(l->memo.at[k].i, i, rank))) return l->memo.at[k].x;
   if (val->constant && tensor_count(val->constant) == 1 && dtype_info[val->type.dtype].cls != CLASS_STRING) {
     DType c = dtype_compute(val->type.dtype);
     return dtype_is_float(c) ? ex_const(&l->b, c, tensor_get(val->constant, 0))
@@ -124,6 +124,13 @@ Expr *lower_read(Lower *l, ValueId v, Expr **i) {
   if (!l->writing || !l->last || !expr_eq(at, lower_index(l, l->last, l->writing))) slot->elsewhere = true;
   if (slot->buf->role == BUF_OUT) slot->buf->role = BUF_INOUT;
   return ex_load(&l->b, slot->buf, at);
+}
+
+Expr *lower_read_given(Lower *l, ValueId v, Expr **i, ValueId known, Expr *x) {
+  *vec_push(l->b.arena, &l->memo) = (LowerMemo){known, NULL, x};
+  x = lower_read(l, v, i);
+  l->memo.len--;
+  return x;
 }
 
 /* ---- writing ---- */

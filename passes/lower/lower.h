@@ -24,7 +24,7 @@
 /* The parameter through which a kernel sees a stored value. `elsewhere`: some element is read at an index other
  * than the one being written, so the output may not take this buffer's place. */
 typedef struct LowerBuf { ValueId base; Buf *buf; bool elsewhere; } LowerBuf;
-typedef struct LowerMemo { ValueId v; Expr **i; Expr *x; } LowerMemo;
+typedef struct LowerMemo { ValueId v; Expr **i; Expr *x; } LowerMemo;      /* i NULL: at every index that is asked for */
 typedef struct LowerScratch { Buf *buf; const Tensor *data; } LowerScratch;   /* data: a packed weight, not scratch */
 
 typedef struct LowerSymbol { const char *name; Buf *count; } LowerSymbol;
@@ -51,6 +51,8 @@ typedef struct Lower {
 Expr *lower_read(Lower *l, ValueId v, Expr **i);              /* i: rank(v) indices */
 void  lower_write(Lower *l, Expr **i, Expr *x);               /* the root's output 0 */
 void  lower_write_to(Lower *l, ValueId v, Expr **i, Expr *x); /* another output of the root: stored, no epilogue */
+/* v at i, where `known`, a value that v is computed from in this group, is x. */
+Expr *lower_read_given(Lower *l, ValueId v, Expr **i, ValueId known, Expr *x);
 bool  lower_contiguous(Lower *l, ValueId v, int axis);        /* would a ramp along axis be one vector load? */
 /* Arena memory for this kernel only. It belongs to the loops it is made in, as a declaration in C: made before a loop
  * marked FOR_PARALLEL, its iterations share it (they may read what an earlier loop wrote); made inside, each iteration

@@ -430,7 +430,7 @@ Test(train, an_update_is_one_kernel) {
       cr_assert(optimize_step(&r.b, m, init, loss, &group, 1));
       simplify(m);
       Arena arena = {0};
-      Fusion *f = fuse_module(m, &arena);
+      Fusion *f = fuse_module(m, false, &arena);
       int kernel = node_of(m, value_of(m, m->state.at[0].next)->def)->group, written = 0;
       for (int k = 0; k < m->state.len; k++) {
         if (!m->state.at[k].next || value_of(m, m->state.at[k].next)->type.rank != 2) continue;

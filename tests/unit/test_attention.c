@@ -1,0 +1,140 @@
+/* Attention as one kernel: every case goes through all passes and the loop interpreter, fused, scalar and naive, and must
+ * give what the evaluator does. Sizes are no multiples of lanes, panels or tiles. */
+#include "ir/eval.h"
+#include "passes/pipeline.h"
+#include <criterion/criterion.h>
+#include <math.h>
+#include <string.h>
+
+typedef enum { PLAIN, SCALED, MASKED, CAUSAL, BLIND, CAPPED, DROPPED } Between;
+
+typedef struct Case {
+  int batch, heads, shared, queries, keys, dk, dv;      /* shared: query heads to a head of keys */
+  Between between;
+  bool split;                                           /* heads are views of [batch, rows, heads * d], and so is the result */
+} Case;
+
+static const Case cases[] = {
+  {1, 2, 1, 13, 13, 8, 8, PLAIN, false},
+  {2, 3, 1, 37, 37, 20, 20, SCALED, true},              // panels and vectors with a tail
+  {1, 2, 1, 70, 35, 32, 7, MASKED, true},               // more than one block of rows on narrow targets; odd values
+  {1, 1, 1, 64, 64, 16, 16, CAUSAL, false},             // everything even
+  {2, 2, 1, 9, 130, 5, 33, MASKED, false},
+  {1, 4, 2, 11, 19, 8, 8, SCALED, false},               // grouped heads
+  {1, 6, 3, 1, 21, 16, 16, MASKED, false},              // and one query
+  {1, 2, 1, 1, 50, 12, 12, SCALED, true},               // one query, keys side by side
+  {1, 2, 1, 3, 17, 64, 64, CAUSAL, false},
+  {1, 1, 1, 200, 40, 8, 24, CAPPED, false},             // several blocks of rows
+  {1, 2, 1, 14, 22, 8, 8, BLIND, false},                // rows without any key: NaN, as ONNX's Softmax
+  {1, 2, 1, 14, 22, 8, 8, DROPPED, true},               // something after the softmax
+  {1, 1, 1, 5, 1, 4, 4, SCALED, false},                 // one key
+};
+
+typedef struct Form { const char *target; bool naive; } Form;
+static const Form forms[] = {{"x86-64-v4", false}, {"x86-64-v3", false}, {"x86-64", false}, {"aarch64", false}, {"c99", false}, {"x86-64", true}};
+
+static void put_heads(Text *t, const char *name, int batch, int heads, int rows, int size, bool split) {
+  if (!split) { text_printf(t, "  input %%%s : f32[%d,%d,%d,%d]\n", name, batch, heads, rows, size); return; }
+  text_printf(t, "  input %%%s0 : f32[%d,%d,%d]\n", name, batch, rows, heads * size);
+  text_printf(t, "  %%%s1 = reshape(%%%s0) {shape=[%d,%d,%d,%d]}\n", name, name, batch, rows, heads, size);
+  text_printf(t, "  %%%s = transpose(%%%s1) {perm=[0,2,1,3]}\n", name, name);
+}
+
+/* %s, the scores, become %x. */
+static void put_between(Text *t, const Case *c) {
+  switch (c->between) {
+  case PLAIN: text_put(t, "  %x = copy(%s)\n"); return;
+  case SCALED: case DROPPED: text_put(t, "  weight %f : f32[] = [0.25]\n  %x = mul(%s, %f)\n"); return;
+  case CAPPED: text_put(t, "  weight %f : f32[] = [2.0]\n  %z = div(%s, %f)\n  %h = tanh(%z)\n  %x = mul(%h, %f)\n"); return;
+  case MASKED: text_printf(t, "  input %%m : f32[%d,1,1,%d]\n  %%x = add(%%s, %%m)\n", c->batch, c->keys); return;
+  case CAUSAL: case BLIND:
+    text_printf(t, "  %%j = iota() {dtype=i64, shape=[%d,%d], axis=1}\n", c->queries, c->keys);
+    text_printf(t, "  %%i = iota() {dtype=i64, shape=[%d,%d], axis=0}\n", c->queries, c->keys);
+    text_printf(t, "  weight %%f : f32[] = [-inf]\n  %%g = %s(%%j, %%i)\n  %%x = where(%%g, %%f, %%s)\n", c->between == CAUSAL ? "gt" : "ge");
+    return;
+  }
+}
+
+static Module *module_make(const Case *c, Diags *d) {
+  Text t = {0};
+  int kv = c->heads / c->shared;
+  text_put(&t, "module t {\n");
+  put_heads(&t, "q", c->batch, c->heads, c->queries, c->dk, c->split);
+  put_heads(&t, "k", c->batch, kv, c->keys, c->dk, c->split);
+  put_heads(&t, "v", c->batch, kv, c->keys, c->dv, c->split);
+  text_put(&t, "  %kt = transpose(%k) {perm=[0,1,3,2]}\n");
+  if (c->shared > 1) {
+    text_printf(&t, "  %%q5 = reshape(%%q) {shape=[%d,%d,%d,%d,%d]}\n", c->batch, kv, c->shared, c->queries, c->dk);
+    text_printf(&t, "  %%kt5 = reshape(%%kt) {shape=[%d,%d,1,%d,%d]}\n", c->batch, kv, c->dk, c->keys);
+    text_printf(&t, "  %%v5 = reshape(%%v) {shape=[%d,%d,1,%d,%d]}\n", c->batch, kv, c->keys, c->dv);
+    text_printf(&t, "  %%s5 = matmul(%%q5, %%kt5)\n  %%s = reshape(%%s5) {shape=[%d,%d,%d,%d]}\n", c->batch, c->heads, c->queries, c->keys);
+  } else text_put(&t, "  %s = matmul(%q, %kt)\n");
+  put_between(&t, c);
+  text_put(&t, "  %e = softmax(%x) {axis=3}\n");
+  const char *p = "e";
+  if (c->between == DROPPED) { text_put(&t, "  %p = mul(%e, %f)\n"); p = "p"; }
+  if (c->shared > 1) {
+    text_printf(&t, "  %%p5 = reshape(%%%s) {shape=[%d,%d,%d,%d,%d]}\n", p, c->batch, kv, c->shared, c->queries, c->keys);
+    text_printf(&t, "  %%o5 = matmul(%%p5, %%v5)\n  %%o = reshape(%%o5) {shape=[%d,%d,%d,%d]}\n", c->batch, c->heads, c->queries, c->dv);
+  } else text_printf(&t, "  %%o = matmul(%%%s, %%v)\n", p);
+  if (c->split) {
+    text_printf(&t, "  %%ot = transpose(%%o) {perm=[0,2,1,3]}\n  %%w = reshape(%%ot) {shape=[%d,%d,%d]}\n", c->batch, c->queries, c->heads * c->dv);
+    text_put(&t, "  %y = neg(%w)\n  output %y\n}\n");
+  } else text_put(&t, "  %y = neg(%o)\n  output %y\n}\n");
+  Module *m = module_parse(t.at, NULL, d);
+  text_free(&t);
+  return m;
+}
+
+static Tensor *random_input(Arena *a, const Type *t, uint64_t salt) {
+  int64_t dims[MAX_RANK];
+  for (int k = 0; k < t->rank; k++) dims[k] = t->dims[k].k;
+  Tensor *x = tensor_new(a, t->dtype, t->rank, dims);
+  uint64_t r = 88172645463325252u + salt;
+  for (int64_t i = 0; i < tensor_count(x); i++) {
+    r ^= r << 13; r ^= r >> 7; r ^= r << 17;
+    tensor_set(x, i, (double)(r >> 40) / (1 << 22) - 2);
+  }
+  return x;
+}
+
+static bool has_attention(const Program *p) {
+  for (int k = 0; k < p->kernels.len; k++) if (strstr(p->kernels.at[k]->name, "attention")) return true;
+  return false;
+}
+
+static void run_case(const Case *c, const Form *f) {
+  symbols_reset();
+  Diags d = {0};
+  Module *m = module_make(c, &d);
+  cr_assert(m, "%s", d.errors ? d.at[0].text : "no module");
+  const Tensor *in[4];
+  Tensor *out[1] = {0};
+  Eval e;
+  eval_begin(&e, m);
+  for (int k = 0; k < m->main->inputs.len; k++) {
+    in[k] = random_input(&m->perm, &value_of(m, m->main->inputs.at[k])->type, (uint64_t)k);
+    cr_assert(eval_bind_input(&e, k, in[k]));
+  }
+  cr_assert(eval_graph(&e, m->main));
+  const Tensor *want = eval_value(&e, m->main->outputs.at[0]);
+  PassOptions o = {.naive = f->naive, .verify = true};
+  Program *p = compile_module(m, target_find(f->target), &o, &m->perm);
+  cr_assert(p && program_run(p, in, out, &m->perm, &d), "%s: %s", f->target, d.errors ? d.at[0].text : "?");
+  cr_expect(has_attention(p) == (!f->naive && strcmp(f->target, "c99") != 0), "%s, case %d: fused or not", f->target, (int)(c - cases));
+  double worst = 0;
+  for (int64_t i = 0; i < tensor_count(want); i++) {
+    double w = tensor_get(want, i), off = fabs(w - tensor_get(out[0], i));
+    if (isnan(w) && isnan(tensor_get(out[0], i))) continue;     // memory never written is infinitely off
+    worst = isnan(off) ? INFINITY : fmax(worst, off);
+  }
+  cr_expect(worst < 1e-5, "%s%s, case %d: off by %g", f->target, f->naive ? " naive" : "", (int)(c - cases), worst);
+  eval_end(&e);
+  module_free(m);
+  diags_free(&d);
+}
+
+Test(attention, against_the_evaluator) {
+  for (size_t k = 0; k < sizeof cases / sizeof *cases; k++)
+    for (size_t f = 0; f < sizeof forms / sizeof *forms; f++) run_case(&cases[k], &forms[f]);
+}
