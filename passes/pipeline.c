@@ -38,7 +38,7 @@ bool pass_drop_axes(PassContext *c) {
 }
 
 bool pass_fuse(PassContext *c) {
-  c->fusion = fuse_module(c->module, c->options->naive || c->target->lanes == 1, c->arena);
+  c->fusion = fuse_module(c->module, c->options->naive || (c->target && c->target->lanes == 1), c->arena);
   return c->fusion != NULL;
 }
 
@@ -54,7 +54,7 @@ bool pass_storage(PassContext *c) {
 }
 
 bool pass_lower(PassContext *c) {
-  c->program = lower_program(c->module, c->fusion, c->target, c->options->naive || c->target->lanes == 1, c->arena);
+  c->program = lower_program(c->module, c->fusion, c->target, c->options->naive || (c->target && c->target->lanes == 1), c->arena);
   return c->program != NULL;
 }
 
