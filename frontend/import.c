@@ -39,7 +39,10 @@ bool imp_fail(Import *x, const char *kind, const char *fmt, ...) {
 /* ---- attributes ---- */
 static const Onnx__Attribute *find(Import *x, const char *name) {
   for (int k = 0; k < x->node->nattr; k++)
-    if (x->node->attr[k]->name && !strcmp(x->node->attr[k]->name, name)) return x->node->attr[k];
+    if (!strcmp(x->node->attr[k]->name, name)) {
+      x->node->read[k] = true;
+      return x->node->attr[k];
+    }
   return NULL;
 }
 

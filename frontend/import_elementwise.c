@@ -100,11 +100,14 @@ bool import_is_inf(Import *x) {
 
 /* ---- casts ---- */
 static bool cast_to(Import *x, DType to) {
+  const char *round = imp_str(x, "round_mode", "up");            // of f8e8m0; others go to the nearest
+  Attr attr[] = {attr_dtype("to", to), attr_int("saturate", imp_int(x, "saturate", 1))};
+  if (to == DT_F8E8M0 && strcmp(round, "up"))
+    return imp_fail(x, "unsupported", "round_mode '%s'; lathe rounds to f8e8m0 only 'up'", round);
   if (to == imp_dtype(x, 0)) {
     imp_set(x, 0, x->in[0]);
     return true;
   }
-  Attr attr[] = {attr_dtype("to", to), attr_int("saturate", imp_int(x, "saturate", 1))};
   imp_set(x, 0, imp_op(x, OP_CAST, x->in, 1, attr, 2));
   return true;
 }

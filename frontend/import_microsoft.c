@@ -191,11 +191,9 @@ bool import_ms_dynamic_quantize_matmul(Import *x) {
 
 /* ---- fused float operators */
 
-static ValueId activated(Import *x, ValueId v) {
+/* a, b: n parameters that the node gives */
+static ValueId activated(Import *x, ValueId v, int n, double a, double b) {
   const char *f = imp_str(x, "activation", "");
-  const double *p;
-  int n = imp_floats(x, "activation_params", &p);
-  double a = n > 0 ? p[0] : 0.01, b = n > 1 ? p[1] : 0;
   if (!*f) return v;
   if (!strcmp(f, "Relu")) return calc_op1(x, OP_RELU, v);
   if (!strcmp(f, "Sigmoid")) return calc_op1(x, OP_SIGMOID, v);
@@ -215,12 +213,16 @@ bool import_ms_fused_conv(Import *x) {
   if (!window_read(x, 0, imp_type(x, 1)->dims + 2, &w)) return false;
   ValueId y = window_conv(x, x->in[0], x->in[1], optional(x, 2), &w);
   if (imp_present(x, 3)) y = calc_add(x, y, x->in[3]);
-  return calc_set(x, 0, activated(x, y));
+  const double *p;
+  int n = imp_floats(x, "activation_params", &p);
+  return calc_set(x, 0, activated(x, y, n, n > 0 ? p[0] : 0.01, n > 1 ? p[1] : 0));
 }
 
 bool import_ms_fused_gemm(Import *x) {
   if (!import_gemm(x)) return false;
-  return calc_set(x, 0, activated(x, x->out[0]));
+  bool two = imp_has(x, "activation_beta");
+  double a = imp_float(x, "activation_alpha", 0.01), b = imp_float(x, "activation_beta", 0);
+  return calc_set(x, 0, activated(x, x->out[0], two ? 2 : 1, a, b));
 }
 
 bool import_ms_fused_matmul(Import *x) {

@@ -30,6 +30,7 @@ bool import_ms_matmul_nbits(Import *x) {
     return imp_fail(x, "shape", "K=%lld N=%lld block_size=%lld", (long long)k, (long long)n, (long long)size);
   if (bits != 2 && bits != 4 && bits != 8) return imp_fail(x, "unsupported", "weights of %lld bits", (long long)bits);
   if (imp_present(x, 4)) return imp_fail(x, "unsupported", "input g_idx (reordered columns)");
+  if (imp_int(x, "weight_prepacked", 0)) return imp_fail(x, "unsupported", "weights packed for one kernel; export before that");
   int64_t blocks = (k + size - 1) / size, zero_bytes = (blocks * bits + 7) / 8;
   const Tensor *w = imp_constant(x, 1), *z = imp_constant(x, 3);
   bool packed = imp_present(x, 3) && imp_dtype(x, 3) == DT_U8;

@@ -66,13 +66,13 @@ bool import_quantize_linear(Import *x) {
   if (calc_is_narrow(precision) && precision != DT_F16 && precision != DT_BF16) precision = DT_F32;
   if (!dtype_is_float(precision)) precision = DT_F32;             /* i32 scales of version 10's i32 input */
   int64_t block = imp_int(x, "block_size", 0);
+  Attr a[] = { attr_dtype("to", to), attr_int("saturate", imp_int(x, "saturate", 1)) };
   ValueId scale = spread(x, calc_cast(x, x->in[1], precision), &in, axis, block);
   ValueId zp = zero_point(x, 2), v = calc_div(x, calc_cast(x, x->in[0], precision), scale);
   if (zp) zp = spread(x, zp, &in, axis, block);
   if (dtype_is_int(to)) return calc_set(x, 0, calc_saturate(x, v, zp, to));
   if (!dtype_is_float(to)) return imp_fail(x, "type", "cannot quantise to %s", dtype_info[to].text);
   if (zp) v = calc_add(x, calc_wide(x, v), calc_cast(x, zp, DT_F32));
-  Attr a[] = { attr_dtype("to", to), attr_int("saturate", imp_int(x, "saturate", 1)) };
   return calc_set(x, 0, calc_op(x, OP_CAST, &v, 1, a, 2));
 }
 

@@ -101,7 +101,7 @@ bool import_split_to_sequence(Import *x) {
   int axis = imp_axis(x, imp_int(x, "axis", 0), t.rank), n = 0;
   if (axis < 0) return false;
   const Dim *given = NULL;
-  bool squeeze = !imp_present(x, 1) && !imp_int(x, "keepdims", 1), sizes = imp_present(x, 1) && imp_rank(x, 1) == 1;
+  bool squeeze = !imp_int(x, "keepdims", 1) && !imp_present(x, 1), sizes = imp_present(x, 1) && imp_rank(x, 1) == 1;
   if (imp_present(x, 1) && !imp_dims(x, 1, &given, &n)) return false;
   Dim whole = t.dims[axis], at = DIM(0), each = given && !sizes ? given[0] : DIM(1);
   if (!sizes) {

@@ -106,7 +106,8 @@ static void report_unsupported(Loader *l) {
 /* The node with references to the calling node's attributes replaced; an attribute whose reference leads
  * nowhere is absent. */
 static void resolve_attributes(Loader *l, const Scope *s, const Onnx__Node *p, OnnxNode *node) {
-  *node = (OnnxNode){.proto = p, .attr = NEW_N(&l->tmp, const Onnx__Attribute *, p->n_attribute + 1)};
+  *node = (OnnxNode){.proto = p, .attr = NEW_N(&l->tmp, const Onnx__Attribute *, p->n_attribute + 1),
+                     .read = NEW_N(&l->tmp, bool, p->n_attribute + 1)};
   for (size_t k = 0; k < p->n_attribute; k++) {
     const Onnx__Attribute *a = p->attribute[k], *target = NULL;
     if (a->ref_attr_name && *a->ref_attr_name && s->function) {
@@ -190,6 +191,28 @@ static void name_outputs(Loader *l, Import *x, const Onnx__Node *p, int first_va
   }
 }
 
+static bool may_stay_unread(const char *op, const char *attribute) {
+  static const struct { const char *op, *attribute; } table[] = {
+#define UNREAD(op, attribute, why) {op, attribute},
+#include "frontend/unread.def"
+#undef UNREAD
+  };
+  for (size_t k = 0; k < sizeof table / sizeof *table; k++)
+    if (!strcmp(table[k].attribute, attribute) && (!table[k].op || !strcmp(table[k].op, op))) return true;
+  return false;
+}
+
+/* What an importer has not asked for is not in what it built. */
+static bool all_read(Import *x) {
+  for (int k = 0; k < x->node->nattr; k++) {
+    const char *name = x->node->attr[k]->name;
+    if (!x->node->read[k] && !may_stay_unread(x->op, name))
+      return imp_fail(x, "unsupported", "attribute '%s' is not one that lathe knows in this operator; without it the "
+                      "result could be another", name);
+  }
+  return true;
+}
+
 static bool import_node(Loader *l, Scope *s, const Onnx__Node *p) {
   const char *domain = plain_domain(p->domain);
   if (!p->op_type) {
@@ -222,6 +245,7 @@ static bool import_node(Loader *l, Scope *s, const Onnx__Node *p) {
     graph_set_source(l->m, before);
     for (int k = 0; ok && k < x.nout; k++)
       if (*p->output[k] && !x.out[k]) ok = imp_fail(&x, "unsupported", "output %d ('%s') is not supported", k, p->output[k]);
+    if (ok && !function) ok = all_read(&x);
     if (!ok && !l->d->errors && !l->unsupported.len) imp_fail(&x, "internal", "the importer failed without saying why");
     if (ok && !function) name_outputs(l, &x, p, first_value, s->path);
   }

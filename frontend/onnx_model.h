@@ -15,7 +15,8 @@ typedef enum AttrType {                /* Attribute.type in the file */
 } AttrType;
 
 /* A node as importers see it: in a function body, references to the caller's attributes are resolved. */
-typedef struct OnnxNode { const Onnx__Node *proto; const Onnx__Attribute **attr; int nattr; } OnnxNode;
+/* read: per attribute, whether the importer has asked for it. */
+typedef struct OnnxNode { const Onnx__Node *proto; const Onnx__Attribute **attr; bool *read; int nattr; } OnnxNode;
 
 /* Where tensors are made, what external data is relative to (NULL: none allowed), who hears of errors. */
 typedef struct OnnxSource { Arena *arena; const char *folder; Diags *diags; } OnnxSource;

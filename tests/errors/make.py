@@ -53,6 +53,10 @@ save("unknown", [h.make_node("Wobble", ["x"], ["a"], "one"), h.make_node("Wobble
 save("fine", [h.make_node("Relu", ["x"], ["y"])], [x("x", "N")], [x("y", "N")])
 save("short-init", [h.make_node("Add", ["x", "w"], ["y"])], *io, [T(name="w", data_type=T.FLOAT, dims=[4], raw_data=b"\0" * 15)])
 save("types", [h.make_node("Add", ["x", "i"], ["y"], "mixed")], [x("x", 4), x("i", 4, t=T.INT32)], [x("y", 4)])
+save("newer", [h.make_node("Softplus", ["x"], ["a"], "soft", beta=2.0),
+               h.make_node("Dropout", ["a"], ["y"], "drop", seed=1)], *io)
+save("cast-down", [h.make_node("Cast", ["x"], ["y"], "scale", to=T.FLOAT8E8M0, round_mode="down")],
+     [x("x", 4)], [x("y", 4, t=T.FLOAT8E8M0)], opset=24, ir=12)
 save("free", [h.make_node("Reshape", ["x", "s"], ["y"], "pairs")], [x("x", "N", 3)], [x("y", "M", 2)], [h.make_tensor("s", T.INT64, [2], [-1, 2])])
 save("strings", [h.make_node("Equal", ["a", "b"], ["same"], "words")], [x("a", 3, t=T.STRING), x("b", 3, t=T.STRING)], [x("same", 3, t=T.BOOL)])
 body = h.make_graph([h.make_node("Identity", ["going"], ["again"]), h.make_node("Add", ["s", "one"], ["t"]), h.make_node("Identity", ["t"], ["item"])],

@@ -96,7 +96,8 @@ static bool window(const char *mode, const Dim *spatial, Window *w) {
   attr[0].s = (ProtobufCBinaryData){strlen(mode), (uint8_t *)mode};
   attr[1].n_ints = attr[2].n_ints = 2;
   attr[1].ints = kernel, attr[2].ints = strides;
-  node.attr = list, node.nattr = 3;
+  static bool read[3];
+  node.attr = list, node.read = read, node.nattr = 3;
   static ValueId in[1];
   in[0] = graph_add_input(x.g, "image", type_of(DT_F32, 4, (Dim[]){DIM(1), DIM(3), spatial[0], spatial[1]}));
   x.in = in, x.nin = 1;
