@@ -346,10 +346,10 @@ bool attention_generate(Lower *l) {
   a.one_row = dim_is(a.queries, 1) && a.dk <= 32 * a.lanes && lower_contiguous(l, a.scores->in[1], keys_rank - 2);
   a.stride = dim_mul(dim_ceildiv(a.keys, DIM(a.width)), DIM(a.width));
   choose_sizes(&a);
-  scratch(&a);
   explain(&a);
-  for (int k = 0; k < a.ty->rank - 2; k++)                      // all scratch is private to an iteration of these
-    a.batch[k] = loop_begin(b, "batch", ex_int(b, 0), ex_dim(b, a.ty->dims[k]), 1, FOR_SEQ);
+  for (int k = 0; k < a.ty->rank - 2; k++)
+    a.batch[k] = loop_begin(b, "batch", ex_int(b, 0), ex_dim(b, a.ty->dims[k]), 1, FOR_PARALLEL);
+  scratch(&a);                                                  // every iteration has its own
   if (!a.one_row) pack_keys(&a);
   if (a.packed_values) pack_values(&a);
   int64_t height = (int64_t)a.rows * a.tiles;

@@ -1,6 +1,6 @@
 /* Matrix product by register tiles. B constant: packed at compile time. B computed: read in place where its
  * columns are contiguous and its rows near, else packed into scratch once per batch (a transpose, or a wide matrix).
- * Batch axes that only A has collapse into the rows. A transposed: gemm_turned.c. */
+ * Batch axes that only A has collapse into the rows. A transposed: gemm_turned.c; few rows: gemm_rows.c. */
 #include "passes/kernels/tile.h"
 #include "passes/lower/functions.h"
 
@@ -91,12 +91,12 @@ bool gemm_generate(Lower *l, const Node *n) {
   const Value *va = value_of(l->m, n->in[0]);
   int axis = t.flat && t.flat_from < r - 2 ? t.flat_from + ta->rank - r : ta->rank - 2;
   if (va->at.base && axis >= 0 && dim_is_const(va->at.stride[axis])) t.row_stride = va->at.stride[axis].k * 4;
-  if (turned && gemm_turned(&t)) {
+  Matrix m = {constant ? vb->constant->data : NULL, cols.k};
+  if ((turned && gemm_turned(&t)) || (constant && gemm_rows(&t, matrix_at, &m))) {
     for (int k = 0; k < loops; k++) loop_end(b);
     return true;
   }
   if (constant) {
-    Matrix m = {vb->constant->data, cols.k};
     t.pack = lower_weight(l, "weight", tile_pack(&t, t.ksize[0].k, matrix_at, &m));
   } else if (!direct || pays_to_pack(&t)) {
     tile_pack_here(&t);

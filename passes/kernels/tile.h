@@ -75,6 +75,9 @@ void depthwise_build(Tiling *t);
 /* gemm_turned.c: builds the product with packed A and B; false: nothing built, it would not pay. */
 bool gemm_turned(Tiling *t);
 
+/* gemm_rows.c: the product of one row, or a few, with constant weights at(ctx, k, col); false: nothing built. */
+bool gemm_rows(Tiling *t, float (*at)(const void *ctx, int64_t k, int64_t col), const void *ctx);
+
 /* The part of axis `axis` of v that is not the zeros of a pad around it: [lo, hi); false: v is no such pad. */
 bool padded_axis(Lower *l, ValueId v, int axis, int64_t *lo, int64_t *hi);
 

@@ -22,6 +22,19 @@ static const Shape shapes[] = {
   {0, 40, 70, 256, false, false},       // rows of B a power of two apart: packed
 };
 
+/* Constant weights and few rows: whole groups of panels, what is left of them, tails of every width, sums of odd length. */
+static const Shape few[] = {
+  {0, 1, 64, 64, false, false},
+  {0, 1, 33, 211, false, false},
+  {0, 1, 1, 5, false, false},
+  {0, 1, 7, 31, false, false},
+  {0, 1, 100, 10, false, false},
+  {1, 1, 50, 48, false, false},
+  {0, 2, 30, 77, false, false},
+  {0, 2, 901, 600, false, false},       // larger than the caches of all targets
+  {0, 3, 700, 790, false, false},
+};
+
 typedef struct Form { const char *target; bool naive; } Form;
 static const Form forms[] = {{"x86-64-v4", false}, {"x86-64-v3", false}, {"c99", false}, {"x86-64", true}};
 
@@ -32,11 +45,12 @@ static void put_operand(Text *t, const char *name, int batch, int rows, int cols
   text_printf(t, "  %%%s = transpose(%%%s0) {perm=[%s]}\n", name, name, turn ? (batch ? "0,2,1" : "1,0") : batch ? "0,1,2" : "0,1");
 }
 
-static Module *module_make(const Shape *s, Diags *d) {
+static Module *module_make(const Shape *s, bool constant, Diags *d) {
   Text t = {0};
   text_put(&t, "module t {\n");
   put_operand(&t, "a", s->batch, s->m, s->k, s->turn_a);
-  put_operand(&t, "b", s->batch, s->k, s->n, s->turn_b);
+  if (constant) text_printf(&t, "  weight %%b : f32[%d,%d] = random 1\n", s->k, s->n);
+  else put_operand(&t, "b", s->batch, s->k, s->n, s->turn_b);
   text_printf(&t, "  input %%c : f32[%d]\n  %%p = matmul(%%a, %%b)\n  %%q = add(%%p, %%c)\n  %%y = relu(%%q)\n  output %%y\n}\n", s->n);
   Module *m = module_parse(t.at, NULL, d);
   text_free(&t);
@@ -55,16 +69,16 @@ static Tensor *random_input(Arena *a, const Type *t, uint64_t salt) {
   return x;
 }
 
-static void run_shape(const Shape *s, const Form *f) {
+static void run_shape(const Shape *s, bool constant, const Form *f) {
   symbols_reset();
   Diags d = {0};
-  Module *m = module_make(s, &d);
+  Module *m = module_make(s, constant, &d);
   cr_assert(m, "%s", d.errors ? d.at[0].text : "no module");
   const Tensor *in[3];
   Tensor *out[1] = {0};
   Eval e;
   eval_begin(&e, m);
-  for (int k = 0; k < 3; k++) {
+  for (int k = 0; k < m->main->inputs.len; k++) {
     in[k] = random_input(&m->perm, &value_of(m, m->main->inputs.at[k])->type, (uint64_t)k);
     cr_assert(eval_bind_input(&e, k, in[k]));
   }
@@ -86,5 +100,10 @@ static void run_shape(const Shape *s, const Form *f) {
 
 Test(gemm, transposes) {
   for (size_t k = 0; k < sizeof shapes / sizeof *shapes; k++)
-    for (size_t f = 0; f < sizeof forms / sizeof *forms; f++) run_shape(&shapes[k], &forms[f]);
+    for (size_t f = 0; f < sizeof forms / sizeof *forms; f++) run_shape(&shapes[k], false, &forms[f]);
+}
+
+Test(gemm, few_rows) {
+  for (size_t k = 0; k < sizeof few / sizeof *few; k++)
+    for (size_t f = 0; f < sizeof forms / sizeof *forms; f++) run_shape(&few[k], true, &forms[f]);
 }
