@@ -67,12 +67,12 @@ int64_t call_symbol(const char *name, void *ctx) {
   return 1;
 }
 
-static int bench_one(Options *o) {
+int verb_bench(Options *o) {
   Compiled c;
   Loaded l = {0};
   o->want_dims = true;
   if (is_language(o->args.at[0]) && !o->checkpoint) return bundle_bench(o);
-  if (!model_compile(&c, o->args.at[0], o)) return EXIT_FAILED;
+  if (!model_tune(o->args.at[0], o) || !model_compile(&c, o->args.at[0], o)) return EXIT_FAILED;
   Call k;
   bool ok = model_load(&l, &c, o) && (!o->profile || profile_begin(l.handle, c.prefix, c.p, &c.arena, &c.diags));
   Case x = {0};
@@ -102,16 +102,4 @@ static int bench_one(Options *o) {
     printf("\n  arena %zu bytes, weights %zu bytes\n", k.arena_bytes, k.m->weights_bytes);
   }
   return EXIT_DONE;
-}
-
-int verb_bench(Options *o) {
-  if (o->against) return against_bench(o);
-  int code = EXIT_DONE;
-  for (int i = 0; i < o->args.len; i++) {
-    Options one = *o;
-    one.args = (Strings){.at = o->args.at + i, .len = 1};
-    int k = bench_one(&one);
-    if (k != EXIT_DONE) code = k;
-  }
-  return code;
 }

@@ -17,7 +17,7 @@ int verb_build(Options *o) {
   EmitFiles files = {0};
   o->want_dims = true;
   if (o->train) return bundle_build(o);
-  if (!model_compile(&c, o->args.at[0], o)) return EXIT_FAILED;
+  if (!model_tune(o->args.at[0], o) || !model_compile(&c, o->args.at[0], o)) return EXIT_FAILED;
   bool ok = emit_with_main(&c, o, &files);
   Toolchain t = toolchain_of(o, c.target, &c.arena);
   const char *extra = arena_printf(&c.arena, "-DLT_MODEL=lt_model_%s", c.prefix);

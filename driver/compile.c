@@ -36,6 +36,7 @@ int verb_compile(Options *o) {
   Compiled c;
   EmitFiles files = {0};
   o->want_dims = true;
+  if (!model_tune(o->args.at[0], o)) return EXIT_FAILED;
   bool ok = model_compile(&c, o->args.at[0], o);
   if (ok) {
     ok = model_emit(&c, o, WEIGHTS_BIN, o->with_main, &files);

@@ -131,6 +131,7 @@ const char *canonical_command(const Options *o, const char *path, Arena *a) {
   if (o->weights) text_printf(&t, " --weights %s", o->weights);
   if (o->checkpoint) text_printf(&t, " --weights %s", file_of(o->checkpoint));
   if (o->net) text_printf(&t, " --net %s", o->net);
+  if (o->tune) text_printf(&t, " --tune %s", file_of(o->tune));
   if (o->single_file) text_put(&t, " --single-file");
   for (int i = 0; i < o->dim.len; i++) text_printf(&t, " --dim %s", o->dim.at[i]);
   for (int i = 0; i < o->list.len; i++) text_printf(&t, " --list %s", o->list.at[i]);
@@ -229,7 +230,7 @@ bool model_passes(Compiled *c, const Options *o) {
   bug_context = "passes";
   if (o->stop_after && !pass_find(o->stop_after)) usage_error("there is no pass '%s' to stop after", o->stop_after);
   if (o->dump_dir) make_dirs(o->dump_dir);
-  PassOptions po = {.naive = o->naive, .verify = o->check, .dump_dir = o->dump_dir, .stop_after = o->stop_after,
+  PassOptions po = {.naive = o->naive, .verify = o->check, .dump_dir = o->dump_dir, .tuning = o->tuning, .stop_after = o->stop_after,
                     .no_rule = o->no_rule.at, .nno_rule = o->no_rule.len, .limited = o->rewrites >= 0, .rewrites = (int64_t)o->rewrites};
   PassContext pc;
   pass_begin(&pc, c->m, c->target, &po, &c->arena);

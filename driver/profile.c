@@ -53,6 +53,18 @@ static int by_value(const void *x, const void *y) {
   return a < b ? -1 : a > b;
 }
 
+double profile_seconds(int group) {
+  double sum = 0;
+  for (int i = 0; i < profile.rows.len; i++) {
+    Row *r = &profile.rows.at[i];
+    int n = r->calls < SAMPLES ? (int)r->calls : SAMPLES;
+    if (r->step->kernel->group != group || !n) continue;
+    qsort(r->sample, (size_t)n, sizeof *r->sample, by_value);
+    sum += r->sample[n / 2];
+  }
+  return sum;
+}
+
 static int by_time(const void *x, const void *y) {
   double a = ((const Row *)x)->seconds, b = ((const Row *)y)->seconds;
   return a < b ? 1 : a > b ? -1 : 0;

@@ -181,6 +181,7 @@ bool type_is_static(const Type *t);
  * are written as `#hash` and found in a side file that module_save_weights makes (NULL: none needed).
  * In text read by module_parse a node's types may be left out: they are inferred. NULL after errors. */
 void module_print(Text *t, Module *m);
+void attr_print(Text *t, const Attr *a);                               /* name=value */
 Module *module_parse(const char *text, const char *weights_path, Diags *d);
 Module *module_parse_with(const char *text, const Module *constants, Diags *d);   /* those of another module, not copied */
 bool module_same(Module *a, Module *b, Text *why);                     /* as the text states them; false: `why` says what differs first */

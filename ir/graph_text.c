@@ -140,7 +140,7 @@ static void put_dims(Text *t, const Dim *d, int n) {
   text_put(t, "]");
 }
 
-static void put_attr(Text *t, const Attr *a) {
+void attr_print(Text *t, const Attr *a) {
   put_word(t, a->name);
   text_put(t, "=");
   switch (a->kind) {
@@ -237,7 +237,7 @@ static void put_node(Printer *p, NodeId id, int depth) {
   text_put(p->t, ")");
   for (int i = 0; i < n->nattr; i++) {
     text_put(p->t, i ? ", " : " {");
-    put_attr(p->t, &n->attr[i]);
+    attr_print(p->t, &n->attr[i]);
   }
   if (n->nattr) text_put(p->t, "}");
   if (n->group) text_printf(p->t, " fused %d", n->group);

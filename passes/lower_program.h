@@ -4,9 +4,10 @@
 #include "ir/program.h"
 #include "passes/fusion.h"
 #include "passes/target.h"
+#include "passes/tuning.h"
 
-/* Kernels and steps; NULL after an error in m->diags. `naive`: no generators, plain nests only. */
-Program *lower_program(Module *m, Fusion *f, const Target *t, bool naive, Arena *a);
+/* Kernels and steps; NULL after an error in m->diags. `naive`: no generators, plain nests only. `tuning`: or NULL. */
+Program *lower_program(Module *m, Fusion *f, const Target *t, bool naive, Tuning *tuning, Arena *a);
 
 /* Offsets of every buffer: arena, weights. Sets sizes and bounds in the program. */
 bool place_program(Program *p, Arena *a);

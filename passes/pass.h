@@ -7,10 +7,12 @@
 
 struct Program;
 struct Fusion;
+struct Tuning;
 
 typedef struct PassOptions {
   bool naive;                          /* no tiles, no lanes, no layouts: plain nests, to compare with */
   bool verify;                         /* pass_check after every pass */
+  struct Tuning *tuning;               /* measured choices; NULL: none */
   const char *dump_dir;                /* a text file per pass that changed something; NULL: none */
   const char *stop_after;              /* a pass name, or NULL; one of the rounds: after all rounds */
   const char *const *no_rule;          /* disabled rules: "identity", or "canonicalise.identity" */

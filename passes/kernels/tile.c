@@ -36,26 +36,53 @@ static double tile_cost(const Tiling *t, int columns, double rows, double bytes_
   return cost + 0.1 * (loads + stream) + 4 / (tile * (bytes_of_k / (g->lanes * 4.0) + 8));      // start and end of a tile
 }
 
-TileShape tile_shape(const Tiling *t) {
+typedef struct Candidates { int n; TileShape shape[24]; double cost[24]; } Candidates;
+
+static Candidates candidates(const Tiling *t) {
   const Target *g = t->l->target;
   int64_t vectors = t->cols.k / g->lanes, n = known(t->rows, 256), k = 1;
   for (int q = 0; q < t->kaxes; q++) k *= known(t->ksize[q], 256);
-  TileShape best = {1, 1, 1};
-  if (t->columns) return (TileShape){t->columns, most_rows(t, t->columns), 1};
-  double lowest = 1e30;
+  Candidates all = {0};
+  if (t->columns) return (Candidates){1, {{t->columns, most_rows(t, t->columns), 1}}, {1}};
   int widest = n <= 2 ? (g->registers >= 32 ? 8 : 4) : t->vector_a ? 4 : 6;
   for (int c = 1; c <= widest; c++) {
     if (c > 1 && c > vectors) break;
-    for (int fold = 1; fold <= (t->fold && n <= 14 ? 4 : 1); fold++) {
+    for (int fold = 1; fold <= (t->fold && n <= 14 ? 4 : 1) && all.n < 24; fold++) {
       if (fold > 1 && (n * fold > most_rows(t, c) || known(t->fold_size, 1) < fold)) break;
       double rows = even_rows(n * fold, most_rows(t, c));
       double cost = tile_cost(t, c, rows, (double)k * g->lanes * 4);
       int64_t full = vectors / c * c, rest = vectors - full;      // a last panel of fewer columns costs as it does
       if (rest) cost = (cost * (double)full + tile_cost(t, (int)rest, even_rows(n * fold, most_rows(t, (int)rest)), (double)k * g->lanes * 4) * (double)rest) / (double)vectors;
-      if (cost < lowest - 1e-9) { lowest = cost; best = (TileShape){c, most_rows(t, c), fold}; }
+      all.shape[all.n] = (TileShape){c, most_rows(t, c), fold};
+      all.cost[all.n++] = cost;
     }
   }
-  return best;
+  return all;
+}
+
+TileShape tile_shape(const Tiling *t) {
+  if (t->shape.columns) return t->shape;
+  Candidates all = candidates(t);
+  int best = 0;
+  for (int i = 1; i < all.n; i++) if (all.cost[i] < all.cost[best] - 1e-9) best = i;
+  return all.shape[best];
+}
+
+/* What a tuning may try instead: a few shapes that the model does not find far worse. */
+static void tile_decide(Tiling *t) {
+  enum { FEW = 4 };
+  if (t->shape.columns) return;
+  Candidates all = candidates(t), some = {0};
+  double lowest = all.cost[0];
+  for (int i = 1; i < all.n; i++) if (all.cost[i] < lowest) lowest = all.cost[i];
+  for (int i = 0; i < all.n; i++) {
+    if (all.cost[i] > 1.6 * lowest) continue;
+    int at = some.n < FEW ? some.n++ : FEW;
+    for (; at > 0 && all.cost[i] < some.cost[at - 1] - 1e-9; at--)
+      if (at < FEW) { some.shape[at] = some.shape[at - 1]; some.cost[at] = some.cost[at - 1]; }
+    if (at < FEW) { some.shape[at] = all.shape[i]; some.cost[at] = all.cost[i]; }
+  }
+  t->shape = some.shape[lower_choose(t->l, some.cost, some.n)];
 }
 
 int tile_panels(const Tiling *t, Panel *p, int max) {
@@ -81,6 +108,7 @@ int tile_panels(const Tiling *t, Panel *p, int max) {
 }
 
 Tensor *tile_pack(Tiling *t, int64_t k, float (*at)(const void *ctx, int64_t k, int64_t col), const void *ctx) {
+  tile_decide(t);
   int64_t dims[1] = {k * t->cols.k};
   Tensor *out = tensor_new(t->l->b.arena, DT_F32, 1, dims);
   float *to = out->data;
@@ -117,6 +145,7 @@ static Expr *load_b(Tiling *t, const Panel *p, Expr *panel, Expr *first, Expr **
 /* Lanes are columns, gathered where these are not contiguous. The last reduction axis is outermost: weights
  * [M, C, taps…] and [N, K] are then read front to back, a vector's worth of rows at a time. */
 void tile_pack_here(Tiling *t) {
+  tile_decide(t);
   Builder *b = &t->l->b;
   Dim all = DIM(1);
   for (int q = 0; q < t->kaxes; q++) all = dim_mul(all, t->ksize[q]);
@@ -312,6 +341,7 @@ void tile_choice(Tiling *t, const char *how) {
 }
 
 void tile_build(Tiling *t) {
+  tile_decide(t);
   Builder *b = &t->l->b;
   Panel p[8];
   int n = tile_panels(t, p, 8);

@@ -13,6 +13,10 @@
 #define PASSES_KERNELS_TILE_H
 #include "passes/kernels/kernels.h"
 
+/* Chosen by a cost model: cycles per multiply-add from FMA ports, loads, latency, and the cache that the panel of B streams
+ * from. */
+typedef struct TileShape { int columns, rows, fold; } TileShape;
+
 typedef struct Tiling Tiling;
 struct Tiling {
   Lower *l;
@@ -35,6 +39,7 @@ struct Tiling {
   Expr *pack_base;                   /* element where the first panel starts (groups); NULL: 0 */
   bool vector_a;                     /* a is a vector: a load per accumulator */
   int columns;                       /* vectors to a panel; 0: as the cost model says */
+  TileShape shape;                   /* columns 0: not decided yet */
   int64_t row_stride;                /* bytes between rows of A; 0: unknown */
   bool by_blocks;                    /* rows may be taken in blocks whose A stays in L2 (row_blocks) */
   Expr *block;                       /* the first row of the current one; NULL: 0 */
@@ -51,9 +56,8 @@ struct Tiling {
 };
 
 void tile_build(Tiling *t);
-/* The shape of the tile by a cost model: cycles per multiply-add from FMA ports, loads, latency, and the cache that
- * the panel of B streams from. Depends on rows, cols, ksize and the target only. */
-typedef struct TileShape { int columns, rows, fold; } TileShape;
+/* The shape: once packing or building began the one decided on, before that what the cost model finds cheapest. It
+ * depends on rows, cols, ksize and the target, and on a tuning. */
 TileShape tile_shape(const Tiling *t);
 
 /* kernel_choice with the tile's shape, its packing and its cost; `how`: the algorithm around it. tile_build does it itself. */

@@ -212,3 +212,17 @@ void lower_unflatten(Lower *l, const Dim *dims, int rank, Expr *flat, Expr **i) 
     if (!dim_is(dims[k], 1) && !first) flat = ex_div(&l->b, flat, d);
   }
 }
+
+int lower_choose(Lower *l, const double *cost, int n) {
+  int pick = l->choice % n, chosen = 0;
+  l->choice /= n;
+  l->choices *= n;
+  bool taken[64] = {false};
+  for (int rank = 0; rank <= pick; rank++) {                    // the pick-th cheapest
+    chosen = -1;
+    for (int i = 0; i < n && i < 64; i++)
+      if (!taken[i] && (chosen < 0 || cost[i] < cost[chosen])) chosen = i;
+    taken[chosen] = true;
+  }
+  return chosen;
+}

@@ -45,6 +45,7 @@ typedef struct Lower {
   VEC(LowerMemo) memo;               /* values already computed at the index being written */
   Expr **writing;                    /* that index; NULL outside lower_write */
   bool accumulates;                  /* output buffers are read as well as written */
+  int choice, choices;               /* which combination of alternatives to take, and how many there were: lower_choose */
   const char *why;                   /* set by lower_fail: the op cannot be lowered like this */
 } Lower;
 
@@ -62,6 +63,8 @@ Buf  *lower_weight(Lower *l, const char *name, const Tensor *packed);     /* a c
 void  lower_symbol(Lower *l, const char *name, Buf *count);              /* the run reads a data-dependent dim from it */
 Buf  *lower_buf(Lower *l, ValueId v);                         /* the buffer behind a stored value (v's base) */
 Expr *lower_index(Lower *l, ValueId v, Expr **i);             /* element offset of index i in that buffer */
+/* The alternative to take of n with these costs: the cheapest, or what a tuning asks for. Ask once for each decision. */
+int   lower_choose(Lower *l, const double *cost, int n);
 bool  lower_fail(Lower *l, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* The element of `v`, read where `like` (a value it broadcasts to) is at index i. */

@@ -1,0 +1,134 @@
+/* `--tune FILE`: choices of generators that are measured instead of predicted.
+ *
+ * Kernels that FILE does not list are built with each combination of their alternatives: the whole model once with every
+ * kernel's first choice, once with every second, and so on, all of them then timed kernel by kernel in turns, where they
+ * stand in the model: with the caches as their neighbours leave them. The fastest of each is kept in FILE, which later
+ * compiles read. */
+#include "driver/bench.h"
+#include "passes/tuning.h"
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdlib.h>
+
+enum { VARIANTS = 12, TURNS = 5 };                             /* combinations tried at most; times that each is measured */
+
+typedef struct Variant { Compiled c; Loaded l; Call call; TunedKernel *kernels; int n; double *seconds; } Variant;
+
+static const double gain = 0.97;                               /* a choice must be this much faster than the model's own */
+
+static bool tuning_load(Tuning *t, const char *path, Diags *d) {
+  char why[300];
+  size_t n;
+  FILE *f = fopen(path, "rb");
+  if (!f && errno == ENOENT) return true;                      // nothing measured yet
+  if (f) fclose(f);
+  char *text = file_load(path, &n, why, sizeof why);
+  if (!text) { diag_error(d, "io", NULL, "%s", why); return false; }
+  bool ok = tuning_parse(t, text, d);
+  free(text);
+  return ok;
+}
+
+/* Does some kernel without a row have more than `probe` combinations? */
+static bool is_open(const Tuning *t, int probe) {
+  for (int i = 0; i < t->kernels.len; i++)
+    if (t->kernels.at[i].choices > probe && !tuning_find(t, t->kernels.at[i].key)) return true;
+  return false;
+}
+
+static bool variant_make(Variant *v, const char *path, Options *o, int probe) {
+  Tuning *t = o->tuning;
+  t->probe = probe;
+  t->kernels.len = 0;
+  if (!model_compile(&v->c, path, o)) return false;
+  v->n = t->kernels.len;
+  v->kernels = NEW_N(&v->c.arena, TunedKernel, v->n + 1);
+  v->seconds = NEW_N(&v->c.arena, double, v->n + 1);
+  if (v->n) memcpy(v->kernels, t->kernels.at, sizeof *v->kernels * (size_t)v->n);
+  for (int i = 0; i < v->n; i++) v->seconds[i] = 1e30;
+  if (!is_open(t, probe)) return true;                         // nothing new to measure
+  Case x;
+  bool ok = model_load(&v->l, &v->c, o) && profile_begin(v->l.handle, v->c.prefix, v->c.p, &v->c.arena, &v->c.diags);
+  if (ok) x = case_random(&v->c, 1, SIZES_LOW, NULL);
+  ok = ok && call_make(&v->call, &v->c, &v->l, &x) && call_run(&v->call, &v->c, 0);
+  if (!ok) diags_print(&v->c.diags, stderr);
+  return ok;
+}
+
+static void variant_time(Variant *v, double seconds) {
+  if (!profile_begin(v->l.handle, v->c.prefix, v->c.p, &v->c.arena, &v->c.diags)) return;
+  double since = seconds_now();
+  for (int calls = 0; calls < 3 || seconds_now() - since < seconds; calls++)
+    v->call.m->run(v->call.weights, v->call.arena, v->call.symbols, v->call.in, v->call.out);
+  for (int i = 0; i < v->n; i++) {
+    double s = profile_seconds(v->kernels[i].group);
+    if (s < v->seconds[i]) v->seconds[i] = s;
+  }
+}
+
+static void variant_free(Variant *v) {
+  if (v->l.handle) {
+    call_free(&v->call);
+    dlclose(v->l.handle);
+  }
+  compiled_drop(&v->c);
+}
+
+/* The fastest choice of kernel k, which has the same place in every variant. */
+static void settle(Tuning *t, Variant *v, int n, int k) {
+  const TunedKernel *x = &v[0].kernels[k];
+  int best = 0;
+  double limit = v[0].seconds[k] * gain;
+  for (int i = 1; i < n && i < x->choices; i++)
+    if (k < v[i].n && v[i].seconds[k] < limit) { best = i; limit = v[i].seconds[k]; }
+  if (x->choices > 1) tuning_add(t, arena_strdup(t->arena, x->key), best);
+}
+
+/* Measures what is missing. false: an error was printed. */
+static bool measure(Tuning *t, const char *path, Options *o) {
+  Variant *v = NEW_N(t->arena, Variant, VARIANTS);
+  int n = 0, timed = 0;
+  bool ok = true;
+  for (; ok && n < VARIANTS; n++) {
+    ok = variant_make(&v[n], path, o, n);
+    if (!ok || !is_open(t, n)) break;
+    timed++;
+  }
+  for (int turn = 0; ok && turn < TURNS; turn++)
+    for (int i = 0; i < timed; i++) variant_time(&v[i], 0.3);
+  for (int k = 0; ok && timed && k < v[0].n; k++)
+    if (!tuning_find(t, v[0].kernels[k].key)) settle(t, v, timed, k);
+  for (int i = 0; i < VARIANTS && i <= n && ok; i++) if (v[i].c.m) variant_free(&v[i]);
+  t->probe = 0;
+  return ok;
+}
+
+bool model_tune(const char *path, Options *o) {
+  if (!o->tune) return true;
+  if (o->naive) usage_error("--naive has no choices that --tune could measure");
+  Tuning *t = NEW(o->arena, Tuning);
+  Diags d = {.file = o->tune};
+  t->arena = o->arena;
+  Options trial = *o;
+  trial.tuning = t;
+  trial.profile = true;
+  trial.output = NULL;
+  bool ok = tuning_load(t, o->tune, &d) && (t->rows.len || output_is_file(o->tune));
+  int before = t->rows.len;
+  ok = ok && measure(t, path, &trial);
+  if (ok && t->rows.len > before) {
+    Text out = {0};
+    char why[300];
+    tuning_print(&out, t);
+    ok = text_save(&out, o->tune, why, sizeof why);
+    if (!ok) diag_error(&d, "io", NULL, "%s", why);
+    text_free(&out);
+    int other = 0;
+    for (int i = before; i < t->rows.len; i++) other += t->rows.at[i].choice != 0;
+    fprintf(stderr, "%s: %d kernels measured, %d of them faster with another choice than the cost model's\n", o->tune, t->rows.len - before, other);
+  }
+  o->tuning = t;
+  diags_print(&d, stderr);
+  diags_free(&d);
+  return ok;
+}
