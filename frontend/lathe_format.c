@@ -1,8 +1,9 @@
 /* The text in its usual form: `lathe fmt`.
  *
  * Works on tokens, so that nothing is lost: comments stay where they are, line breaks stay but for runs of blank lines,
- * which become one. Indentation is four spaces for each open brace or bracket, and for a line that goes on with |>,
- * over or with. Formatting twice gives the same: the result depends on tokens and line breaks only, and keeps both. */
+ * which become one. Indentation is four spaces for each open brace or bracket, and for a line that goes on with what the
+ * line before began: it starts with an operator, over or with, or that one ends in an operator, a comma or such a word.
+ * Formatting twice gives the same: the result depends on tokens and line breaks only, and keeps both. */
 #include "frontend/language.h"
 #include "frontend/lathe_ast.h"
 #include <string.h>
@@ -62,6 +63,17 @@ static bool space_between(const Format *f, int i) {
   return !(opens && (is(a, "]") || is(a, ")")));
 }
 
+/* Does the line of token i go on with the one before? */
+static bool goes_on(const Format *f, int i) {
+  const Token *k = &f->k.at[i];
+  int before = i - 1;
+  if (is(k, "|>") || is(k, "over") || is(k, "with")) return true;
+  while (before >= 0 && f->k.at[before].kind == TOKEN_COMMENT) before--;
+  const Token *prev = before >= 0 ? &f->k.at[before] : NULL;
+  if (!prev || innermost(f) == '(' || innermost(f) == '[' || k->kind == TOKEN_COMMENT) return false;
+  return is_operator(prev) || is_word_of_language(prev) || is(prev, ",") || (is_operator(k) && !is_sign(f, i));
+}
+
 static void put_break(Format *f, int i) {
   const Token *k = &f->k.at[i];
   bool closes = is(k, "}") || is(k, ")") || is(k, "]");
@@ -71,7 +83,7 @@ static void put_break(Format *f, int i) {
     line = f->at[d].line;
   }
   if (closes && f->depth > 1 && f->at[f->depth - 1].line == f->at[f->depth - 2].line && levels) levels--;
-  levels += is(k, "|>") || is(k, "over") || is(k, "with");       // they go on with the line before
+  levels += goes_on(f, i);
   if (i) text_put(f->out, k->breaks > 1 && !is(k, "}") && !is(&f->k.at[i - 1], "{") ? "\n\n" : "\n");
   for (int d = 0; d < levels; d++) text_put(f->out, "    ");
 }
