@@ -82,6 +82,7 @@ typedef struct Lang {
   VEC(struct { const Term *call; const ParamDecl *decl; int at; }) columns;   /* readers met so far; at -1: failed */
   VEC(struct { int at; const char *text; }) reported;          /* nets are built several times: an error is told once */
   bool silent;                         /* the last error had been told before: so are its hints */
+  int failures;                        /* errors so far, those that had been told before included */
 
   /* the function at work */
   Module *m;
@@ -135,6 +136,7 @@ bool lang_step_build(Lang *l, const StepDecl *s);              /* as the functio
 /* ---- nets (lathe_net.c) ---- */
 const NetDecl *net_find(Lang *l, const char *name);
 Val lang_call_net(Lang *l, const NetDecl *n, const Term *call);
+bool net_has_body(Lang *l, const NetDecl *n);                  /* else reported: `net g = new typo` */
 Frame *frame_push(Lang *l, const NetDecl *net, const char *prefix);
 void frame_pop(Lang *l);
 bool lang_dim(Lang *l, const Term *e, Dim *out);               /* of a type; reports */
@@ -147,6 +149,7 @@ const char *lang_fresh_name(Lang *l, const char *kind, const char *given);   /* 
 
 bool net_is_pattern(Lang *l, const NetDecl *n);                /* it is only ever copied by `new`: no set of its own */
 bool net_is_called(Lang *l, const NetDecl *n);
+void lang_check_variables(Lang *l);                            /* warns of those that nothing reads */
 bool net_is_onnx(const NetDecl *n);                            /* net n = onnx("…") (lathe_onnx.c) */
 Val lang_call_onnx(Lang *l, const NetDecl *n, const Val *args, const Term *call, const char *prefix);
 void lang_onnx_free(Lang *l);

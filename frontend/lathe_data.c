@@ -6,6 +6,7 @@
  * or found by LanguageOptions.peek. */
 #include "frontend/lathe_build.h"
 #include "base/intern.h"
+#include <math.h>
 #include <string.h>
 
 static const ParamDecl *column_find(Lang *l, const char *name) {
@@ -52,8 +53,10 @@ static bool declared_row(Lang *l, const TypeTerm *t, Type *row) {
   Dim dims[MAX_RANK];
   for (int k = 0; k < t->dims.len; k++) if (!lang_dim(l, t->dims.at[k], &dims[k])) return false;
   *row = type_of(t->dtype, t->dims.len, dims);
-  if (t->kind == TYPE_TENSOR && type_is_static(row)) return true;
-  lang_error(l, "type", t->at, "the type of a column is that of one row, with sizes that are numbers: u8[28, 28]");
+  bool fits = t->kind == TYPE_TENSOR && type_is_static(row);
+  if (fits && row->rank < MAX_RANK) return true;                // an axis for the rows comes before
+  if (fits) lang_error(l, "type", t->at, "a row has at most %d dims", MAX_RANK - 1);
+  else lang_error(l, "type", t->at, "the type of a column is that of one row, with sizes that are numbers: u8[28, 28]");
   return false;
 }
 
@@ -69,13 +72,21 @@ static bool peek_row(Lang *l, const Term *e, const char *call, Type *row, int64_
   return false;
 }
 
+/* A column of several readers: the first has its name, the others NAME_2 …, unless that is another column's. */
+static const char *reader_name(Lang *l, const ParamDecl *d) {
+  const char *name = d->name.text;
+  int n = 1;
+  for (int k = 0; k < l->columns.len; k++) n += l->columns.at[k].decl == d;
+  if (n == 1) return name;
+  do name = intern_printf("%s_%d", d->name.text, n++); while (column_find(l, name));
+  return name;
+}
+
 /* The column of this call in the bundle; -1 after an error. */
 static int reader_column(Lang *l, const ParamDecl *d, const Term *e) {
   for (int k = 0; k < l->columns.len; k++) if (l->columns.at[k].call == e) return l->columns.at[k].at;
-  DataColumn c = {.name = d->name.text, .call = reader_text(l, e)};
-  int same = 1, at = -1;
-  for (int k = 0; k < l->columns.len; k++) same += l->columns.at[k].decl == d;
-  if (same > 1) c.name = intern_printf("%s_%d", d->name.text, same);
+  DataColumn c = {.name = reader_name(l, d), .call = reader_text(l, e)};
+  int at = -1;
   bool ok = c.call && (d->type ? declared_row(l, d->type, &c.row) : peek_row(l, e, c.call, &c.row, &c.classes));
   if (ok) {
     at = l->b->column.len;
@@ -170,31 +181,52 @@ void lang_label_classes(Lang *l, ValueId v, Dim classes) {
 
 /* ---- settings ---- */
 
-static bool setting_number(Lang *l, const Setting *s, double lo, double hi, double *out) {
+typedef struct SettingInfo { const char *name; double lo, hi; bool whole; } SettingInfo;      /* hi 0: takes nothing */
+typedef enum { BATCH, SHUFFLE, HOLD_OUT, EPOCHS, SETTINGS } SettingKind;
+static const SettingInfo setting_info[SETTINGS] = {
+  [BATCH] = {"batch", 1, 1 << 20, true}, [SHUFFLE] = {"shuffle", 0, 0, false},
+  [HOLD_OUT] = {"hold_out", 0, 0.9, false}, [EPOCHS] = {"epochs", 1, 1e9, true}};
+
+static SettingKind setting_find(Lang *l, const Setting *s) {
+  const char *names[SETTINGS];
+  for (int k = 0; k < SETTINGS; k++) {
+    names[k] = setting_info[k].name;
+    if (!strcmp(names[k], s->name.text)) return (SettingKind)k;
+  }
+  lang_error(l, "name", s->name.at, "'%s' is no setting", s->name.text);
+  const char *near = name_nearest(s->name.text, names, SETTINGS);
+  if (near) lang_hint(l, "did you mean '%s'?", near);
+  else lang_hint(l, "settings are: batch 64, shuffle, hold_out 10%%, epochs 5; a column is NAME = …");
+  return SETTINGS;
+}
+
+/* The number behind a setting; `otherwise` after an error. */
+static double setting_number(Lang *l, const Setting *s, const SettingInfo *info, double otherwise) {
   Val v = s->value ? lang_expr(l, s->value) : val_none();
-  if (val_is_number(&v) && v.f >= lo && v.f <= hi) { *out = v.f; return true; }
-  if (v.kind != VAL_ERROR)
-    lang_error(l, "type", s->name.at, "'%s' is followed by a number from %g to %g", s->name.text, lo, hi);
-  return false;
+  bool whole = !info->whole || v.f == floor(v.f);
+  if (info->hi == 0 && !s->value) return 1;
+  if (info->hi == 0) lang_error(l, "type", s->name.at, "'%s' takes no number", info->name);
+  else if (val_is_number(&v) && v.f >= info->lo && v.f <= info->hi && whole) return v.f;
+  else if (v.kind != VAL_ERROR)
+    lang_error(l, "type", s->name.at, "'%s' is followed by a %s from %.12g to %.12g", info->name,
+        info->whole ? "whole number" : "number", info->lo, info->hi);
+  return otherwise;
 }
 
 void lang_settings(Lang *l) {
-  static const char *const names[] = {"batch", "shuffle", "hold_out", "epochs"};
-  Bundle *b = l->b;
-  b->batch = 1;
+  double value[SETTINGS] = {[BATCH] = 1};
+  const Setting *given[SETTINGS] = {NULL};
   for (int k = 0; k < l->file->data.settings.len; k++) {
     const Setting *s = &l->file->data.settings.at[k];
-    double v = 0;
-    if (!strcmp(s->name.text, "shuffle")) b->shuffle = true;
-    else if (!strcmp(s->name.text, "batch")) b->batch = setting_number(l, s, 1, 1 << 20, &v) ? (int64_t)v : 1;
-    else if (!strcmp(s->name.text, "hold_out")) b->hold_out = setting_number(l, s, 0, 0.9, &v) ? v : 0;
-    else if (!strcmp(s->name.text, "epochs")) b->epochs = setting_number(l, s, 1, 1e9, &v) ? (int64_t)v : 0;
-    else {
-      lang_error(l, "name", s->name.at, "'%s' is no setting", s->name.text);
-      const char *near = name_nearest(s->name.text, names, 4);
-      if (near) lang_hint(l, "did you mean '%s'?", near);
-      else lang_hint(l, "settings are: batch 64, shuffle, hold_out 10%%, epochs 5; a column is NAME = …");
-    }
+    SettingKind kind = setting_find(l, s);
+    if (kind == SETTINGS) continue;
+    if (given[kind]) lang_error(l, "name", s->name.at, "'%s' is set already, in line %d", s->name.text,
+        lathe_line(&l->text, given[kind]->name.at.start));
+    given[kind] = s;
+    value[kind] = setting_number(l, s, &setting_info[kind], value[kind]);
   }
-  if (l->o->batch > 0) b->batch = l->o->batch;
+  l->b->batch = l->o->batch > 0 ? l->o->batch : (int64_t)value[BATCH];
+  l->b->shuffle = value[SHUFFLE] != 0;
+  l->b->hold_out = value[HOLD_OUT];
+  l->b->epochs = (int64_t)value[EPOCHS];
 }

@@ -55,9 +55,14 @@ static Op operator_op(const char *text) {
   BUG("operator %s", text);
 }
 
-/* Whole numbers stay whole; a quotient does where it comes out even. */
+/* Whole numbers stay whole, up to 9e15, from where on a double does not hold them all; a quotient does where it comes
+ * out even. */
 static Val int_arithmetic(Lang *l, Op op, Dim a, Dim b, Span at) {
   Dim q;
+  if (dim_is_const(a) && dim_is_const(b) && op != OP_DIV && op != OP_POW) {
+    double x = (double)a.k, y = (double)b.k, v = op == OP_ADD ? x + y : op == OP_SUB ? x - y : x * y;
+    if (fabs(v) >= 9e15) return val_float(v);
+  }
   if (op == OP_ADD) return val_int(dim_add(a, b));
   if (op == OP_SUB) return val_int(dim_sub(a, b));
   if (op == OP_MUL) return val_int(dim_mul(a, b));
@@ -99,9 +104,9 @@ Val lang_binary(Lang *l, const char *text, Val a, Val b, Span at) {
   if (a.kind == VAL_ERROR || b.kind == VAL_ERROR) return val_error();
   Op op = operator_op(text);
   if (val_is_number(&a) && val_is_number(&b) && op != OP_MATMUL) {
-    int errors = l->d->errors;
+    int before = l->failures;
     Val v = number_arithmetic(l, op, &a, &b, at);
-    if (v.kind != VAL_ERROR || l->d->errors > errors || l->silent || !l->m) return v;
+    if (v.kind != VAL_ERROR || l->failures > before || !l->m) return v;
   }
   ValueId x, y;
   bool fits = is_operand(&a) && is_operand(&b);
@@ -287,9 +292,9 @@ static void repeat(Lang *l, const Statement *s) {
   }
   for (int64_t k = 0; k < n.i.k && !l->frame->returned; k++) {
     if (s->names.len) lang_bind(l, &l->frame->vars, s->names.at[0].text, val_int(DIM(k)), s->names.at[0].at);
-    int errors = l->d->errors;
+    int before = l->failures;
     lang_statements(l, &s->body);
-    if (l->d->errors > errors) return;                          // the same again would be no news
+    if (l->failures > before) return;                          // the same again would be no news
   }
 }
 

@@ -286,9 +286,12 @@ static bool cell_layer(Call *c, const Cell *cell, int layer, int directions, Val
   return *x && *last;
 }
 
+enum { MOST_LAYERS = 1000 };
+
 static Val recurrent_layers(Call *c, const Cell *cell) {
   if (!call_rank(c, 0, 3, 3, "[N, T, in]") || !is_float(c, 0) || !is_positive(c, 1, "hidden") ||
       !is_positive(c, 2, "layers")) return val_error();
+  if (call_int(c, 2) > MOST_LAYERS) return call_fail(c, 2, "shape", "more than %d layers", MOST_LAYERS);
   Graph *g = c->l->g;
   ValueId x = build_swap(g, call_tensor(c, 0), 0, 1), last = 0;
   for (int k = 0; k < call_int(c, 2); k++) {

@@ -6,6 +6,7 @@
 #include "base/intern.h"
 #include "base/text.h"
 #include <ctype.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -119,12 +120,12 @@ static void lex_number(Lexer *x) {
       while (isdigit(peek_char(x, 0))) x->at++;
     }
   }
-  char digits[64];
-  int n = 0;
-  for (int i = start; i < x->at && n < 63; i++) if (x->t->at[i] != '_') digits[n++] = x->t->at[i];
-  digits[n] = 0;
+  char *digits = arena_alloc(x->t->arena, (size_t)(x->at - start) + 1), *to = digits;
+  for (int i = start; i < x->at; i++) if (x->t->at[i] != '_') *to++ = x->t->at[i];
+  *to = 0;
   Token *k = push_token(x, TOKEN_NUMBER, start);
   k->number = strtod(digits, NULL);
+  if (isinf(k->number)) lathe_error(x->t, "parse", k->at, "numbers end at 1.8e308");
   k->integral = integral && k->number < 9e15;
   if (is_word(peek_char(x, 0)))
     lathe_error(x->t, "parse", (Span){start, x->at + 1},

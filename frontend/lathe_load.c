@@ -39,15 +39,20 @@ static bool is_listed(const ValueList *list, ValueId v) {
   return false;
 }
 
+static bool is_port(const Module *m, ValueId v) { return is_listed(&m->main->inputs, v) || is_listed(&m->main->outputs, v); }
+
 /* Inputs and outputs are found by their names: a value between them that has this name (a variable) gets another. */
 void lang_free_name(Lang *l, const char *name) {
   ValueId v = graph_find_value(l->m, name);
-  if (v && !is_listed(&l->m->main->inputs, v) && !is_listed(&l->m->main->outputs, v)) graph_rename_value(l->m, v, NULL);
+  if (v && !is_port(l->m, v)) graph_rename_value(l->m, v, NULL);
 }
 
+/* Two reports of one name: the second is NAME_2. */
 void lang_output(Lang *l, ValueId v, const char *name) {
   Module *m = l->m;
+  const char *wanted = name;
   if (!value_of(m, v)->def || is_listed(&m->main->outputs, v)) v = build_op1(m->main, OP_COPY, v);
+  for (int k = 2; is_port(m, graph_find_value(m, name)); k++) name = intern_printf("%s_%d", wanted, k);
   if (graph_find_value(m, name) != v) lang_free_name(l, name);
   if (strcmp(value_of(m, v)->name, name)) graph_rename_value(m, v, name);
   *vec_push(&m->perm, &m->main->outputs) = v;
@@ -90,6 +95,19 @@ static Dim row_symbol(Lang *l) {
   return dim_symbol("N", lo < 1 ? 1 : lo, hi > l->b->batch ? hi : l->b->batch);
 }
 
+/* Columns and constants: a step finds both by their names. */
+static void check_columns(Lang *l) {
+  const DataDecl *d = &l->file->data;
+  for (int k = 0; k < d->columns.len; k++) {
+    const Word *name = &d->columns.at[k].name;
+    const Binding *let = binding_find(&l->lets, name->text);
+    int line = let ? lathe_line(&l->text, let->at.start) : 0;
+    for (int i = 0; i < k; i++)
+      if (!strcmp(d->columns.at[i].name.text, name->text)) line = lathe_line(&l->text, d->columns.at[i].name.at.start);
+    if (line) lang_error(l, "name", name->at, "the name '%s' is taken by line %d", name->text, line);
+  }
+}
+
 /* Names of nets and steps are names of functions in emitted C. */
 static void check_names(Lang *l) {
   const LatheFile *f = l->file;
@@ -97,6 +115,7 @@ static void check_names(Lang *l) {
   *vec_push(l->a, &names) = (Word){"init", {0, 0}};
   for (int k = 0; k < f->nets.len; k++) *vec_push(l->a, &names) = f->nets.at[k]->name;
   for (int k = 0; k < f->steps.len; k++) *vec_push(l->a, &names) = f->steps.at[k]->name;
+  for (int k = 0; k < f->nets.len; k++) net_has_body(l, f->nets.at[k]);
   for (int k = 1; k < names.len; k++)
     for (int i = 0; i < k; i++) {
       if (strcmp(names.at[i].text, names.at[k].text)) continue;
@@ -115,8 +134,9 @@ static const char *evaluation_name(Lang *l, const StepDecl *s) {
   return taken ? intern_printf("eval_%s", s->name.text) : intern("eval");
 }
 
-/* A step without data has nothing to evaluate on; it is built so all the same, to meet its parameters. */
-static void build_evaluations(Lang *l, Dim rows) {
+/* A step without data has nothing to evaluate on; it is built so all the same, to meet its parameters. What is wrong
+ * here is wrong in the training step as well, in other sizes: `failed` steps are not built again. */
+static void build_evaluations(Lang *l, Dim rows, bool *failed) {
   for (int k = 0; k < l->file->steps.len; k++) {
     const StepDecl *s = l->file->steps.at[k];
     const char *name = lang_step_minimizes(s) ? evaluation_name(l, s) : s->name.text;
@@ -124,14 +144,15 @@ static void build_evaluations(Lang *l, Dim rows) {
     function_begin(l, f->m, FUNCTION_EVAL, rows);
     bool ok = lang_step_build(l, s), data = l->column_values.len > 0;
     function_end(l);
+    failed[k] = !ok;
     if (!ok || (lang_step_minimizes(s) && !data)) function_drop(l);
   }
 }
 
-static void build_steps(Lang *l) {
+static void build_steps(Lang *l, const bool *failed) {
   for (int k = 0; k < l->file->steps.len; k++) {
     const StepDecl *s = l->file->steps.at[k];
-    if (!lang_step_minimizes(s)) continue;
+    if (failed[k] || !lang_step_minimizes(s)) continue;
     Function *f = function_add(l, s->name.text, FUNCTION_STEP);
     function_begin(l, f->m, FUNCTION_STEP, DIM(l->b->batch));
     lang_step_build(l, s);
@@ -166,6 +187,7 @@ static void check_uses(Lang *l) {
   for (int k = 0; k < l->file->nets.len; k++) {
     const NetDecl *n = l->file->nets.at[k];
     if (net_is_called(l, n)) continue;
+    if (!net_has_body(l, n)) continue;
     if (net_is_open(l, n) && !net_is_onnx(n)) {
       lang_error(l, "shape", n->at, "net %s has sizes that nothing says: no step or net calls it", n->name.text);
       lang_hint(l, "`let T = 64`, or --dim T=64 for a size T");
@@ -191,12 +213,15 @@ static void build_all(Lang *l) {
   build_lets(l);
   lang_settings(l);
   check_names(l);
+  check_columns(l);
   Dim rows = row_symbol(l);
-  build_evaluations(l, rows);
+  bool *failed = NEW_N(l->a, bool, l->file->steps.len + 1);
+  build_evaluations(l, rows, failed);
   build_nets(l, rows);
   check_uses(l);
+  if (!l->failures) lang_check_variables(l);
   build_init(l);
-  build_steps(l);
+  build_steps(l, failed);
   sort_functions(l->b);
   l->frame = NULL;
 }

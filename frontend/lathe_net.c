@@ -9,9 +9,9 @@
 
 enum { DEEPEST_CALL = 64 };
 
-/* `net g = new f` has f's body. */
+/* `net g = new f` has f's body. NULL: there is no such net, or they go round in a circle. */
 static const NetDecl *body_of(Lang *l, const NetDecl *n) {
-  for (int k = 0; n && n->from && n->from->fresh && k < DEEPEST_CALL; k++) n = net_find(l, n->from->text);
+  for (int k = 0; n && n->from && n->from->fresh; k++) n = k < DEEPEST_CALL ? net_find(l, n->from->text) : NULL;
   return n;
 }
 
@@ -165,6 +165,17 @@ static bool arguments_exist(Lang *l, const NetDecl *n, const NetDecl *body, cons
 
 /* ---- the body ---- */
 
+/* What a net gives where it declares nothing: a tensor, or as its only result a list of them. */
+static Val as_result(Lang *l, Val v, bool only, Span at) {
+  if (v.kind == VAL_ERROR || v.kind == VAL_TENSOR) return v;
+  if (v.kind == VAL_BOOL || val_is_number(&v)) return val_tensor(lang_as_tensor(l, v, DT_NONE));
+  bool list = only && v.kind == VAL_TUPLE && v.n;
+  for (int k = 0; list && k < v.n; k++) list = v.at[k].kind == VAL_TENSOR;
+  if (list) return v;
+  lang_error(l, "type", at, "a net returns tensors, not %s", val_text(l->m, &v));
+  return val_error();
+}
+
 static Val check_results(Lang *l, const NetDecl *n, const NetDecl *body) {
   Frame *f = l->frame;
   if (!f->returned) {
@@ -181,7 +192,7 @@ static Val check_results(Lang *l, const NetDecl *n, const NetDecl *body) {
   for (int k = 0; k < count; k++) {
     Span at = f->returned_at->results.at[k]->at;
     if (body->results.len) r[k] = conform(l, r[k], body->results.at[k], at);
-    else if (val_is_number(&r[k])) r[k] = val_tensor(lang_as_tensor(l, r[k], DT_NONE));
+    else r[k] = as_result(l, r[k], count == 1, at);
     if (r[k].kind == VAL_ERROR) return val_error();
   }
   return count == 1 ? r[0] : f->result;
@@ -259,15 +270,24 @@ static Val call_body(Lang *l, const NetDecl *n, const NetDecl *body, const Term 
   return result;
 }
 
+bool net_has_body(Lang *l, const NetDecl *n) {
+  const NetDecl *last = n, *next = n;
+  if (body_of(l, n)) return true;
+  for (int k = 0; next && k < DEEPEST_CALL; k++) next = net_find(l, (last = next)->from->text);
+  if (next) lang_error(l, "name", n->from->at, "net %s is a copy of itself", n->name.text);
+  else lang_error(l, "name", last->from->at, "there is no net '%s' to copy", last->from->text);
+  return false;
+}
+
 Val lang_call_net(Lang *l, const NetDecl *n, const Term *call) {
   const NetDecl *body = body_of(l, n);
   if (!l->m) { lang_error(l, "name", call->at, "a net cannot be called here"); return val_error(); }
+  if (!net_has_body(l, n)) return val_error();
   if (at_work(l, body)) {
     lang_error(l, "name", call->at, "net %s calls itself", n->name.text);
     lang_hint(l, "a network is built once and for all; repeat 4 { … } builds layers in a row");
     return val_error();
   }
-  if (!body) { lang_error(l, "name", n->from->at, "there is no net '%s' to copy", n->from->text); return val_error(); }
   bool onnx = net_is_onnx(body);
   if (!onnx && !arguments_exist(l, n, body, call)) return val_error();
   const char *prefix = intern_printf("%s.", call->fresh ? lang_fresh_name(l, n->name.text, NULL) : n->name.text);
@@ -364,9 +384,11 @@ bool net_build(Lang *l, const NetDecl *n) {
   Val r = ok ? run_body(l, n, body) : val_error();
   frame_pop(l);
   if (r.kind == VAL_ERROR) return false;
-  for (int k = 0; k < (r.kind == VAL_TUPLE ? r.n : 1); k++) {
+  for (int k = 0; ok && k < (r.kind == VAL_TUPLE ? r.n : 1); k++) {
     const char *name = r.kind == VAL_TUPLE ? intern_printf("%s_%d", n->name.text, k + 1) : n->name.text;
-    lang_output(l, r.kind == VAL_TUPLE ? r.at[k].v : r.v, name);
+    ValueId v = lang_as_tensor(l, r.kind == VAL_TUPLE ? r.at[k] : r, DT_NONE);
+    ok = v != 0;
+    if (ok) lang_output(l, v, name);                             // a text: the net helps others, and is no network
   }
-  return true;
+  return ok;
 }

@@ -227,7 +227,7 @@ Val function_resize(Call *c) {
 
 Val function_flatten(Call *c) {
   Type t = *call_type(c, 0);
-  int axis = call_axis(c, 1, t.rank + 1);
+  int axis = call_axis(c, 1, t.rank < MAX_RANK ? t.rank + 1 : t.rank);
   if (axis < 0) return val_error();
   Dim rest = DIM(1);
   for (int k = axis; k < t.rank; k++) rest = dim_mul(rest, t.dims[k]);
@@ -363,9 +363,10 @@ static int axes_of(Call *c, int *axes) {
   bool in[MAX_RANK] = {false};
   const Val *v = &c->arg[1];
   for (int k = 0; k < (v->kind == VAL_TUPLE ? v->n : v->kind == VAL_NONE ? 0 : 1); k++) {
-    int64_t a = v->kind == VAL_TUPLE ? v->at[k].i.k : v->i.k;
-    if (a < -rank || a >= rank) {
-      call_fail(c, 1, "shape", "axis %lld of %s", (long long)a, type_text(call_type(c, 0)));
+    Dim given = v->kind == VAL_TUPLE ? v->at[k].i : v->i;
+    int64_t a = given.k;
+    if (!dim_is_const(given) || a < -rank || a >= rank) {
+      call_fail(c, 1, "shape", "axis %s of %s", dim_text(given), type_text(call_type(c, 0)));
       return -1;
     }
     in[a < 0 ? a + rank : a] = true;

@@ -69,10 +69,12 @@ static bool type_fits(Call *c, const char *name, const Type *t) {
     call_fail(c, -1, "shape", "parameters have at most %d axes, not %d", STATE_RANK, t->rank);
     return false;
   }
+  int64_t room = INT64_C(1) << 40;
   for (int i = 0; i < t->rank; i++) {
-    if (dim_is_const(t->dims[i]) && t->dims[i].k > 0) continue;
-    call_fail(c, -1, "shape", "its %s would be %s; the sizes of parameters are known when compiling", name,
-        type_text(t));
+    bool known = dim_is_const(t->dims[i]) && t->dims[i].k > 0;
+    if (known && t->dims[i].k <= room) { room /= t->dims[i].k; continue; }
+    call_fail(c, -1, "shape", "its %s would be %s; %s", name, type_text(t), known ? "parameters end at 2^40 elements"
+        : "the sizes of parameters are known when compiling");
     return false;
   }
   return true;
@@ -161,7 +163,7 @@ ValueId lang_dropout(Lang *l, ValueId x, double p) {
 
 /* ---- init ---- */
 
-/* The step 0 and the caller's seed: what random nodes take. */
+/* seed: what random nodes take, step 0 and the caller's seed. */
 static ValueId start_value(Lang *l, const Parameter *p, ValueId seed, int stream) {
   Start s = {FILL, 0};
   if (p->value) return graph_add_constant(l->m, NULL, p->value);
@@ -207,6 +209,7 @@ void lang_build_init(Lang *l) {
       if ((int)p->role != role) continue;
       lang_source(l, p->at, p->value ? "initializer" : p->init);
       bundle_add_state(l->b, m, p->name, p->type, p->role, NULL, start_value(l, p, both, order[k]));
+      lang_check(l, p->at);
     }
   graph_set_source(m, (Source){0});
   optimize_settings(l->b, m, seed);

@@ -14,7 +14,7 @@ typedef struct Parser {
   const LatheText *t;
   Arena *a;
   Tokens tokens;
-  int at, depth;
+  int at, depth, repeats;                                       /* repeats: how many we are in */
   bool failed;                                                  /* in this declaration */
   LatheFile *file;
 } Parser;
@@ -64,9 +64,8 @@ static bool want(Parser *p, const char *text, const char *after) {
   return false;
 }
 
-static const char *const keywords[] = {"net", "let", "data", "train", "eval", "return", "repeat", "report",
-    "minimize", "freeze",
-                                       "new", "over", "with", "as", "true", "false"};
+static const char *const keywords[] = {"net", "let", "data", "train", "eval", "return", "repeat", "report", "minimize",
+    "freeze", "new", "over", "with", "as", "true", "false"};
 
 static bool is_keyword(const char *s) {
   for (size_t i = 0; i < sizeof keywords / sizeof *keywords; i++) if (!strcmp(keywords[i], s)) return true;
@@ -83,8 +82,7 @@ static Word want_name(Parser *p, const char *what) {
   return (Word){k->text, k->at};
 }
 
-/* net.layer.weight */
-/* conv1.weight, or "layer1.0/weight" where the name of a tensor is no word of the language. */
+/* net.layer.weight, or "layer1.0/weight" where the name of a tensor is no word of the language. */
 static Word want_path(Parser *p, const char *what) {
   const Token *k = here(p);
   if (k->kind == TOKEN_STRING) {
@@ -374,7 +372,11 @@ static Statement *parse_statement(Parser *p, bool step, Statements *out) {
     s->kind = STATEMENT_REPEAT;
     s->value = parse_term(p);
     if (eat(p, "as")) *vec_push(p->a, &s->names) = want_name(p, "the counter's name");
+    p->repeats++;
     parse_block(p, &s->body, step);
+    p->repeats--;
+  } else if (step && p->repeats && (at_text(p, "report") || at_text(p, "minimize") || at_text(p, "freeze"))) {
+    fail(p, k->at, "'%s' has no place in repeat: a step does it once", k->text);
   } else if (step && eat(p, "report")) {
     for (bool more = true; more;) {                             // report a, b: a statement each
       Arg a = parse_named(p);
@@ -520,7 +522,7 @@ LatheFile *lathe_parse(const LatheText *t) {
     if (p.at == at) advance(&p);
     while (here(&p)->kind != TOKEN_END && !starts_declaration(&p)) advance(&p);
     p.failed = false;
-    p.depth = 0;
+    p.depth = p.repeats = 0;
   }
   return p.file;
 }

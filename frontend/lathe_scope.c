@@ -108,6 +108,7 @@ void lang_error(Lang *l, const char *kind, Span at, const char *fmt, ...) {
   va_start(ap, fmt);
   vsnprintf(text, sizeof text, fmt, ap);
   va_end(ap);
+  l->failures++;
   l->silent = told_before(l, at, intern(text));
   if (!l->silent) lathe_error(&l->text, kind, at, "%s", text);
 }

@@ -142,7 +142,7 @@ static void read_option(Lang *l, const Arg *a, OptimizeSpec *spec, bool first) {
 /* adam(lr = …, weight_decay = …) */
 static bool read_optimizer(Lang *l, const Term *e, OptimizeSpec *spec) {
   OptimizerKind kind;
-  int errors = l->d->errors;
+  int before = l->failures;
   if ((e->kind != TERM_CALL && e->kind != TERM_NAME) || !optimizer_find(e->text, &kind)) {
     const char *names[OPTIMIZER_COUNT];
     Text all = {0};
@@ -158,10 +158,17 @@ static bool read_optimizer(Lang *l, const Term *e, OptimizeSpec *spec) {
   }
   *spec = optimizer_default(kind);
   for (int k = 0; k < e->args.len; k++) read_option(l, &e->args.at[k], spec, k == 0);
-  return l->d->errors == errors;
+  return l->failures == before;
 }
 
 /* ---- minimize ---- */
+
+/* By an earlier `minimize` of this step. */
+static bool is_updated(const Lang *l, const char *parameter) {
+  for (int k = 0; k < l->m->state.len; k++)
+    if (!strcmp(l->m->state.at[k].name, parameter)) return l->m->state.at[k].next != 0;
+  return false;
+}
 
 static void update(Lang *l, const Statement *s, ValueId loss) {
   OptimizeGroup *groups = NEW_N(l->a, OptimizeGroup, s->groups.len);
@@ -178,6 +185,11 @@ static void update(Lang *l, const Statement *s, ValueId loss) {
     const Parameter *p = lang_parameter(l, intern(b->state.at[k].name));
     int g = p && !is_frozen(l, p) ? group_of(l, s, p) : -1;
     if (g < 0) continue;
+    if (is_updated(l, p->name)) {
+      lang_error(l, "name", s->at, "'%s' is trained by two losses of this step", p->name);
+      lang_hint(l, "minimize their sum, or say over which nets each goes");
+      return;
+    }
     ((const char **)groups[g].param)[groups[g].n++] = p->name;
     total++;
   }
@@ -231,6 +243,11 @@ void lang_step_statement(Lang *l, const Statement *s) {
       ? s : NULL);
 }
 
+static bool is_minimized(const Lang *l, ValueId v) {
+  for (int k = 0; k < l->results.len; k++) if (l->results.at[k].minimize && l->results.at[k].v == v) return true;
+  return false;
+}
+
 /* Losses first, then `loss` of a step that minimises nothing, then reports. */
 static void step_outputs(Lang *l) {
   bool any = false;
@@ -242,6 +259,7 @@ static void step_outputs(Lang *l) {
     for (int k = 0; k < l->results.len; k++) {
       if ((l->results.at[k].minimize == NULL) != (pass == 1)) continue;
       if (pass == 1 && !any && !strcmp(l->results.at[k].name, "loss")) continue;
+      if (pass == 1 && is_minimized(l, l->results.at[k].v)) continue;      // it is there already
       lang_output(l, l->results.at[k].v, l->results.at[k].name);
     }
 }
@@ -253,11 +271,11 @@ bool lang_step_minimizes(const StepDecl *s) {
 
 /* The step as the function at work: a STEP updates, an EVAL does not. */
 bool lang_step_build(Lang *l, const StepDecl *s) {
-  int errors = l->d->errors;
+  int before = l->failures;
   l->results.len = l->frozen.len = 0;
   frame_push(l, NULL, "");
   lang_statements(l, &s->body);
-  bool ok = lang_check(l, s->at) && l->d->errors == errors;
+  bool ok = lang_check(l, s->at) && l->failures == before;
   if (ok && !l->results.len && !binding_find(&l->frame->vars, "loss")) {
     lang_error(l, "name", s->at, "this step has no result");
     lang_hint(l, s->trains ? "minimize a loss, or report a number" : "report a number");
@@ -269,5 +287,5 @@ bool lang_step_build(Lang *l, const StepDecl *s) {
       if (l->results.at[k].minimize) update(l, l->results.at[k].minimize, l->results.at[k].v);
   if (ok && l->kind == FUNCTION_STEP) optimize_count(l->m);
   frame_pop(l);
-  return lang_check(l, s->at) && l->d->errors == errors;
+  return lang_check(l, s->at) && l->failures == before;
 }

@@ -1,4 +1,4 @@
-/* Which nets a text calls, and how: read off the tree, before anything is built. */
+/* Which nets a text calls, and how, and which variables nobody reads: read off the tree. */
 #include "frontend/lathe_build.h"
 #include <string.h>
 
@@ -40,4 +40,50 @@ bool net_is_pattern(Lang *l, const NetDecl *n) {
 bool net_is_called(Lang *l, const NetDecl *n) {
   Uses u = uses_of(l, n->name.text);
   return u.fresh || u.shared;
+}
+
+/* ---- variables ---- */
+
+static bool term_reads(const Term *e, const char *name) {
+  if (!e) return false;
+  bool reads = (e->kind == TERM_NAME && !strcmp(e->text, name)) || term_reads(e->a, name) || term_reads(e->b, name);
+  for (int k = 0; !reads && k < e->items.len; k++) reads = term_reads(e->items.at[k], name);
+  for (int k = 0; !reads && k < e->args.len; k++) reads = term_reads(e->args.at[k].value, name);
+  return reads;
+}
+
+static bool body_reads(const Statements *body, const char *name) {
+  bool reads = false;
+  for (int k = 0; !reads && k < body->len; k++) {
+    const Statement *s = body->at[k];
+    reads = term_reads(s->value, name) || body_reads(&s->body, name);
+    for (int i = 0; !reads && i < s->results.len; i++) reads = term_reads(s->results.at[i], name);
+    for (int i = 0; !reads && i < s->groups.len; i++) reads = term_reads(s->groups.at[i].with, name);
+  }
+  return reads;
+}
+
+/* Of `y, state = …` it is enough that one is read; a name that begins with _ is not meant to be. */
+static void check_assigned(Lang *l, const Statements *all, const Statements *part, const char *implied) {
+  for (int k = 0; k < part->len; k++) {
+    const Statement *s = part->at[k];
+    if (s->kind == STATEMENT_REPEAT) check_assigned(l, all, &s->body, implied);
+    bool reads = s->kind != STATEMENT_ASSIGN;
+    for (int i = 0; !reads && i < s->names.len; i++) {
+      const char *name = s->names.at[i].text;
+      reads = name[0] == '_' || (implied && !strcmp(name, implied)) || body_reads(all, name);
+    }
+    if (!reads) lathe_warn(&l->text, "unused", s->names.at[0].at, "nothing reads '%s'", s->names.at[0].text);
+  }
+}
+
+void lang_check_variables(Lang *l) {
+  for (int k = 0; k < l->file->nets.len; k++) {
+    const Statements *body = &l->file->nets.at[k]->body;
+    check_assigned(l, body, body, NULL);
+  }
+  for (int k = 0; k < l->file->steps.len; k++) {
+    const StepDecl *s = l->file->steps.at[k];
+    check_assigned(l, &s->body, &s->body, lang_step_minimizes(s) ? NULL : "loss");
+  }
 }
