@@ -31,8 +31,8 @@ static bool is_float(Call *c, int k) {
 }
 
 static bool is_positive(Call *c, int k, const char *what) {
-  if (call_int(c, k) >= 1) return true;
-  call_fail(c, k, "shape", "%s is %lld", what, (long long)call_int(c, k));
+  if (call_int(c, k) >= 1 && call_int(c, k) <= INT32_MAX) return true;
+  call_fail(c, k, "shape", "%s is %lld, not from 1 to %d", what, (long long)call_int(c, k), INT32_MAX);
   return false;
 }
 
@@ -261,44 +261,91 @@ static int cell_attrs(Call *c, const Cell *cell, int directions, Attr *a) {
   return cell->extra ? 7 : 6;
 }
 
-/* x [T, N, in] -> y [T, N, D * H] and last [N, D * H], the final states side by side. */
-static bool cell_layer(Call *c, const Cell *cell, int layer, int directions, ValueId *x, ValueId *last) {
+/* Arguments of lstm, gru and rnn. */
+enum { RECURRENT_STATE = 7, RECURRENT_STATES, RECURRENT_CELL };
+
+/* States as the language has them: [N, layers * D * H]; as ops do: [D, N, H] of a layer. */
+static ValueId state_of_layer(Call *c, int k, int layer, int64_t d, Dim rows) {
+  Graph *g = c->l->g;
+  int64_t h = call_int(c, 1);
+  ValueId v = build_expand(g, call_tensor(c, k), (Dim[]){rows, DIM(call_int(c, 2) * d * h)}, 2);
+  v = build_slice(g, v, 1, DIM(layer * d * h), DIM(d * h));
+  return build_swap(g, build_reshape(g, v, (Dim[]){rows, DIM(d), DIM(h)}, 3), 0, 1);
+}
+
+static ValueId state_from_layer(Graph *g, ValueId v) {
+  Dim shape[] = {build_dim(g, v, 1), dim_mul(build_dim(g, v, 0), build_dim(g, v, 2))};
+  return build_reshape(g, build_swap(g, v, 0, 1), shape, 2);
+}
+
+static bool check_state(Call *c, int k, int64_t d, Dim rows) {
+  if (!call_rank(c, k, 2, 2, "a state [N, layers * D * hidden]")) return false;
+  const Type *t = call_type(c, k);
+  int64_t size = call_int(c, 2) * d * call_int(c, 1);
+  if (t->dtype == call_type(c, 0)->dtype && dim_is(t->dims[1], size) &&
+      (dim_is(t->dims[0], 1) || dim_eq(t->dims[0], rows))) return true;
+  call_fail(c, k, "shape", "begins with a state %s[%s,%lld], not %s", dtype_info[call_type(c, 0)->dtype].text,
+      dim_text(rows), (long long)size, type_text(t));
+  return false;
+}
+
+/* x [T, N, in] -> y [T, N, D * H] and what each layer ends with, [N, D * H]. */
+static bool cell_layer(Call *c, const Cell *cell, int layer, int directions, ValueId *x, ValueId *state, ValueId *memory) {
   Graph *g = c->l->g;
   int64_t h = call_int(c, 1), gates = cell->gates * h;
-  Dim d = DIM(directions), in = build_dim(g, *x, 2);
+  Dim d = DIM(directions), in = build_dim(g, *x, 2), rows = build_dim(g, *x, 1);
   DType t = build_dtype(g, *x);
   const char *suffix = layer ? intern_printf("_%d", layer + 1) : "";
   const char *init = call_has(c, 6) ? layer_init(c, 6) : intern_printf("uniform(%.9g)", 1 / sqrt((double)h));
   Type weight = type_of(t, 3, (Dim[]){d, DIM(gates), in}), recurrent = type_of(t, 3, (Dim[]){d, DIM(gates), DIM(h)});
   Type bias = type_of(t, 2, (Dim[]){d, DIM(2 * gates)});
+  bool starts = call_has(c, RECURRENT_STATE), remembers = cell->op == OP_LSTM && call_has(c, RECURRENT_CELL);
   ValueId node_in[] = {
     *x, layer_parameter(c, intern_printf("weight%s", suffix), weight, init, (double)in.k, (double)h),
     layer_parameter(c, intern_printf("recurrent%s", suffix), recurrent, init, (double)h, (double)h),
-    layer_parameter(c, intern_printf("bias%s", suffix), bias, init, (double)h, (double)h)};
+    layer_parameter(c, intern_printf("bias%s", suffix), bias, init, (double)h, (double)h), 0,
+    starts ? state_of_layer(c, RECURRENT_STATE, layer, directions, rows) : 0,
+    remembers ? state_of_layer(c, RECURRENT_CELL, layer, directions, rows) : 0};
   if (!node_in[1] || !node_in[2] || !node_in[3]) return false;
   Attr a[8];
-  int n = cell_attrs(c, cell, directions, a);
-  ValueId out[3];
-  if (!build_multi(g, cell->op, node_in, 4, a, n, out, cell->outputs)) return false;
-  Dim shape[] = {build_dim(g, *x, 0), build_dim(g, *x, 1), DIM(directions * h)};
+  int n = cell_attrs(c, cell, directions, a), nin = remembers ? 7 : starts ? 6 : 4;
+  ValueId out[3] = {0};
+  if (!build_multi(g, cell->op, node_in, nin, a, n, out, cell->outputs)) return false;
+  Dim shape[] = {build_dim(g, *x, 0), rows, DIM(directions * h)};
   *x = build_reshape(g, build_transpose(g, out[0], (int[]){0, 2, 1, 3}, 4), shape, 3);
-  *last = build_reshape(g, build_swap(g, out[1], 0, 1), shape + 1, 2);
-  return *x && *last;
+  *state = state_from_layer(g, out[1]);
+  *memory = out[2] ? state_from_layer(g, out[2]) : 0;
+  return *x && *state;
 }
 
 enum { MOST_LAYERS = 1000 };
 
-static Val recurrent_layers(Call *c, const Cell *cell) {
+static bool check_recurrent(Call *c, const Cell *cell, int64_t d) {
   if (!call_rank(c, 0, 3, 3, "[N, T, in]") || !is_float(c, 0) || !is_positive(c, 1, "hidden") ||
-      !is_positive(c, 2, "layers")) return val_error();
-  if (call_int(c, 2) > MOST_LAYERS) return call_fail(c, 2, "shape", "more than %d layers", MOST_LAYERS);
+      !is_positive(c, 2, "layers")) return false;
+  if (call_int(c, 2) > MOST_LAYERS) { call_fail(c, 2, "shape", "more than %d layers", MOST_LAYERS); return false; }
+  Dim rows = call_type(c, 0)->dims[0];
+  return (!call_has(c, RECURRENT_STATE) || check_state(c, RECURRENT_STATE, d, rows)) &&
+         (cell->op != OP_LSTM || !call_has(c, RECURRENT_CELL) || check_state(c, RECURRENT_CELL, d, rows));
+}
+
+static Val recurrent_layers(Call *c, const Cell *cell) {
+  int directions = call_bool(c, 3) ? 2 : 1, layers = (int)call_int(c, 2);
+  if (!check_recurrent(c, cell, directions)) return val_error();
   Graph *g = c->l->g;
-  ValueId x = build_swap(g, call_tensor(c, 0), 0, 1), last = 0;
-  for (int k = 0; k < call_int(c, 2); k++) {
+  ValueId x = build_swap(g, call_tensor(c, 0), 0, 1);
+  ValueId *state = NEW_N(c->l->a, ValueId, layers), *memory = NEW_N(c->l->a, ValueId, layers);
+  for (int k = 0; k < layers; k++) {
     if (k) x = lang_dropout(c->l, x, call_float(c, 5));
-    if (!cell_layer(c, cell, k, call_bool(c, 3) ? 2 : 1, &x, &last)) return val_error();
+    if (!cell_layer(c, cell, k, directions, &x, &state[k], &memory[k])) return val_error();
   }
-  return val_tensor(call_bool(c, 4) ? last : build_swap(g, x, 0, 1));
+  Val y = val_tensor(call_bool(c, 4) ? state[layers - 1] : build_swap(g, x, 0, 1));
+  if (!call_bool(c, RECURRENT_STATES)) return y;
+  Val all = {.kind = VAL_TUPLE, .n = cell->outputs, .at = NEW_N(c->l->a, Val, cell->outputs)};
+  all.at[0] = y;
+  all.at[1] = val_tensor(build_concat(g, 1, state, layers));
+  if (cell->op == OP_LSTM) all.at[2] = val_tensor(build_concat(g, 1, memory, layers));
+  return all;
 }
 
 Val layer_lstm(Call *c) {

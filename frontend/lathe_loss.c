@@ -34,6 +34,9 @@ static bool read_spec(Call *c, LossSpec *o) {
   if ((v = value_named(c, "axis"))) o->axis = (int)v->i.k;
   if ((v = value_named(c, "delta"))) o->delta = v->f;
   if ((v = value_named(c, "margin"))) o->margin = v->f;
+  if ((v = value_named(c, "input_lengths"))) o->input_lengths = v->v;
+  if ((v = value_named(c, "target_lengths"))) o->target_lengths = v->v;
+  if ((v = value_named(c, "blank"))) o->blank = v->i.k;
   v = value_named(c, "reduction");
   return !v || read_reduction(c, -1, v->s, &o->reduction);
 }
@@ -70,10 +73,23 @@ static ValueId label_target(Call *c, ValueId x) {
   return dtype_bytes(have.dtype) < 4 ? build_cast(g, y, DT_I64) : y;
 }
 
+/* Rows of labels; what the network gives becomes [T, N, C], as the op wants it. */
+static ValueId sequence_target(Call *c, ValueId *x) {
+  if (!call_rank(c, 0, 3, 3, "log probabilities [N, T, C]")) return 0;
+  lang_label_classes(c->l, call_tensor(c, 1), build_dim(c->l->g, *x, 2));
+  *x = build_swap(c->l->g, *x, 0, 1);
+  return call_tensor(c, 1);
+}
+
 Val function_loss(Call *c) {
   const LossInfo *info = loss_find(c->f->name);
   LossSpec o = loss_default();
-  ValueId x = call_tensor(c, 0), target = info->target == TARGET_LABELS ? label_target(c, x) : matching_target(c, x);
+  ValueId x = call_tensor(c, 0), target = 0;
+  switch (info->target) {
+    case TARGET_LABELS: target = label_target(c, x); break;
+    case TARGET_VALUES: target = matching_target(c, x); break;
+    case TARGET_SEQUENCES: target = sequence_target(c, &x); break;
+  }
   if (!target || !read_spec(c, &o)) return val_error();
   return val_tensor(info->build(c->l->g, x, target, &o));
 }

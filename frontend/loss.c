@@ -209,14 +209,28 @@ ValueId loss_cosine(Graph *g, ValueId x, ValueId target, const LossSpec *o) {
   return reduced(g, build_c2op(g, OP_SUB, 1, cosine), o->reduction);
 }
 
-ValueId loss_ctc(Graph *g, ValueId log_probs, ValueId targets, ValueId input_lengths, ValueId target_lengths,
-                 int64_t blank, LossReduction reduction) {
-  ValueId in[] = {log_probs, targets, input_lengths, target_lengths}, out[2];
-  for (int k = 0; k < 4; k++) if (!in[k]) return 0;
-  for (int k = 1; k < 4; k++) in[k] = build_cast(g, in[k], DT_I64);
-  Attr a = attr_int("blank", blank);
-  if (!build_multi(g, OP_CTC_LOSS, in, 4, &a, 1, out, 2)) return 0;
-  if (reduction != LOSS_MEAN) return reduced(g, out[0], reduction);
+/* ---- of sequences ---- */
+
+/* How many labels of each row are not blank: [N, S] -> [N]. */
+static ValueId labels_of_rows(Graph *g, ValueId target, int64_t blank) {
+  ValueId some = build_cast(g, build_op2c(g, OP_NE, target, (double)blank), DT_I64);
+  return build_reduce(g, OP_REDUCE_SUM, some, (int[]){1}, 1, false);
+}
+
+ValueId loss_ctc(Graph *g, ValueId x, ValueId target, const LossSpec *o) {
+  if (!x || !target) return 0;
+  const Type t = *build_type(g, x), u = *build_type(g, target);
+  if (t.rank != 3 || u.rank != 2 || !dtype_is_int(u.dtype) || !dim_eq(u.dims[0], t.dims[1]))
+    return fail(g, "ctc: the target is %s, which does not fit %s: it takes integers [N, S] for [T, N, C]", type_text(&u),
+                type_text(&t));
+  target = build_cast(g, target, DT_I64);
+  ValueId steps = build_expand(g, build_dim_value(g, DT_I64, t.dims[0]), &t.dims[1], 1);
+  ValueId in[] = {x, target, o->input_lengths ? build_cast(g, o->input_lengths, DT_I64) : steps,
+                  o->target_lengths ? build_cast(g, o->target_lengths, DT_I64) : labels_of_rows(g, target, o->blank)};
+  ValueId out[2];
+  Attr a = attr_int("blank", o->blank);
+  if (!in[2] || !in[3] || !build_multi(g, OP_CTC_LOSS, in, 4, &a, 1, out, 2)) return 0;
+  if (o->reduction != LOSS_MEAN) return reduced(g, out[0], o->reduction);
   ValueId length = build_cast(g, build_op2c(g, OP_MAX, in[3], 1), DT_F32);
   return reduced(g, build_div(g, out[0], length), LOSS_MEAN);
 }

@@ -24,26 +24,25 @@ typedef struct LossSpec {
                                                         * labels' shape, axis 1 first, then the last */
   double delta;                                        /* huber; 1 */
   double margin;                                       /* hinge; 1 */
+  ValueId input_lengths, target_lengths;               /* ctc: [N]; 0: T, the labels of the row that are not blank */
+  int64_t blank;                                       /* ctc; 0 */
 } LossSpec;
 
 LossSpec loss_default(void);
 
 typedef ValueId (*LossFn)(Graph *g, ValueId x, ValueId target, const LossSpec *o);
-typedef enum { TARGET_LABELS, TARGET_VALUES } LossTarget;
+typedef enum { TARGET_LABELS, TARGET_VALUES, TARGET_SEQUENCES } LossTarget;
 typedef struct LossInfo { const char *name; LossTarget target; const char *what; LossFn build; } LossInfo;
 extern const LossInfo loss_info[];
 extern const int loss_count;
 const LossInfo *loss_find(const char *name);           /* NULL when there is none */
 
 /* The same by name. cross_entropy and nll: a mean is divided by the weights (or the number) of the rows that count;
- * when none does it is NaN, as PyTorch's, and the gradient is 0. */
+ * when none does it is NaN, as PyTorch's, and the gradient is 0.
+ * ctc (Graves et al. 2006): x [T, N, C] of a log softmax, targets [N, S]; the mean divides each row's loss by its
+ * target's length. */
 #define LOSS(name, target, params, what) \
   ValueId loss_##name(Graph *g, ValueId x, ValueId target, const LossSpec *o);
 #include "frontend/losses.def"
 #undef LOSS
-
-/* Connectionist temporal classification (Graves et al. 2006). log_probs [T,N,C] of a log softmax, targets i64[N,S],
- * lengths i64[N] of both. The mean divides each row's loss by its target's length. */
-ValueId loss_ctc(Graph *g, ValueId log_probs, ValueId targets, ValueId input_lengths, ValueId target_lengths,
-                 int64_t blank, LossReduction reduction);
 #endif

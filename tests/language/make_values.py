@@ -47,6 +47,49 @@ def recurrent(cls, name, count, order):
     return m(x)[0]
 
 
+def deep_parameters(m, name, h, order, directions, layers, size):
+    for k in range(layers):
+        suffix, wide = "_%d" % (k + 1) if k else "", size if k == 0 else directions * h
+        w = fill("%s.weight%s" % (name, suffix), directions, len(order), h, wide)
+        r = fill("%s.recurrent%s" % (name, suffix), directions, len(order), h, h)
+        b = fill("%s.bias%s" % (name, suffix), directions, 2, len(order), h)
+        for d in range(directions):
+            end = "_l%d%s" % (k, "_reverse" if d else "")
+            for leaf, p in [("weight_ih", w[d]), ("weight_hh", r[d]), ("bias_ih", b[d, 0]), ("bias_hh", b[d, 1])]:
+                getattr(m, leaf + end).data = torch.cat([p[j] for j in order])
+
+
+def flat_state(s):
+    return s.transpose(0, 1).flatten(1)
+
+
+def deep():
+    """Two bidirectional LSTMs of two layers, the second begins where the first ended."""
+    x, order = fill("x", 2, 5, 3), [0, 2, 3, 1]
+    one = torch.nn.LSTM(3, 4, 2, batch_first=True, bidirectional=True)
+    two = torch.nn.LSTM(8, 4, 2, batch_first=True, bidirectional=True)
+    deep_parameters(one, "deep.lstm1", 4, order, 2, 2, 3)
+    deep_parameters(two, "deep.lstm2", 4, order, 2, 2, 8)
+    y, s = one(x)
+    z, (h, c) = two(y, s)
+    return torch.cat([z.flatten(1), flat_state(h), flat_state(c)], 1)
+
+
+def learned():
+    """A GRU that begins with a parameter, the same for all rows."""
+    x = fill("x", 2, 5, 3)
+    m = torch.nn.GRU(3, 4, batch_first=True)
+    deep_parameters(m, "learned.gru1", 4, [1, 0, 2], 1, 1, 3)
+    return flat_state(m(x, fill("learned.start", 1, 4).expand(2, 4)[None].contiguous())[1])
+
+
+def ctc():
+    target = torch.tensor([[1, 2, 3], [2, 1, 0]])
+    x = F.log_softmax(fill("x", 2, 7, 4), -1).transpose(0, 1)
+    return torch.stack([F.ctc_loss(x, target, torch.tensor(t), torch.tensor([3, 2]), reduction=how)
+                        for t, how in [([7, 7], "mean"), ([6, 3], "sum")]])
+
+
 def text():
     x = F.embedding(torch.tensor([[0, 3, 1, 4], [2, 2, 0, 1]]), fill("text.embedding1.weight", 5, 8))
     x = F.layer_norm(x, (8,), fill("text.layer_norm1.weight", 8), fill("text.layer_norm1.bias", 8))
@@ -63,7 +106,8 @@ with torch.no_grad():
     print("/* Made by tests/language/make_values.py with torch %s; do not edit. */" % torch.__version__.split("+")[0])
     for name, value in [("cnn", cnn()), ("lstm_net", recurrent(torch.nn.LSTM, "lstm_net.lstm1", 4, [0, 2, 3, 1])),
                         ("gru_net", recurrent(torch.nn.GRU, "gru_net.gru1", 3, [1, 0, 2])),
-                        ("rnn_net", recurrent(torch.nn.RNN, "rnn_net.rnn1", 1, [0])), ("text", text())]:
+                        ("rnn_net", recurrent(torch.nn.RNN, "rnn_net.rnn1", 1, [0])), ("deep", deep()),
+                        ("learned", learned()), ("ctc_net", ctc()), ("text", text())]:
         v = value.flatten().tolist()
         print("static const float torch_%s[] = {" % name)
         for k in range(0, len(v), 10):

@@ -177,6 +177,24 @@ Test(language, pytorch_computes_the_same, .init = start, .fini = stop) {
   bundle_free(b);
 }
 
+Test(language, states_and_sequences_as_in_pytorch, .init = start, .fini = stop) {
+  Bundle *b = load(
+    "net deep(x: f32[2, 5, 3]) {\n"
+    "  y, h, c = lstm(x, 4, layers=2, bidirectional=true, states=true)\n"
+    "  z, h, c = lstm(y, 4, layers=2, bidirectional=true, state=h, cell=c, states=true)\n"
+    "  return concat(flatten(z), h, c)\n}\n"
+    "net learned(x: f32[2, 5, 3]) {\n  start = parameter([1, 4])\n  return gru(x, 4, state=start, last=true)\n}\n"
+    "net ctc_net(x: f32[2, 7, 4]) {\n"
+    "  target = stack(range(3) + 1, 2 - range(3))\n  x = log_softmax(x)\n"
+    "  some = ctc(x, target, input_lengths=6 - 3 * range(2), target_lengths=3 - range(2), reduction=\"sum\")\n"
+    "  return stack(ctc(x, target), some)\n}\n");
+  cr_assert(b);
+  expect_output(b, "deep", 0, NULL, torch_deep, LENGTH(torch_deep));
+  expect_output(b, "learned", 0, NULL, torch_learned, LENGTH(torch_learned));
+  expect_output(b, "ctc_net", 0, NULL, torch_ctc_net, LENGTH(torch_ctc_net));
+  bundle_free(b);
+}
+
 Test(language, arithmetic_by_hand, .init = start, .fini = stop) {
   Bundle *b = load(
     "let half = 1 / 2\nlet six = 12 / 2\n"

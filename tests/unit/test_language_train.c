@@ -104,6 +104,15 @@ static const struct { const char *what, *text; int steps; double below; } cases[
    "  return layer_norm(x) @ transpose(w)\n}\n"
    "data { x: i32[6] = npy(\"x\") batch 4 }\n"
    "train step { minimize cross_entropy(f(x[:, 0:5]), x[:, 1:6], axis=2) with adamw(lr=0.02) }\n", 25, 0.2},
+  {"encoder and decoder",
+   "net f(x: i32[N, 6]) {\n  y, h = embedding(x[:, 0:3], 3, 4) |> gru(8, states=true)\n"
+   "  return embedding(x[:, 3:5], 3, 4) |> gru(8, state=h, last=true) |> dense(3)\n}\n"
+   "data { x: i32[6] = npy(\"x\") batch 4 }\n"
+   "train step { minimize cross_entropy(f(x), x[:, 5]) with adam(lr=0.05) }\n", 25, 0.2},
+  {"labels without places",
+   "net f(x: i32[N, 6]) { return embedding(x, 3, 4) |> lstm(8) |> dense(4) |> log_softmax }\n"
+   "data { x: i32[6] = npy(\"x\") batch 4 }\n"
+   "train step { minimize ctc(f(x), x[:, 1:3] + 1) with adam(lr=0.05) }\n", 40, 0.2},
   {"two networks, one frozen",
    "net g(x: f32[N, 4]) { return dense(x, 4) |> tanh }\nnet f(x: f32[N, 4]) { return g(x) |> dense(4) }\n"
    "data { x: f32[4] = npy(\"x\") batch 6 }\n"
