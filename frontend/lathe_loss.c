@@ -76,6 +76,12 @@ static ValueId label_target(Call *c, ValueId x) {
 /* Rows of labels; what the network gives becomes [T, N, C], as the op wants it. */
 static ValueId sequence_target(Call *c, ValueId *x) {
   if (!call_rank(c, 0, 3, 3, "log probabilities [N, T, C]")) return 0;
+  const Type *t = call_type(c, 0), *u = call_type(c, 1);
+  if (!dtype_is_int(u->dtype) || u->rank != 2 || !dim_eq(u->dims[0], t->dims[0])) {
+    call_fail(c, 1, "shape", "the target is %s; %s takes integers [%s, S]", type_text(u), type_text(t),
+        dim_text(t->dims[0]));
+    return 0;
+  }
   lang_label_classes(c->l, call_tensor(c, 1), build_dim(c->l->g, *x, 2));
   *x = build_swap(c->l->g, *x, 0, 1);
   return call_tensor(c, 1);
