@@ -34,12 +34,20 @@ static const type_row *type_of(const char *name) {
 int lt_elem_bytes(const char *dtype) { const type_row *t = type_of(dtype); return t ? t->bytes : 0; }
 int lt_is_float(const char *dtype) { return dtype[0] == 'f' || !strcmp(dtype, "bf16"); }
 
-static int fail(char *why, size_t n, const char *fmt, ...) {
+int lt_fail(char *why, size_t n, const char *fmt, ...) {
   va_list ap;
   va_start(ap, fmt);
   vsnprintf(why, n, fmt, ap);
   va_end(ap);
   return -1;
+}
+
+void lt_type_text(const char *dtype, int rank, const int64_t *dims, char *text, size_t n) {
+  size_t len = (size_t)snprintf(text, n, "%s[", dtype);
+  int k;
+  for (k = 0; k < rank && len < n; k++)
+    len += (size_t)snprintf(text + len, n - len, "%s%lld", k ? "," : "", (long long)dims[k]);
+  if (len < n) snprintf(text + len, n - len, "]");
 }
 
 void lt_tensor_free(lt_tensor *t) { free(t->data); t->data = NULL; }
@@ -48,14 +56,14 @@ void *lt_read_file(const char *path, size_t *n, char *why, size_t why_len) {
   FILE *f = fopen(path, "rb");
   void *p = NULL;
   long size;
-  if (!f) { fail(why, why_len, "cannot open %s: %s", path, strerror(errno)); return NULL; }
+  if (!f) { lt_fail(why, why_len, "cannot open %s: %s", path, strerror(errno)); return NULL; }
   if (fseek(f, 0, SEEK_END) || (size = ftell(f)) < 0 || size > LONG_MAX - 64 || fseek(f, 0, SEEK_SET)) {
-    fail(why, why_len, "cannot read %s: not an ordinary file", path);
+    lt_fail(why, why_len, "cannot read %s: not an ordinary file", path);
   } else if (posix_memalign(&p, 64, (size_t)size + 64)) {
     p = NULL;
-    fail(why, why_len, "%s: no memory for %ld bytes", path, size);
+    lt_fail(why, why_len, "%s: no memory for %ld bytes", path, size);
   } else if (fread(p, 1, (size_t)size, f) != (size_t)size) {
-    fail(why, why_len, "cannot read %s: %s", path, errno ? strerror(errno) : "it ends early");
+    lt_fail(why, why_len, "cannot read %s: %s", path, errno ? strerror(errno) : "it ends early");
     free(p);
     p = NULL;
   } else {
@@ -72,11 +80,11 @@ static int make(lt_tensor *t, const type_row *type, char *why, size_t n) {
   t->elem_bytes = type->bytes;
   t->count = 1;
   for (k = 0; k < t->rank; k++) {
-    if (t->dims[k] < 0 || (t->dims[k] && t->count > INT64_MAX / 16 / t->dims[k])) return fail(why, n, "the shape is damaged");
+    if (t->dims[k] < 0 || (t->dims[k] && t->count > INT64_MAX / 16 / t->dims[k])) return lt_fail(why, n, "the shape is damaged");
     t->count *= t->dims[k];
   }
   t->data = NULL;
-  if (posix_memalign(&t->data, 64, (size_t)t->count * (size_t)t->elem_bytes + 64)) return fail(why, n, "no memory for %lld elements", (long long)t->count);
+  if (posix_memalign(&t->data, 64, (size_t)t->count * (size_t)t->elem_bytes + 64)) return lt_fail(why, n, "no memory for %lld elements", (long long)t->count);
   memset(t->data, 0, (size_t)t->count * (size_t)t->elem_bytes + 64);
   return 0;
 }
@@ -111,45 +119,45 @@ int lt_npy_parse(const void *bytes, size_t n, lt_tensor *t, char *why, size_t wh
   const type_row *type = NULL;
   int i, fortran;
   memset(t, 0, sizeof *t);
-  if (n < 10 || memcmp(p, "\x93NUMPY", 6)) return fail(why, why_len, "not a .npy file");
+  if (n < 10 || memcmp(p, "\x93NUMPY", 6)) return lt_fail(why, why_len, "not a .npy file");
   head = p[8] | (size_t)p[9] << 8;
   start = 10;
   if (p[6] >= 2) {
-    if (n < 12) return fail(why, why_len, "the .npy header is cut off");
+    if (n < 12) return lt_fail(why, why_len, "the .npy header is cut off");
     head |= (size_t)p[10] << 16 | (size_t)p[11] << 24;
     start = 12;
   }
-  if (head >= sizeof text || n - start < head) return fail(why, why_len, "the .npy header is damaged");
+  if (head >= sizeof text || n - start < head) return lt_fail(why, why_len, "the .npy header is damaged");
   memcpy(text, p + start, head);
   text[head] = 0;
   s = strstr(text, "'descr'");
   s = s ? strchr(s + 7, '\'') : NULL;
-  if (!s || s[1] == 0 || s[2] == 0) return fail(why, why_len, "the .npy header has no element type");
+  if (!s || s[1] == 0 || s[2] == 0) return lt_fail(why, why_len, "the .npy header has no element type");
   order = s[1];
   for (i = 0; i < TYPES && !type; i++)
     if (!strncmp(s + 2, types[i].npy, 2) && s[4] == '\'') type = &types[i];
   if (!type && s[2] == 'V' && (s[3] == '1' || s[3] == '2') && s[4] == '\'') type = type_of(s[3] == '1' ? "u8" : "u16");
-  if (!type) return fail(why, why_len, "element type %.*s of the .npy file is not supported", (int)strcspn(s + 1, "'"), s + 1);
+  if (!type) return lt_fail(why, why_len, "element type %.*s of the .npy file is not supported", (int)strcspn(s + 1, "'"), s + 1);
   s = strstr(text, "'fortran_order'");
   s = s ? strchr(s, ':') : NULL;
   fortran = s && strncmp(s + 1 + strspn(s + 1, " "), "True", 4) == 0;
   s = strstr(text, "'shape'");
   s = s ? strchr(s, '(') : NULL;
-  if (!s) return fail(why, why_len, "the .npy header has no shape");
+  if (!s) return lt_fail(why, why_len, "the .npy header has no shape");
   for (s++;;) {
     char *end;
     s += strspn(s, " ,");
     if (*s == ')' || !*s) break;
-    if (t->rank == LT_MAX_RANK) return fail(why, why_len, "more than %d dimensions", LT_MAX_RANK);
+    if (t->rank == LT_MAX_RANK) return lt_fail(why, why_len, "more than %d dimensions", LT_MAX_RANK);
     t->dims[t->rank++] = strtoll(s, &end, 10);
-    if (end == s) return fail(why, why_len, "the .npy header's shape is damaged");
+    if (end == s) return lt_fail(why, why_len, "the .npy header's shape is damaged");
     s = end + (*end == 'L');
   }
   if (make(t, type, why, why_len)) return -1;
   start += head;
   if (n - start < (size_t)t->count * (size_t)t->elem_bytes) {
     lt_tensor_free(t);
-    return fail(why, why_len, "the .npy file ends early");
+    return lt_fail(why, why_len, "the .npy file ends early");
   }
   if (fortran && t->rank > 1) from_fortran(t, (const char *)p + start);
   else memcpy(t->data, p + start, (size_t)t->count * (size_t)t->elem_bytes);
@@ -163,7 +171,7 @@ int lt_npy_save(const char *path, const lt_tensor *t, char *why, size_t why_len)
   size_t len = 0, total;
   int k, bad;
   FILE *f;
-  if (!type) return fail(why, why_len, "%s: type %s cannot be written", path, t->dtype);
+  if (!type) return lt_fail(why, why_len, "%s: type %s cannot be written", path, t->dtype);
   for (k = 0; k < t->rank; k++) len += (size_t)snprintf(shape + len, sizeof shape - len, "%lld,%s", (long long)t->dims[k], k + 1 < t->rank ? " " : "");
   if (t->rank > 1) shape[len - 1] = 0;                         /* (2, 3) but (3,) */
   len = (size_t)snprintf(head + 10, sizeof head - 10, "{'descr': '%c%s', 'fortran_order': False, 'shape': (%s), }", type->bytes == 1 ? '|' : '<', type->npy, shape);
@@ -174,14 +182,14 @@ int lt_npy_save(const char *path, const lt_tensor *t, char *why, size_t why_len)
   head[8] = (char)((total - 10) & 255);
   head[9] = (char)((total - 10) >> 8);
   f = fopen(path, "wb");
-  if (!f) return fail(why, why_len, "cannot write %s: %s", path, strerror(errno));
+  if (!f) return lt_fail(why, why_len, "cannot write %s: %s", path, strerror(errno));
   bad = fwrite(head, 1, total, f) != total;
   total = (size_t)t->count * (size_t)t->elem_bytes;
   if (!bad && total) bad = fwrite(t->data, 1, total, f) != total;
   if (fclose(f)) bad = 1;
   if (!bad) return 0;
   remove(path);
-  return fail(why, why_len, "cannot write %s: %s", path, strerror(errno));
+  return lt_fail(why, why_len, "cannot write %s: %s", path, strerror(errno));
 }
 
 /* ---- TensorProto ---- */
@@ -258,14 +266,14 @@ int lt_pb_parse(const void *bytes, size_t n, lt_tensor *t, char *why, size_t why
   memset(t, 0, sizeof *t);
   w.p = bytes; w.end = w.p + n; w.bad = 0;
   while (next_field(&w, &f)) {                                 /* first the shape and the type */
-    if (f.number == 1 && put_varints(&f, 0, 0, NULL, t->dims, &t->rank) < 0) return fail(why, why_len, "more than %d dimensions", LT_MAX_RANK);
+    if (f.number == 1 && put_varints(&f, 0, 0, NULL, t->dims, &t->rank) < 0) return lt_fail(why, why_len, "more than %d dimensions", LT_MAX_RANK);
     if (f.number == 2 && f.type == 0) code = (int)f.value;
-    if (f.number == 14 && f.type == 0 && f.value == 1) return fail(why, why_len, "the tensor's data is in another file");
+    if (f.number == 14 && f.type == 0 && f.value == 1) return lt_fail(why, why_len, "the tensor's data is in another file");
   }
-  if (w.bad) return fail(why, why_len, "not a TensorProto, or damaged");
+  if (w.bad) return lt_fail(why, why_len, "not a TensorProto, or damaged");
   for (i = 0; i < TYPES; i++)
     if (types[i].onnx == code) type = &types[i];
-  if (!type) return fail(why, why_len, "ONNX element type %d is not supported", code);
+  if (!type) return lt_fail(why, why_len, "ONNX element type %d is not supported", code);
   if (make(t, type, why, why_len)) return -1;
   w.p = bytes;
   while (next_field(&w, &f) && at >= 0) {
@@ -298,7 +306,7 @@ int lt_pb_parse(const void *bytes, size_t n, lt_tensor *t, char *why, size_t why
   }
   if (at != t->count) {
     lt_tensor_free(t);
-    return fail(why, why_len, "the tensor's data does not fit its shape");
+    return lt_fail(why, why_len, "the tensor's data does not fit its shape");
   }
   return 0;
 }
@@ -312,12 +320,12 @@ int lt_file_load(const char *path, lt_tensor *t, char *why, size_t why_len) {
   void *p;
   int npy = len > 4 && !strcmp(path + len - 4, ".npy");
   memset(t, 0, sizeof *t);
-  if (!npy && !(len > 3 && !strcmp(path + len - 3, ".pb"))) return fail(why, why_len, "%s: the name ends in neither .npy nor .pb", path);
+  if (!npy && !(len > 3 && !strcmp(path + len - 3, ".pb"))) return lt_fail(why, why_len, "%s: the name ends in neither .npy nor .pb", path);
   p = lt_read_file(path, &n, why, why_len);
   if (!p) return -1;
   r = npy ? lt_npy_parse(p, n, t, inner, sizeof inner) : lt_pb_parse(p, n, t, inner, sizeof inner);
   free(p);
-  return r ? fail(why, why_len, "%s: %s", path, inner) : 0;
+  return r ? lt_fail(why, why_len, "%s: %s", path, inner) : 0;
 }
 
 int lt_raw_load(const char *path, lt_tensor *t, char *why, size_t why_len) {
@@ -330,7 +338,7 @@ int lt_raw_load(const char *path, lt_tensor *t, char *why, size_t why_len) {
   if (!t->data) return -1;
   if (n == want) return 0;
   lt_tensor_free(t);
-  return fail(why, why_len, "%s has %zu bytes, the input takes %zu", path, n, want);
+  return lt_fail(why, why_len, "%s has %zu bytes, the input takes %zu", path, n, want);
 }
 
 /* ---- elements ---- */

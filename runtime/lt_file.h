@@ -31,4 +31,11 @@ double lt_get(const lt_tensor *t, int64_t i);                /* element i as a d
 int lt_is_float(const char *dtype);
 uint64_t lt_xxh64(const void *data, size_t n);               /* the hash in a weights file's header */
 void *lt_read_file(const char *path, size_t *n, char *why, size_t why_len);      /* malloc'ed, 64 bytes aligned */
+void lt_type_text(const char *dtype, int rank, const int64_t *dims, char *text, size_t n);       /* "f32[2,3]" */
+/* Says why, and returns -1. */
+int lt_fail(char *why, size_t n, const char *fmt, ...)
+#if defined(__GNUC__)
+    __attribute__((format(printf, 3, 4)))
+#endif
+    ;
 #endif

@@ -4,18 +4,9 @@
 #endif
 #include "lt_loader.h"
 #include "lt_ops.h"
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static int fail(char *why, size_t n, const char *fmt, ...) {
-  va_list ap;
-  va_start(ap, fmt);
-  vsnprintf(why, n, fmt, ap);
-  va_end(ap);
-  return -1;
-}
 
 /* ---- columns ---- */
 
@@ -27,29 +18,21 @@ static int is_used(const lt_bundle *b, const char *column) {
   return 0;
 }
 
-static void shape_text(const char *dtype, int rank, const int64_t *dims, char *text, size_t n) {
-  size_t len = (size_t)snprintf(text, n, "%s[", dtype);
-  int k;
-  for (k = 0; k < rank && len < n; k++)
-    len += (size_t)snprintf(text + len, n - len, "%s%lld", k ? "," : "", (long long)dims[k]);
-  if (len < n) snprintf(text + len, n - len, "]");
-}
-
 static int open_column(lt_loader *l, int k, const char *call, const char *base_dir, char *why, size_t why_len) {
   const lt_column *c = &l->bundle->column[k];
   lt_data *d = &l->data[k];
   char is[200], wanted[200], inner[700];
-  if (lt_data_open(call, base_dir, d, inner, sizeof inner)) return fail(why, why_len, "data '%s': %s", c->name, inner);
-  shape_text(d->dtype, d->rank, d->dims, is, sizeof is);
-  shape_text(c->dtype, c->rank, c->dims, wanted, sizeof wanted);
+  if (lt_data_open(call, base_dir, d, inner, sizeof inner)) return lt_fail(why, why_len, "data '%s': %s", c->name, inner);
+  lt_type_text(d->dtype, d->rank, d->dims, is, sizeof is);
+  lt_type_text(c->dtype, c->rank, c->dims, wanted, sizeof wanted);
   if (strcmp(is, wanted))
-    return fail(why, why_len, "data '%s': a row of %s is %s; the trainer was built for %s", c->name, call, is, wanted);
+    return lt_fail(why, why_len, "data '%s': a row of %s is %s; the trainer was built for %s", c->name, call, is, wanted);
   if (l->rows && d->rows != l->rows)
-    return fail(why, why_len, "data '%s' has %lld rows, the columns before it have %lld", c->name, (long long)d->rows,
-                (long long)l->rows);
+    return lt_fail(why, why_len, "data '%s' has %lld rows, the columns before it have %lld", c->name, (long long)d->rows,
+                   (long long)l->rows);
   l->rows = d->rows;
   if (!lt_data_check(d, c->classes, inner, sizeof inner)) return 0;
-  if (!lt_is_float(d->dtype)) return fail(why, why_len, "data '%s': %s", c->name, inner);
+  if (!lt_is_float(d->dtype)) return lt_fail(why, why_len, "data '%s': %s", c->name, inner);
   fprintf(stderr, "warning: data '%s': %s\n", c->name, inner);
   return 0;
 }
@@ -62,10 +45,10 @@ int lt_loader_open(lt_loader *l, const lt_bundle *b, const char *const *call, co
   pthread_mutex_init(&l->lock, NULL);
   pthread_cond_init(&l->changed, NULL);
   l->data = calloc((size_t)b->columns + 1, sizeof *l->data);
-  if (!l->data) return fail(why, why_len, "no memory");
+  if (!l->data) return lt_fail(why, why_len, "no memory");
   for (k = 0; k < b->columns; k++)
     if (is_used(b, b->column[k].name) && open_column(l, k, call[k], base_dir, why, why_len)) return -1;
-  return l->rows ? 0 : fail(why, why_len, "no step takes a column of data, so there is no number of batches");
+  return l->rows ? 0 : lt_fail(why, why_len, "no step takes a column of data, so there is no number of batches");
 }
 
 /* ---- order ---- */
@@ -97,11 +80,11 @@ int lt_loader_split(lt_loader *l, int64_t seed, char *why, size_t why_len) {
   for (k = 0; k < b->columns; k++) ordered = ordered || l->data[k].ordered;
   if (b->hold_out > 0 && held == 0) held = 1;
   if (held >= l->rows)
-    return fail(why, why_len, "the data has %lld rows; holding out %lld leaves none to train on", (long long)l->rows,
-                (long long)held);
+    return lt_fail(why, why_len, "the data has %lld rows; holding out %lld leaves none to train on", (long long)l->rows,
+                   (long long)held);
   l->train = malloc(sizeof *l->train * (size_t)l->rows);
   l->order = malloc(sizeof *l->order * (size_t)l->rows);
-  if (!l->train || !l->order) return fail(why, why_len, "no memory");
+  if (!l->train || !l->order) return lt_fail(why, why_len, "no memory");
   for (i = 0; i < l->rows; i++) l->train[i] = i;
   if (!ordered && held) shuffle(l->train, l->rows, seed, 0xFFFFFFFF);
   l->trains = l->rows - held;
@@ -170,13 +153,13 @@ static int make_room(lt_loader *l, int64_t batch) {
 
 int lt_loader_start(lt_loader *l, const int64_t *job, int64_t n, int64_t batch, char *why, size_t why_len) {
   lt_loader_stop(l);
-  if (make_room(l, batch)) return fail(why, why_len, "no memory for batches of %lld rows", (long long)batch);
+  if (make_room(l, batch)) return lt_fail(why, why_len, "no memory for batches of %lld rows", (long long)batch);
   l->job = job;
   l->job_rows = n;
   l->job_batch = batch;
   l->made = l->taken = 0;
   l->stop = l->bad = 0;
-  if (pthread_create(&l->thread, NULL, work, l)) return fail(why, why_len, "cannot start a thread");
+  if (pthread_create(&l->thread, NULL, work, l)) return lt_fail(why, why_len, "cannot start a thread");
   l->running = 1;
   return 0;
 }
@@ -189,7 +172,7 @@ int lt_loader_next(lt_loader *l, lt_batch *b, char *why, size_t why_len) {
   if (b->n) { l->taken++; pthread_cond_broadcast(&l->changed); }
   if (l->taken == batches) got = 0;
   while (got && l->made == l->taken && !l->bad) pthread_cond_wait(&l->changed, &l->lock);
-  if (got && l->made == l->taken) got = fail(why, why_len, "%s", l->why);
+  if (got && l->made == l->taken) got = lt_fail(why, why_len, "%s", l->why);
   pthread_mutex_unlock(&l->lock);
   if (got > 0) *b = l->slot[l->taken % LT_SLOTS];
   else b->n = 0;

@@ -5,19 +5,10 @@
 #include "lt_state.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-static int fail(char *why, size_t n, const char *fmt, ...) {
-  va_list ap;
-  va_start(ap, fmt);
-  vsnprintf(why, n, fmt, ap);
-  va_end(ap);
-  return -1;
-}
 
 static uint32_t u32(const void *block, size_t at) { uint32_t v; memcpy(&v, (const char *)block + at, 4); return v; }
 static uint64_t u64(const void *block, size_t at) { uint64_t v; memcpy(&v, (const char *)block + at, 8); return v; }
@@ -57,26 +48,22 @@ static int entry_is_sound(const lt_state_entry *e, size_t head, size_t bytes) {
 int lt_state_check(const void *block, size_t bytes, char *why, size_t why_len) {
   uint32_t k, n;
   size_t head;
-  if (bytes < LT_STATE_HEADER || memcmp(block, "LATHESTA", 8)) return fail(why, why_len, "is not a state of lathe");
+  if (bytes < LT_STATE_HEADER || memcmp(block, "LATHESTA", 8)) return lt_fail(why, why_len, "is not a state of lathe");
   if (u32(block, 8) != 1 || u32(block, 12) != LT_STATE_HEADER)
-    return fail(why, why_len, "has version %u of the format; this program reads version 1", u32(block, 8));
+    return lt_fail(why, why_len, "has version %u of the format; this program reads version 1", u32(block, 8));
   if (u64(block, 24) > bytes)
-    return fail(why, why_len, "is cut off: it has %zu of %llu bytes", bytes, (unsigned long long)u64(block, 24));
+    return lt_fail(why, why_len, "is cut off: it has %zu of %llu bytes", bytes, (unsigned long long)u64(block, 24));
   n = u32(block, 32);
   head = LT_STATE_HEADER + (size_t)n * LT_STATE_ENTRY;
-  if (head > u64(block, 24)) return fail(why, why_len, "is damaged: %u tensors have no room in it", n);
+  if (head > u64(block, 24)) return lt_fail(why, why_len, "is damaged: %u tensors have no room in it", n);
   for (k = 0; k < n; k++)
     if (!entry_is_sound(lt_state_at(block, (int)k), head, (size_t)u64(block, 24)))
-      return fail(why, why_len, "is damaged: entry %u of its table", k);
+      return lt_fail(why, why_len, "is damaged: entry %u of its table", k);
   return 0;
 }
 
 static void tensor_text(const lt_state_entry *e, char *text, size_t n) {
-  size_t len = (size_t)snprintf(text, n, "%s[", e->dtype);
-  uint32_t k;
-  for (k = 0; k < e->rank && len < n; k++)
-    len += (size_t)snprintf(text + len, n - len, "%s%lld", k ? "," : "", (long long)e->dims[k]);
-  if (len < n) snprintf(text + len, n - len, "]");
+  lt_type_text(e->dtype, (int)e->rank, e->dims, text, n);
 }
 
 int lt_state_same(const void *given, const void *wanted, const char *what, char *why, size_t why_len) {
@@ -85,18 +72,18 @@ int lt_state_same(const void *given, const void *wanted, const char *what, char 
   for (k = 0; k < n; k++) {
     const lt_state_entry *w = lt_state_at(wanted, k), *g = lt_state_find(given, w->name);
     tensor_text(w, b, sizeof b);
-    if (!g) return fail(why, why_len, "%s is of another network: it has no tensor '%s' (%s)", what, w->name, b);
+    if (!g) return lt_fail(why, why_len, "%s is of another network: it has no tensor '%s' (%s)", what, w->name, b);
     tensor_text(g, a, sizeof a);
     if (strcmp(a, b))
-      return fail(why, why_len, "%s is of another network: its '%s' is %s, here it is %s", what, w->name, a, b);
+      return lt_fail(why, why_len, "%s is of another network: its '%s' is %s, here it is %s", what, w->name, a, b);
   }
   for (k = 0; k < extra; k++) {
     const lt_state_entry *g = lt_state_at(given, k);
     if (!lt_state_find(wanted, g->name))
-      return fail(why, why_len, "%s is of another network: its tensor '%s' is not in this one", what, g->name);
+      return lt_fail(why, why_len, "%s is of another network: its tensor '%s' is not in this one", what, g->name);
   }
   if (lt_state_layout(given) == lt_state_layout(wanted)) return 0;
-  return fail(why, why_len, "%s is of another network: it has the same tensors in another order or role", what);
+  return lt_fail(why, why_len, "%s is of another network: it has the same tensors in another order or role", what);
 }
 
 /* ---- files ---- */
@@ -129,9 +116,9 @@ int lt_replace_file(const char *path, const lt_piece *piece, int pieces, int flu
   char beside[4096];
   int fd, k, bad = 0, code;
   if (snprintf(beside, sizeof beside, "%s.part", path) >= (int)sizeof beside)
-    return fail(why, why_len, "%.60s…: the path is too long", path);
+    return lt_fail(why, why_len, "%.60s…: the path is too long", path);
   fd = open(beside, O_WRONLY | O_CREAT | O_TRUNC, 0666);
-  if (fd < 0) return fail(why, why_len, "cannot write %s: %s", beside, strerror(errno));
+  if (fd < 0) return lt_fail(why, why_len, "cannot write %s: %s", beside, strerror(errno));
   for (k = 0; k < pieces && !bad; k++) bad = write_all(fd, piece[k].at, piece[k].n);
   if (!bad && flush) bad = fsync(fd);
   code = errno;
@@ -139,7 +126,7 @@ int lt_replace_file(const char *path, const lt_piece *piece, int pieces, int flu
   if (!bad && rename(beside, path)) { bad = -1; code = errno; }
   if (bad) {
     unlink(beside);
-    return fail(why, why_len, "cannot write %s: %s", path, strerror(code));
+    return lt_fail(why, why_len, "cannot write %s: %s", path, strerror(code));
   }
   if (flush) flush_folder(path);
   return 0;
@@ -174,14 +161,14 @@ static int check_tail(lt_state *s, size_t n, char *why, size_t why_len) {
   size_t rest = n - s->bytes;
   lt_piece piece[3];
   if (rest == 0) return 0;
-  if (rest < LT_STATE_TAIL) return fail(why, why_len, "is cut off or damaged at its end");
+  if (rest < LT_STATE_TAIL) return lt_fail(why, why_len, "is cut off or damaged at its end");
   tail = p + rest - LT_STATE_TAIL;
   if (memcmp(tail, "LATHEEND", 8) || u64(tail, 16) != rest - LT_STATE_TAIL)
-    return fail(why, why_len, "is cut off or damaged at its end");
+    return lt_fail(why, why_len, "is cut off or damaged at its end");
   piece[0].at = s->block; piece[0].n = s->bytes;
   piece[1].at = p;        piece[1].n = rest - LT_STATE_TAIL;
   piece[2].at = tail;     piece[2].n = LT_STATE_TAIL - 8;
-  if (checksum(piece, 3) != u64(tail, 24)) return fail(why, why_len, "is damaged: its checksum does not match");
+  if (checksum(piece, 3) != u64(tail, 24)) return lt_fail(why, why_len, "is damaged: its checksum does not match");
   s->own = p;
   s->own_bytes = rest - LT_STATE_TAIL;
   return 0;
@@ -198,7 +185,7 @@ int lt_state_load(const char *path, lt_state *s, char *why, size_t why_len) {
     if (!check_tail(s, n, inner, sizeof inner)) return 0;
   }
   lt_state_free(s);
-  return fail(why, why_len, "%s %s", path, inner);
+  return lt_fail(why, why_len, "%s %s", path, inner);
 }
 
 void lt_state_free(lt_state *s) {

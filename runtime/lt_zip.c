@@ -2,7 +2,6 @@
  * writers that stream leave empty. */
 #include "lt_zip.h"
 #include "lt_image.h"
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,13 +13,7 @@ enum {
   COMMENT = 65535                                              /* the longest behind the directory's end */
 };
 
-static void *fail(char *why, size_t n, const char *fmt, ...) {
-  va_list ap;
-  va_start(ap, fmt);
-  vsnprintf(why, n, fmt, ap);
-  va_end(ap);
-  return NULL;
-}
+#define FAIL(...) (lt_fail(__VA_ARGS__), (void *)NULL)
 
 static size_t u16(const unsigned char *p) { return p[0] | (size_t)p[1] << 8; }
 static size_t u32(const unsigned char *p) { return u16(p) | u16(p + 2) << 16; }
@@ -47,19 +40,19 @@ static void *unpacked(const unsigned char *p, size_t n, size_t method, size_t si
                       size_t why_len) {
   unsigned char *out;
   if (method != 0 && method != 8)
-    return fail(why, why_len, "it is packed with method %zu; stored and deflated can be read", method);
-  if (method ? size / RATIO > n + 1 : size != n) return fail(why, why_len, "damaged: its sizes contradict each other");
-  if (size > 0x7FFFFFFF) return fail(why, why_len, "larger than 2 GiB unpacked; unpack it first");
+    return FAIL(why, why_len, "it is packed with method %zu; stored and deflated can be read", method);
+  if (method ? size / RATIO > n + 1 : size != n) return FAIL(why, why_len, "damaged: its sizes contradict each other");
+  if (size > 0x7FFFFFFF) return FAIL(why, why_len, "larger than 2 GiB unpacked; unpack it first");
   out = malloc(size + 64);
-  if (!out) return fail(why, why_len, "no memory for %zu bytes", size);
+  if (!out) return FAIL(why, why_len, "no memory for %zu bytes", size);
   if (!method) memcpy(out, p, n);
   else if (lt_inflate(p, n, out, size)) {
     free(out);
-    return fail(why, why_len, "damaged: it does not unpack to the %zu bytes it should hold", size);
+    return FAIL(why, why_len, "damaged: it does not unpack to the %zu bytes it should hold", size);
   }
   if (crc32(out, size) != crc) {
     free(out);
-    return fail(why, why_len, "damaged: the checksum does not match");
+    return FAIL(why, why_len, "damaged: the checksum does not match");
   }
   memset(out + size, 0, 64);
   return out;
@@ -74,12 +67,12 @@ static size_t past_text(const unsigned char *p, size_t at, size_t n) {
 
 static void *gunzip(const unsigned char *p, size_t n, size_t *size, char *why, size_t why_len) {
   size_t at = GZIP_BYTES;
-  if (n < GZIP_BYTES + GZIP_TAIL || p[2] != 8) return fail(why, why_len, "damaged: cut off within gzip's header");
+  if (n < GZIP_BYTES + GZIP_TAIL || p[2] != 8) return FAIL(why, why_len, "damaged: cut off within gzip's header");
   if (p[3] & 4) at += 2 + (at + 2 <= n ? u16(p + at) : n);     /* extra field, name, comment, header's CRC */
   if (p[3] & 8) at = past_text(p, at, n);
   if (p[3] & 16) at = past_text(p, at, n);
   if (p[3] & 2) at += 2;
-  if (at > n || n - at < GZIP_TAIL) return fail(why, why_len, "damaged: cut off within gzip's header");
+  if (at > n || n - at < GZIP_TAIL) return FAIL(why, why_len, "damaged: cut off within gzip's header");
   *size = u32(p + n - 4);
   return unpacked(p + at, n - at - GZIP_TAIL, 8, *size, u32(p + n - 8), why, why_len);
 }
@@ -111,13 +104,13 @@ static int fits(const entry *e, const char *name) {
 static void *read_entry(const unsigned char *zip, size_t bytes, const entry *e, size_t *n, char *why, size_t why_len) {
   size_t packed = u32(e->p + 20), local = u32(e->p + 42), at;
   *n = u32(e->p + 24);
-  if (u16(e->p + 8) & 1) return fail(why, why_len, "it is encrypted");
+  if (u16(e->p + 8) & 1) return FAIL(why, why_len, "it is encrypted");
   if (packed == 0xFFFFFFFF || *n == 0xFFFFFFFF)
-    return fail(why, why_len, "larger than 4 GiB; unpack the archive first");
+    return FAIL(why, why_len, "larger than 4 GiB; unpack the archive first");
   if (local > bytes || bytes - local < LOCAL_BYTES || memcmp(zip + local, "PK\3\4", 4))
-    return fail(why, why_len, "damaged: it is not where the directory says");
+    return FAIL(why, why_len, "damaged: it is not where the directory says");
   at = local + LOCAL_BYTES + u16(zip + local + 26) + u16(zip + local + 28);
-  if (at > bytes || bytes - at < packed + LT_INFLATE_AHEAD) return fail(why, why_len, "damaged: it is cut off");
+  if (at > bytes || bytes - at < packed + LT_INFLATE_AHEAD) return FAIL(why, why_len, "damaged: it is cut off");
   return unpacked(zip + at, packed, u16(e->p + 10), *n, u32(e->p + 16), why, why_len);
 }
 
@@ -145,7 +138,7 @@ void *lt_zip_member(const void *zip, size_t bytes, const char *name, size_t *n, 
   int best = 0, same = 0;
   char names[300];
   entry e, found = {NULL, NULL, 0};
-  if (at >= bytes) return fail(why, why_len, "damaged: the archive has no directory; is the file complete?");
+  if (at >= bytes) return FAIL(why, why_len, "damaged: the archive has no directory; is the file complete?");
   while (next_entry(zip, bytes, &at, &e)) {
     int how = fits(&e, name);
     if (how && how >= best) {
@@ -156,8 +149,8 @@ void *lt_zip_member(const void *zip, size_t bytes, const char *name, size_t *n, 
   }
   if (same == 1) return read_entry(zip, bytes, &found, n, why, why_len);
   list_names(zip, bytes, names, sizeof names);
-  if (!name) return fail(why, why_len, "say which member of the archive, as archive.zip/member: it holds %s", names);
-  return fail(why, why_len,
+  if (!name) return FAIL(why, why_len, "say which member of the archive, as archive.zip/member: it holds %s", names);
+  return FAIL(why, why_len,
               same ? "several members of the archive end so: it holds %s"
                    : "the archive has no such member; it holds %s", names);
 }
@@ -197,5 +190,5 @@ void *lt_unpack_file(const char *path, size_t *n, char *why, size_t why_len) {
     return p;
   }
   free(p);
-  return out ? out : fail(why, why_len, "%s: %s", path, inner);
+  return out ? out : FAIL(why, why_len, "%s: %s", path, inner);
 }
