@@ -72,7 +72,7 @@ $(BUILD)/tests/unit/%.o: tests/unit/%.c
 	@mkdir -p $(dir $@)
 	$(CC) $(ALL_CFLAGS) -Wno-missing-prototypes -Wno-pedantic -MMD -MP -c -o $@ $<
 
-$(BUILD)/unit: $(UNIT) $(BUILD)/runtime/lt_watch.o $(BUILD)/runtime/lt_loader.o $(LIBRARY) $(EXTRA_OBJECTS)
+$(BUILD)/unit: $(UNIT) $(addprefix $(BUILD)/runtime/lt_,watch.o loader.o run.o curves.o) $(LIBRARY) $(EXTRA_OBJECTS)
 	$(CC) $(ALL_CFLAGS) -o $@ $^ $(LDLIBS) -lcriterion
 
 -include $(UNIT:.o=.d)

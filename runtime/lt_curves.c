@@ -38,6 +38,14 @@ static void widen(axis *a, const lt_run *r, int metric) {
   }
 }
 
+/* Values that are the same but for rounding get room above and below, too: ticks have to be numbers apart. */
+static void open_up(axis *a) {
+  double size = fabs(a->lo) > fabs(a->hi) ? fabs(a->lo) : fabs(a->hi);
+  if (a->hi - a->lo > 1e-9 * size) return;
+  a->lo -= 0.5 * (size > 1 ? size : 1);
+  a->hi += 0.5 * (size > 1 ? size : 1);
+}
+
 /* 1, 2 or 5 times a power of ten, so that about `n` of them make the range. */
 static double tick_of(double range, int n) {
   double raw = range / n, power = pow(10, floor(log10(raw))), m = raw / power;
@@ -93,7 +101,7 @@ static void chart(lt_text *t, const lt_run *r, const char *title, int train, int
   widen(&y, r, train);
   widen(&y, r, held);
   if (y.lo > y.hi) return;
-  if (y.lo == y.hi) { y.lo -= 0.5; y.hi += 0.5; }
+  open_up(&y);
   lt_text_add(t, "<h2>%s</h2>\n", title);
   caption(t, r, train, "train", "training");
   caption(t, r, held, "held", "held out");

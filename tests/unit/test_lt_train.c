@@ -1,6 +1,7 @@
 /* runtime/lt_watch.c and lt_loader.c: which tensor a warning names; batches made by the second thread against rows read one
- * by one; the split and the order as functions of the seed. */
+ * by one; the split and the order as functions of the seed. runtime/lt_curves.c: a curve that is flat but for rounding. */
 #include "runtime/lt_loader.h"
+#include "runtime/lt_run.h"
 #include "runtime/lt_watch.h"
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -164,4 +165,24 @@ Test(lt_loader, order_follows_from_the_seed, .init = start, .fini = stop) {
   cr_expect(b.held[0] == 93 && b.held[9] == 102, "without shuffling the end is held out");
   lt_loader_close(&a);
   lt_loader_close(&b);
+}
+
+/* Ticks whose distance is lost beside the numbers themselves would never end. */
+Test(lt_curves, flat_but_for_rounding, .timeout = 20) {
+  static const double values[][2] = {{0.1, 0.1 + 1.5e-17}, {1e20, 1e20 + 2e4}, {-3, -3}, {0, 5e-324}};
+  for (size_t c = 0; c < sizeof values / sizeof *values; c++) {
+    lt_run r = {.metrics = 1, .trains = 1, .name = {"loss"}};
+    char path[] = "/tmp/lathe-curves-XXXXXX";
+    int fd = mkstemp(path);
+    for (int k = 0; k < 2; k++) {
+      r.step = k + 1;
+      r.recent[0] = values[c][k];
+      r.recents = 1;
+      cr_assert(!lt_run_note(&r, 1, NULL));
+    }
+    cr_expect(!lt_run_curves(&r, "flat", 0, path, why, sizeof why), "%s", why);
+    close(fd);
+    unlink(path);
+    lt_run_free(&r);
+  }
 }
