@@ -205,7 +205,7 @@ static int check_option(lt_data *d, const reader_row *row, const lt_data_arg *a)
   char *end;
   double v = strtod(a->text, &end);
   is_number = *a->text && !*end && !a->quoted;
-  is_integer = is_number && v == (double)(int64_t)v && v > -1e15 && v < 1e15;
+  is_integer = is_number && v > -1e15 && v < 1e15 && v == (double)(int64_t)v;
   if (!kind)
     return lt_data_fail(d, "%s has no option '%s'; it takes (%s)", row->help.name, a->key, row->help.arguments);
   if (*kind == 'N' && !(is_integer && v >= 0))

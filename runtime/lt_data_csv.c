@@ -73,8 +73,9 @@ int lt_table_open(lt_data *d, lt_table *t, int file) {
   t->name = lt_data_keep(d, sizeof *t->name * (size_t)t->fields);
   for (k = 0; t->name && k < t->fields; k++) {
     const char *name = t->csv.field[k].text;
-    name += strspn(name, " \t");
-    t->name[k] = lt_data_keep_text(d, name, strcspn(name, "\t"));
+    size_t length = strlen(name += strspn(name, " \t"));
+    while (length && (name[length - 1] == ' ' || name[length - 1] == '\t')) length--;
+    t->name[k] = lt_data_keep_text(d, name, length);
     if (!t->name[k]) return -1;
   }
   return t->name ? 0 : -1;

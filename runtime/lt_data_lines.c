@@ -88,10 +88,10 @@ static int add_line(lt_data *d, lines *s, const char *text, size_t length, int f
 
 static int plain_lines(lt_data *d, lines *s, int file) {
   size_t n;
-  const char *p = lt_data_bytes(d, file, &n), *end = p + n;
+  const char *p = s->bytes[file] = lt_data_bytes(d, file, &n), *end;
   int64_t number = 1;
-  s->bytes[file] = (char *)p;
   if (!p) return -1;
+  end = p + n;
   if (n >= 3 && !memcmp(p, "\xEF\xBB\xBF", 3)) p += 3;
   for (; p < end; number++) {
     const char *stop = memchr(p, '\n', (size_t)(end - p));

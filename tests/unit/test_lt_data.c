@@ -138,7 +138,7 @@ Test(lt_data, csv, .init = start, .fini = stop) {
     {"csv(\"plain.csv\", header=true)", "f32[2] x 1: 3 4"},
     {"csv(\"t.tsv\", columns=\"b, a\")", "f32[2] x 1: 2 1"},
     {"csv(\"hole.csv\", missing=-1)", "f32[2] x 2: 1 -1: 3 4"},
-    {"csv(\"t.csv\")", "t.csv, line 2, column 'kind ': 'dog' is not a number"},
+    {"csv(\"t.csv\")", "t.csv, line 2, column 'kind': 'dog' is not a number"},
     {"csv(\"bad.csv\")", "bad.csv, line 3, column 'b': 'x' is not a number"},
     {"csv(\"short.csv\")", "short.csv, line 3: has 1 fields, the first line has 2"},
     {"csv(\"hole.csv\")", "hole.csv, line 2, column 'b': is empty; missing=0 would read it as 0"},
