@@ -78,7 +78,7 @@ void lt_progress_epoch(const lt_run *r, const double *held, double speed, const 
   int k;
   if (screen.quiet) return;
   lt_progress_clear();
-  printf("epoch %lld/%lld", (long long)r->epoch, (long long)r->epochs);
+  printf("epoch %lld/%lld", (long long)r->epoch + (r->batch > 0), (long long)r->epochs);      /* > 0: cut short */
   print_means(r);
   for (k = r->trains; held && k < r->metrics && k < r->trains + SHOWN; k++)
     print_metric(r->name[k], held[k - r->trains]);

@@ -79,10 +79,10 @@ char *lt_run_text(const lt_run *r, size_t *n) {
   lt_text t = {NULL, 0, 0, 0};
   int64_t i;
   int k;
-  lt_text_add(&t, "\nlathe trainer 1\nepoch %lld batch %lld step %lld\n"
-              "epochs %lld steps %lld\nworse %lld best %a seconds %a\n",
+  lt_text_add(&t, "\nlathe trainer 2\nepoch %lld batch %lld step %lld\n"
+              "epochs %lld steps %lld\njudge %lld highest %lld worse %lld best %a seconds %a\n",
               (long long)r->epoch, (long long)r->batch, (long long)r->step, (long long)r->epochs, (long long)r->steps,
-              (long long)r->worse, r->best, r->seconds);
+              (long long)r->judge, (long long)r->highest, (long long)r->worse, r->best, r->seconds);
   lt_text_add(&t, "recent %lld whole %lld metrics %d rows %lld\n", (long long)r->recents, (long long)r->wholes,
               r->metrics, (long long)r->rows);
   for (k = 0; k < r->metrics; k++) lt_text_add(&t, "%s %a %a\n", r->name[k], r->recent[k], r->whole[k]);
@@ -122,18 +122,20 @@ static int64_t integer(reader *s, const char *name) {
 static void read_run(lt_run *r, reader *s, size_t n) {
   int64_t rows, i;
   int k;
-  word(s, "lathe"); word(s, "trainer"); integer(s, NULL);
+  word(s, "lathe"); word(s, "trainer"); word(s, "2");
   r->epoch = integer(s, "epoch");
   r->batch = integer(s, "batch");
   r->step = integer(s, "step");
   r->epochs = integer(s, "epochs");
   r->steps = integer(s, "steps");
+  r->judge = integer(s, "judge");
+  r->highest = integer(s, "highest");
   r->worse = integer(s, "worse");
   r->best = number(s, "best");
   r->seconds = number(s, "seconds");
   r->recents = integer(s, "recent");
   r->wholes = integer(s, "whole");
-  if (integer(s, "metrics") != r->metrics) s->bad = 1;
+  if (integer(s, "metrics") != r->metrics || r->judge > r->metrics) s->bad = 1;
   rows = integer(s, "rows");
   for (k = 0; k < r->metrics; k++) {
     r->recent[k] = number(s, r->name[k]);

@@ -11,7 +11,8 @@ typedef struct lt_run {
   int64_t epoch, batch, step;        /* of the next batch; step counts batches over all epochs */
   int64_t epochs, steps;             /* the run's length; steps 0: whole epochs */
   int64_t worse;                     /* epochs since the best one */
-  double best, seconds;              /* best: the lowest validation loss, or training loss without validation */
+  int64_t judge, highest;            /* what decides which epoch is best: 1 + a metric; 0: the newest is */
+  double best, seconds;              /* best: the lowest value of that metric so far; its negative where highest */
   int metrics, trains;               /* the first `trains` are of the steps, the others of held-out data */
   char name[LT_METRICS][LT_METRIC_NAME];
   double recent[LT_METRICS], whole[LT_METRICS];                /* sums since the last row, the epoch's start */

@@ -22,7 +22,9 @@ static const char usage[] =
   "  --seed N            of parameters, order, held-out rows, dropout (1)\n"
   "  --resume [FILE]     go on from a checkpoint (DIR/last.state) as if the run had never stopped\n"
   "  --weights FILE      begin with the tensors of a checkpoint that have the same names and shapes\n"
-  "  --patience N        stop after N epochs without a better validation loss\n"
+  "  --best NAME         the column of log.csv whose lowest value (+NAME: highest; last: the newest epoch) makes\n"
+  "                      best.state: the first val_ column, or loss; with several training steps last\n"
+  "  --patience N        stop after N epochs without a better one\n"
   "  --save-every N|Ns   a checkpoint every N steps or seconds, besides each epoch's (60s)\n"
   "  --quiet             no progress; --no-html: no curves.html\n";
 
@@ -72,7 +74,8 @@ static const integer_row integers[] = {
 };
 
 typedef struct text_row { const char *name; const char **to; } text_row;
-static const text_row texts[] = {{"--data-dir", &o.data_dir}, {"--out", &o.out}, {"--weights", &o.weights}};
+static const text_row texts[] = {{"--data-dir", &o.data_dir}, {"--out", &o.out}, {"--weights", &o.weights},
+  {"--best", &o.best}};
 
 /* An option with a value: 0, or an exit code. */
 static int set_option(const char **call, const char *name, const char *value) {
@@ -86,7 +89,11 @@ static int set_option(const char **call, const char *name, const char *value) {
       return 0;
     }
   for (k = 0; k < sizeof texts / sizeof *texts; k++)
-    if (!strcmp(name, texts[k].name)) { *texts[k].to = value; return 0; }
+    if (!strcmp(name, texts[k].name)) {
+      if (!*value) return complain(name, " wants a name, not an empty text");
+      *texts[k].to = value;
+      return 0;
+    }
   if (!strcmp(name, "--data")) return set_data(call, value);
   if (!strcmp(name, "--lr")) return set_number(&o.lr, name, value, 0, 0, NULL);
   if (!strcmp(name, "--threads")) return set_number(&v, name, value, 1, 1, NULL);      /* one computes, one reads */

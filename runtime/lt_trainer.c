@@ -1,6 +1,6 @@
 /* See lt_trainer.h. Into the run's folder go
  *   last.state    at each epoch's end, every so many steps or seconds, and when a signal ends the run
- *   best.state    when an epoch ends with the lowest validation loss so far
+ *   best.state    when an epoch ends that is better than all before: by the lowest validation loss, or as --best says
  *   log.csv, curves.html, net.lathe
  * Both states hold the run's position and history (lt_run.h) behind the network's block. All that decides the next
  * step is in the block (random, total_steps, lr_scale) or in that position; batches follow from seed and epoch: so a
@@ -209,8 +209,10 @@ static int resume(trainer *t) {
   lt_state s;
   int bad = -1;
   if (t->o->seed >= 0) return fail(t, "--seed and --resume exclude each other: the checkpoint has its seed");
+  if (t->o->weights) return fail(t, "--weights and --resume exclude each other: the checkpoint has its tensors");
   if (lt_state_load(t->o->resume, &s, why, sizeof why)) return fail(t, "%s", why);
   if (lt_state_same(s.block, t->state, t->o->resume, why, sizeof why)) fail(t, "%s", why);
+  else if (s.bytes != t->b->state_bytes) fail(t, "%s is damaged: its block has another size", t->o->resume);
   else if (!s.own) fail(t, "%s has no position to go on from; --weights begins with its tensors", t->o->resume);
   else if (lt_run_read(&t->run, s.own, s.own_bytes, why, sizeof why)) fail(t, "%s %s", t->o->resume, why);
   else bad = 0;
@@ -242,26 +244,48 @@ static int take_weights(trainer *t) {
   return 0;
 }
 
+/* Which epoch is best. Where several steps train, against each other perhaps, no loss says it: the newest. */
+static int choose_judge(trainer *t) {
+  lt_run *r = &t->run;
+  const char *name = t->o->best;
+  int64_t judge = name ? 0 : r->judge, highest = name ? *name == '+' : r->highest;
+  int k;
+  if (!name && !t->o->resume && t->steps == 1) judge = 1 + (r->trains < r->metrics ? r->trains : 0);
+  for (k = 0; name && k < r->metrics; k++)
+    if (!strcmp(name + highest, r->name[k])) judge = 1 + k;
+  if (name && !judge && strcmp(name, "last")) {
+    fail(t, "--best: nothing called '%s' is measured; these are, and last:", name + highest);
+    for (k = 0; k < r->metrics; k++) fprintf(stderr, "  %s\n", r->name[k]);
+    return -1;
+  }
+  if (!judge && t->o->patience > 0) return fail(t, "--patience wants --best NAME: nothing says which epoch is better");
+  if (judge != r->judge || highest != r->highest) r->best = HUGE_VAL;
+  r->judge = judge;
+  r->highest = highest;
+  return 0;
+}
+
 /* How long the run is. Schedules count what "random" counts: steps of every step function. */
 static int plan(trainer *t) {
   const lt_options *o = t->o;
   lt_run *r = &t->run;
   int64_t *total = integers(t, "total_steps");
-  int f, given = o->epochs > 0 || o->steps > 0;
+  int f, given = o->epochs > 0 || o->steps > 0 || !r->epochs;
   t->batch = t->b->batch < t->loader.trains ? t->b->batch : t->loader.trains;
   for (f = 0; f < t->steps; f++)
     if (!lt_call_takes(&t->step[f], t->batch))
       return fail(t, "%s was not compiled for batches of %lld rows%s", t->step[f].f->name, (long long)t->batch,
                   t->batch < t->b->batch ? ", and the data has no more" : "");
   t->per_epoch = t->loader.trains / t->batch;
-  if (given || !r->epochs) {
+  if (given) {
     r->steps = o->steps > 0 ? o->steps : 0;
     r->epochs = o->epochs > 0 ? o->epochs : t->b->epochs > 0 ? t->b->epochs : 10;
     if (r->steps) r->epochs = (r->steps + t->per_epoch - 1) / t->per_epoch;
-    if (total) *total = (r->steps ? r->steps : r->epochs * t->per_epoch) * t->steps;
   }
+  if (r->epochs > INT64_MAX / 4 / t->per_epoch / t->steps) return fail(t, "%lld epochs are too many", (long long)r->epochs);
   if (r->batch > t->per_epoch) r->batch = t->per_epoch;        /* resumed with less data */
   t->total = r->steps ? r->steps : r->epochs * t->per_epoch;
+  if (given && total) *total = t->total * t->steps;
   t->note_every = t->total / ROWS + 1;
   if (o->lr >= 0 && !lr_scale(t)) return fail(t, "--lr: no step of this text has a learning rate");
   if (o->lr >= 0) *lr_scale(t) = (float)(t->b->lr > 0 ? o->lr / t->b->lr : o->lr);
@@ -279,7 +303,7 @@ static int begin(trainer *t) {
   t->run.best = HUGE_VAL;
   if (init_state(t) || (t->o->resume && resume(t)) || (t->o->weights && take_weights(t))) return -1;
   if (lt_loader_split(&t->loader, seed_of(t), why, sizeof why)) return fail(t, "%s", why);
-  if (plan(t)) return -1;
+  if (choose_judge(t) || plan(t)) return -1;
   if (lt_watch_open(&t->watch, t->b)) return fail(t, "no memory");
   if (make_folder(t->o->out)) return fail(t, "cannot make the folder %s: %s", t->o->out, strerror(errno));
   if (!t->o->resume) { keep_old(t, "last.state"); keep_old(t, "best.state"); }
@@ -396,24 +420,35 @@ static int validate(trainer *t, double *held) {
 
 static double speed(const trainer *t) { return t->trained > 0 ? (double)t->examples / t->trained : 0; }
 
+/* Lower is better. What could not be measured on held-out rows is measured by the training loss. */
+static double score(const lt_run *r, const double *held) {
+  int64_t k = r->judge - 1;
+  double v = r->wholes ? r->whole[0] / (double)r->wholes : HUGE_VAL;
+  if (k < 0) return -(double)r->step;
+  if (k < r->trains) v = r->wholes ? r->whole[k] / (double)r->wholes : HUGE_VAL;
+  else if (held) v = held[k - r->trains];
+  return r->highest ? -v : v;
+}
+
 static int end_epoch(trainer *t) {
   lt_run *r = &t->run;
-  double held[LT_METRICS], loss;
+  double held[LT_METRICS], now;
   int measured = validate(t, held), better, k;
   char remark[100] = "";
   if (measured < 0) return -1;
-  loss = measured ? held[0] : r->wholes ? r->whole[0] / (double)r->wholes : HUGE_VAL;
+  now = score(r, measured ? held : NULL);
   if (r->batch >= t->per_epoch) { r->epoch++; r->batch = 0; }
-  better = loss < r->best;
+  better = now < r->best;
   r->worse = better ? 0 : r->worse + 1;
-  if (better) { r->best = loss; snprintf(remark, sizeof remark, "best"); }
+  if (better) r->best = now;
+  if (better && r->judge) snprintf(remark, sizeof remark, "best");
   if (note(t, measured ? held : NULL)) return -1;
   lt_progress_epoch(r, measured ? held : NULL, speed(t), remark);
   for (k = 0; k < r->metrics; k++) r->whole[k] = 0;
   r->wholes = 0;
   t->over = r->step >= t->total || (t->o->patience > 0 && r->worse >= t->o->patience);
   if (r->step < t->total && t->over)
-    lt_progress_say("no better loss for %lld epochs: stopped early", (long long)r->worse);
+    lt_progress_say("no better %s for %lld epochs: stopped early", r->name[r->judge - 1], (long long)r->worse);
   if (better && save(t, "best.state")) return -1;
   return save_last(t, !t->over);
 }
@@ -428,7 +463,7 @@ static int run_epoch(trainer *t) {
   lt_batch batch = {NULL, NULL, 0};
   int64_t from = r->batch * t->batch;
   double since = lt_now(), now;
-  int got = 0;
+  int got = 0, within;
   lt_loader_shuffle(&t->loader, seed_of(t), r->epoch);
   if (lt_loader_start(&t->loader, t->loader.order + from, t->per_epoch * t->batch - from, t->batch, why, sizeof why))
     return fail(t, "%s", why);
@@ -437,10 +472,11 @@ static int run_epoch(trainer *t) {
     now = lt_now();
     t->trained += now - since;                                 /* waiting for data included */
     since = now;
-    if (r->step % t->note_every == 0 && r->batch < t->per_epoch && note(t, NULL)) return -1;
+    within = r->batch < t->per_epoch && r->step < t->total;    /* at the end end_epoch notes and saves */
+    if (within && r->step % t->note_every == 0 && note(t, NULL)) return -1;
     lt_progress_bar(r, t->per_epoch, speed(t),
                     t->trained / (double)(r->step - t->began) * (double)(t->total - r->step));
-    if (r->batch < t->per_epoch && r->step < t->total && save_is_due(t) && save_last(t, 1)) return -1;
+    if (within && save_is_due(t) && save_last(t, 1)) return -1;
   }
   lt_loader_stop(&t->loader);
   if (got < 0) return fail(t, "%s", why);

@@ -7,6 +7,7 @@ typedef struct lt_options {
   const char *data_dir, *out;        /* where data files are looked for; the run's folder */
   const char *resume;                /* a checkpoint to go on from; NULL: a new run */
   const char *weights;               /* a checkpoint to take tensors from, by name; NULL: none */
+  const char *best;                  /* the metric that says which epoch is best, "+accuracy", "last"; NULL: by default */
   const char *const *call;           /* [columns]: readers */
   int64_t epochs, steps, patience, seed, save_steps;           /* -1: not given */
   double lr, save_seconds;           /* lr: of the first optimizer (a factor where the bundle does not know it); -1: not given */
