@@ -132,7 +132,7 @@ Test(lt_data, csv, .init = start, .fini = stop) {
   put("t.tsv", "a\tb\n1\t2\n");
   static const Case cases[] = {
     {"csv(\"t.csv\", column=\"age\")", "f32[] x 2: 1: 3"},
-    {"csv(\"t.csv\", columns=\"size\")", "t.csv has no column 'size'; it has age, kind , size, cm"},
+    {"csv(\"t.csv\", columns=\"size\")", "t.csv has no column 'size'; it has age, kind, size, cm"},
     {"csv(\"t.csv\", column=3)", "f32[] x 2: 2.5: 40"},
     {"csv(\"plain.csv\")", "f32[2] x 2: 1 2: 3 4"},
     {"csv(\"plain.csv\", header=true)", "f32[2] x 1: 3 4"},
