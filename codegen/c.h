@@ -24,6 +24,7 @@ typedef struct CPrinter {
   Arena *arena;                        /* strings of one run */
   const Target *target;
   bool plain;                          /* C99 without extensions */
+  bool sleef, includes_sleef;          /* SLEEF's functions are wanted; some are in use */
   VEC(const char *) seen;              /* helpers and types printed so far, interned */
   Text types, helpers;                 /* what goes before the kernels, in order of need */
   VEC(CVecmathUse) vecmath;            /* functions of runtime/vecmath.tmpl in use */

@@ -90,6 +90,7 @@ void c_prelude(CPrinter *p, Text *to) {
     text_bytes(to, p->types.at, p->types.len);
     text_put(to, "\n");
   }
+  if (p->includes_sleef) text_put(to, "#include <sleef.h>                /* exp and its like: link with -lsleef */\n\n");
   if (p->keep) keep_macro(p, to);
   c_vecmath_print(p, to);
   if (p->helpers.len) {

@@ -1,6 +1,6 @@
 /* The scalar functions of scalar.def in C: an operator, a function of runtime/vecmath.tmpl (f32 on SIMD
- * targets), a libm function, or a small helper of the row's body. What has no vector form works lane by
- * lane on the scalar function. */
+ * targets) or, where asked for, of SLEEF, a libm function, or a small helper of the row's body. What has no vector
+ * form works lane by lane on the scalar function. */
 #include "codegen/c.h"
 #include "base/intern.h"
 
@@ -93,10 +93,25 @@ static bool own_helper(ScalarOp op) {
   return op == S_MIN || op == S_MAX || op == S_RELU || op == S_ABS || op == S_ISNAN || op == S_ISINF;
 }
 
+/* What SLEEF has within 1 ULP, by the names of libm. The rest stays inline: sigmoid, gelu and other compositions, and
+ * what is exact anyway. */
+static const char *sleef(CPrinter *p, ScalarOp op, int lanes) {
+  static const bool has[SCALAR_COUNT] = {
+    [S_EXP] = true, [S_EXPM1] = true, [S_LOG] = true, [S_LOG1P] = true, [S_POW] = true, [S_ERF] = true, [S_TANH] = true,
+    [S_SIN] = true, [S_COS] = true, [S_TAN] = true, [S_ASIN] = true, [S_ACOS] = true, [S_ATAN] = true, [S_ATAN2] = true,
+    [S_SINH] = true, [S_COSH] = true, [S_ASINH] = true, [S_ACOSH] = true, [S_ATANH] = true,
+  };
+  if (!p->sleef || !has[op] || (lanes != 1 && lanes != 4 && lanes != 8 && lanes != 16)) return NULL;
+  p->includes_sleef = true;
+  const char *width = lanes == 1 ? "" : arena_printf(p->arena, "%d", lanes);
+  return arena_printf(p->arena, "Sleef_%sf%s_u10", scalar_info[op].libm, width);
+}
+
 const char *c_math(CPrinter *p, ScalarOp op, DType t, int lanes) {
   const ScalarInfo *info = &scalar_info[op];
   if (lanes > 1 && vector_helper(p, op, t, lanes)) return vector_helper(p, op, t, lanes);
-  const char *scalar = NULL;
+  const char *scalar = t == DT_F32 ? sleef(p, op, lanes) : NULL;
+  if (scalar) return scalar;
   if (t == DT_F32 && !p->plain && info->vecmath && !own_helper(op)) {
     if (lanes <= 16) return c_vecmath(p, info->vecmath, lanes);
     scalar = c_vecmath(p, info->vecmath, 1);

@@ -377,6 +377,7 @@ bool emit_program(const Program *p, const EmitOptions *o, Arena *a, EmitFiles *o
   find_names(&e);
   e.run = o->function ? o->prefix : emit_name(&e, "_run");
   e.c = c_printer_new(a, o->target);
+  e.c->sleef = o->sleef;
   e.kernel = NEW_N(a, EmitKernel, p->kernels.len + 1);
   find_aliases(&e, p->steps.at, p->steps.len);
   print_kernels(&e);

@@ -26,6 +26,7 @@ typedef struct Options {
   Arena *arena;                        /* lives as long as the command */
   struct Tuning *tuning;               /* of --tune, once read; NULL: the cost model alone */
   struct Ports *ports;                 /* verify, run: what the data says of the inputs; NULL: nothing */
+  bool sleef;                          /* --math sleef */
   bool flat_weights;                   /* the weights in one block of memory, for a model in this process */
   bool want_dims;                      /* the verb needs a size or a range for every free dim */
   bool quiet;                          /* do not print the errors of a failed import */
@@ -89,7 +90,7 @@ bool model_emit(Compiled *c, const Options *o, WeightsMode dflt, bool table, Emi
 void add_runtime(Arena *a, EmitFiles *files);    /* lt_main.c and what it needs */
 
 /* ---- C compilers ---- */
-typedef struct Toolchain { const char *cc; const char *flags; const Target *target; const char *link; } Toolchain;
+typedef struct Toolchain { const char *cc; const char *flags; const Target *target; const char *link, *libs; } Toolchain;
 Toolchain toolchain_of(const Options *o, const Target *t, Arena *a);
 /* Compiles every .c file of the list within `dir` and links them to `out`. `extra`: more flags; `shared`: a library. */
 bool toolchain_build(const Toolchain *t, const char *dir, const EmitFiles *files, const char *out, const char *extra, bool shared, Diags *d);

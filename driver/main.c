@@ -127,6 +127,8 @@ int main(int argc, char **argv) {
     bool mode = !strcmp(w, "bin") || !strcmp(w, "link") || !strcmp(w, "array");
     *(mode ? &o.weights : &o.checkpoint) = w;
   }
+  o.sleef = o.math && !strcmp(o.math, "sleef");
+  if (o.math && !o.sleef && strcmp(o.math, "inline")) usage_error("--math wants inline or sleef, not '%s'", o.math);
   if (o.args.len < v->min_args) usage_error("usage: lathe %s %s", v->name, v->args);
   if (o.args.len > v->max_args) usage_error("too many arguments: usage: lathe %s %s", v->name, v->args);
   int code = v->run(&o);

@@ -128,6 +128,7 @@ const char *canonical_command(const Options *o, const char *path, Arena *a) {
   if (o->target) text_printf(&t, " --target %s", o->target);
   if (o->prefix) text_printf(&t, " --prefix %s", o->prefix);
   if (o->naive) text_put(&t, " --naive");
+  if (o->sleef) text_put(&t, " --math sleef");
   if (o->weights) text_printf(&t, " --weights %s", o->weights);
   if (o->checkpoint) text_printf(&t, " --weights %s", file_of(o->checkpoint));
   if (o->net) text_printf(&t, " --net %s", o->net);

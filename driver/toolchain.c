@@ -14,7 +14,8 @@ static const char common_flags[] = "-O2 -fno-math-errno -fno-trapping-math -ffp-
 Toolchain toolchain_of(const Options *o, const Target *t, Arena *a) {
   const char *flags = t->lanes == 1 ? arena_printf(a, "-O2 -fwrapv %s", t->cflags) : arena_printf(a, "%s %s", common_flags, t->cflags);
   if (o->cflags) flags = arena_printf(a, "%s %s", flags, o->cflags);
-  return (Toolchain){o->cc ? o->cc : t->compiler, flags, t, o->is_static ? "-static" : ""};
+  return (Toolchain){o->cc ? o->cc : t->compiler, flags, t, o->is_static ? "-static" : "",
+                     o->sleef ? "-Wl,--as-needed -lsleef -lm" : "-Wl,--as-needed -lm"};
 }
 
 static void add_words(Arena *a, Strings *to, const char *s) {
@@ -83,7 +84,7 @@ bool toolchain_build(const Toolchain *t, const char *dir, const EmitFiles *files
     *vec_push(&a, &link) = out;
     add_words(&a, &link, t->link);
     add_words(&a, &link, extra);
-    add_words(&a, &link, "-Wl,--as-needed -lm");
+    add_words(&a, &link, t->libs);
     ok = finish(start(dir, &link, &a), "linking", d);
   }
   for (int i = 0; i < files->at.len; i++)
