@@ -40,6 +40,7 @@ struct Tiling {
   bool vector_a;                     /* a is a vector: a load per accumulator */
   int columns;                       /* vectors to a panel; 0: as the cost model says */
   TileShape shape;                   /* columns 0: not decided yet */
+  Expr *backwards;                   /* a bool: panels from the last to the first; NULL: never */
   int64_t row_stride;                /* bytes between rows of A; 0: unknown */
   bool by_blocks;                    /* rows may be taken in blocks whose A stays in L2 (row_blocks) */
   Expr *block;                       /* the first row of the current one; NULL: 0 */

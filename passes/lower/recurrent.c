@@ -240,6 +240,11 @@ void cell_position(Cell *c, At *at, Expr *s) {
   at->t = let(b, "t", at->t);
 }
 
+Expr *cell_odd(Cell *c, Expr *s) {
+  Builder *b = &c->l->b;
+  return let(b, "odd", ex_lt(b, ex_int(b, 0), ex_rem(b, s, ex_int(b, 2))));
+}
+
 static void cell_loop(Cell *c, Expr *s) {
   Builder *b = &c->l->b;
   At at;
@@ -297,6 +302,8 @@ static void direction(Cell *c) {
   Rows *first = product(c, 2, c->state, c->mix, DIM(0), c->reset ? two : c->GH, c->H);
   Rows *second = c->reset ? product(c, 2, c->reset, c->mix, two, c->H, c->H) : NULL;
   Expr *s = loop_begin(b, "s", ex_int(b, 0), ex_dim(b, c->T), 1, FOR_SEQ);
+  first->t.backwards = cell_odd(c, s);
+  if (second) second->t.backwards = first->t.backwards;
   tile_build(&first->t);
   if (second) {
     reset_loop(c, s);

@@ -234,6 +234,8 @@ static void direction(Cell *c) {
   Rows *outer = product(c, DIM(0), c->reset ? two : c->GH, c->state, c->carry != NULL);
   Expr *q = loop_begin(b, "step", ex_int(b, 0), ex_dim(b, c->T), 1, FOR_SEQ);
   Expr *s = let(b, "s", ex_sub(b, ex_sub(b, ex_dim(b, c->T), ex_int(b, 1)), q));
+  outer->t.backwards = cell_odd(c, s);
+  if (inner) inner->t.backwards = outer->t.backwards;
   over_batch(c, s, c->gates == 4 ? lstm_back : c->gates == 3 ? gru_back : rnn_back);
   if (inner) {
     tile_build(&inner->t);
