@@ -39,7 +39,9 @@ static Expr *proj_at(Cell *c, Expr *t, Expr *batch, Expr *col) {
 
 /* ---- the two products ---- */
 
-typedef struct Rows { Tiling t; Cell *c; int weight; Dim first; Buf *from, *to; } Rows;   /* t first: callbacks cast back */
+typedef struct Gate { const float *w; int64_t k, first; } Gate;
+
+typedef struct Rows { Tiling t; Cell *c; int weight; Dim first; Buf *from, *to; Gate gate; } Rows;     /* t first: callbacks cast back */
 
 static Expr *rows_a(Tiling *t, Expr *row, Expr **k, Expr *col) {
   Rows *r = (Rows *)t;
@@ -90,15 +92,13 @@ static void rows_outer_end(Tiling *t) {
   if (!r->from && !t->flat) loop_end(&t->l->b);
 }
 
-typedef struct Gate { const float *w; int64_t k, first; } Gate;
-
 static float gate_at(const void *ctx, int64_t k, int64_t col) {
   const Gate *g = ctx;
   return g->w[(g->first + col) * g->k + k];
 }
 
 /* The product of an operand (NULL: x) with rows [first, first + cols) of weight[dir], transposed, into those columns of
- * `to`. Its weight is packed here, once; tile_build(&r->t) runs it, in a loop or not. */
+ * `to`. A weight that is computed is packed here, once; product_build runs it, in a loop or not. */
 static Rows *product(Cell *c, int weight, Buf *from, Buf *to, Dim first, Dim cols, Dim ksize) {
   Lower *l = c->l;
   const Value *w = value_of(l->m, cell_input(c, weight));
@@ -114,12 +114,19 @@ static Rows *product(Cell *c, int weight, Buf *from, Buf *to, Dim first, Dim col
   r->t.ksize[0] = ksize;
   r->t.kname[0] = "k";
   if (w->constant && w->type.dtype == DT_F32) {
-    Gate g = {(const float *)w->constant->data + c->dir * c->GH.k * ksize.k, ksize.k, first.k};
-    r->t.pack = lower_weight(l, "weight", tile_pack(&r->t, ksize.k, gate_at, &g));
+    r->gate = (Gate){(const float *)w->constant->data + c->dir * c->GH.k * ksize.k, ksize.k, first.k};
   } else {
     tile_pack_here(&r->t);
   }
   return r;
+}
+
+static void product_build(Rows *r) {
+  if (r->gate.w) {
+    if (gemm_rows(&r->t, gate_at, &r->gate)) return;
+    r->t.pack = lower_weight(r->t.l, "weight", tile_pack(&r->t, r->gate.k, gate_at, &r->gate));
+  }
+  tile_build(&r->t);
 }
 
 /* ---- activations ---- */
@@ -295,7 +302,7 @@ void cell_copy(Cell *c, Buf *buf, ValueId from, ValueId to) {
 
 static void direction(Cell *c) {
   Builder *b = &c->l->b;
-  tile_build(&product(c, 1, NULL, c->proj, DIM(0), c->GH, c->I)->t);
+  product_build(product(c, 1, NULL, c->proj, DIM(0), c->GH, c->I));
   cell_copy(c, c->state, cell_input(c, 5), 0);
   if (c->cell) cell_copy(c, c->cell, cell_input(c, 6), 0);
   Dim two = dim_mul(DIM(2), c->H);
@@ -304,10 +311,10 @@ static void direction(Cell *c) {
   Expr *s = loop_begin(b, "s", ex_int(b, 0), ex_dim(b, c->T), 1, FOR_SEQ);
   first->t.backwards = cell_odd(c, s);
   if (second) second->t.backwards = first->t.backwards;
-  tile_build(&first->t);
+  product_build(first);
   if (second) {
     reset_loop(c, s);
-    tile_build(&second->t);
+    product_build(second);
   }
   cell_loop(c, s);
   loop_end(b);
