@@ -30,8 +30,9 @@ LIBRARY  = $(BUILD)/liblathe.a
 PROTO    = $(BUILD)/frontend/onnx.pb-c
 PARTS    = $(filter-out $(BUILD)/driver/%,$(OBJECTS)) $(PROTO).o $(BUILD)/embed.o
 
-# What the binary carries: the sources that `lathe build` writes beside a model, and the mathematics of kernels.
-EMBED    = $(wildcard runtime/*.c runtime/*.h runtime/*.tmpl)
+# What the binary carries: the sources that `lathe build` writes beside a model, the mathematics of kernels, and the
+# script that runs the peers of `lathe bench --against`.
+EMBED    = $(wildcard runtime/*.c runtime/*.h runtime/*.tmpl) driver/peers.py
 STB      = $(wildcard /usr/include/stb/stb_image.h)
 $(BUILD)/embed.c: tools/embed.c $(EMBED) $(STB)
 	@mkdir -p $(BUILD)
@@ -120,7 +121,7 @@ test-tools: $(TEST_TOOLS)
 
 bless: $(TEST_TOOLS)
 	BLESS=1 $(BUILD)/unit --filter='*passes/*' >/dev/null 2>&1; true
-	BLESS=1 BUILD=$(BUILD) tests/run errors language emit ledger
+	BLESS=1 BUILD=$(BUILD) tests/run errors bench language emit ledger
 
 lint: | $(PROTO).h
 	BUILD=$(BUILD) tools/lint

@@ -10,3 +10,4 @@ static double seconds_of(clockid_t clock) {
 
 double seconds_now(void) { return seconds_of(CLOCK_MONOTONIC); }
 double cpu_seconds(void) { return seconds_of(CLOCK_THREAD_CPUTIME_ID); }
+double process_cpu_seconds(void) { return seconds_of(CLOCK_PROCESS_CPUTIME_ID); }

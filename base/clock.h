@@ -3,4 +3,5 @@
 #define BASE_CLOCK_H
 double seconds_now(void);                               /* from some fixed point in the past */
 double cpu_seconds(void);                               /* of this thread: what a busy machine takes away does not count */
+double process_cpu_seconds(void);                       /* of all threads */
 #endif

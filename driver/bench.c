@@ -67,7 +67,7 @@ int64_t call_symbol(const char *name, void *ctx) {
   return 1;
 }
 
-int verb_bench(Options *o) {
+static int bench_one(Options *o) {
   Compiled c;
   Loaded l = {0};
   o->want_dims = true;
@@ -102,4 +102,16 @@ int verb_bench(Options *o) {
     printf("\n  arena %zu bytes, weights %zu bytes\n", k.arena_bytes, k.m->weights_bytes);
   }
   return EXIT_DONE;
+}
+
+int verb_bench(Options *o) {
+  if (o->against) return against_bench(o);
+  int code = EXIT_DONE;
+  for (int i = 0; i < o->args.len; i++) {
+    Options one = *o;
+    one.args = (Strings){.at = o->args.at + i, .len = 1};
+    int k = bench_one(&one);
+    if (k != EXIT_DONE) code = k;
+  }
+  return code;
 }

@@ -15,5 +15,6 @@ PeakFn *peak_kernel(const Options *o, const Target *t, Arena *a, Diags *d);     
 double peak_gflops(PeakFn *fn, const Target *t);
 double median_of(double *v, int n);                            /* sorts */
 
+int against_bench(Options *o);                                 /* --against */
 int bundle_bench(Options *o);                                  /* the training steps of a .lathe file */
 #endif

@@ -1,5 +1,6 @@
 /* Test inputs (stored or random) and guarded calls. See cases.h. */
 #include "driver/cases.h"
+#include "ir/eval.h"
 #include <dirent.h>
 #include <math.h>
 #include <stdlib.h>
@@ -190,6 +191,38 @@ Case case_random(Compiled *c, uint64_t seed, Sizes sizes, const Case *like) {
     x.in[i] = t;
   }
   return x;
+}
+
+/* ---- the evaluator ---- */
+
+bool case_evaluate(Module *m, const Tensor *const *in, const Tensor **out, Arena *a) {
+  Eval e;
+  Graph *g = m->main;
+  eval_begin(&e, m);
+  bool ok = true;
+  for (int i = 0; ok && i < g->inputs.len; i++) ok = eval_bind_input(&e, i, in[i]);
+  ok = ok && eval_graph(&e, g);
+  for (int i = 0; ok && i < g->outputs.len; i++) {
+    const Tensor *t = eval_value(&e, g->outputs.at[i]);
+    if (!t) { ok = false; break; }
+    Tensor *copy = tensor_new(a, t->dtype, t->rank, t->dims);
+    if (tensor_bytes(t)) memcpy(copy->data, t->data, tensor_bytes(t));
+    out[i] = copy;
+  }
+  eval_end(&e);
+  return ok;
+}
+
+Tensor **case_in_double(Arena *a, const Case *x, int n) {
+  Tensor **all = NEW_N(a, Tensor *, n + 1);
+  for (int i = 0; i < n; i++) {
+    const Tensor *t = x->in[i];
+    bool wide = t->dtype == DT_F32;
+    all[i] = tensor_new(a, wide ? DT_F64 : t->dtype, t->rank, t->dims);
+    if (!wide && tensor_bytes(t)) memcpy(all[i]->data, t->data, tensor_bytes(t));
+    for (int64_t k = 0, count = tensor_count(t); wide && k < count; k++) tensor_set(all[i], k, tensor_get(t, k));
+  }
+  return all;
 }
 
 /* ---- calls ---- */

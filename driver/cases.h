@@ -21,6 +21,9 @@ bool case_of_data(Compiled *c, const Ports *p, const char *dir, Case *x);
  * again, so that they are as plausible as its own. Sizes above the lower bounds shrink until inputs, work and arena are modest. */
 typedef enum { SIZES_LOW, SIZES_FEW, SIZES_HIGH, SIZES_RANDOM, SIZES_FULL } Sizes;    /* few: 2 above the lowest; full: high, but modest enough to run only */
 Case case_random(Compiled *c, uint64_t seed, Sizes sizes, const Case *like);
+/* What the evaluator makes of inputs: copies of the outputs in `a`. false: the module's diags say why. */
+bool case_evaluate(Module *m, const Tensor *const *in, const Tensor **out, Arena *a);
+Tensor **case_in_double(Arena *a, const Case *x, int n);        /* copies of its n inputs, those in f32 as f64 */
 /* Floating point operations of a call; where a branch is taken at run time the larger side counts. */
 double program_flops(const Program *p, int64_t (*value)(const char *symbol, void *ctx), void *ctx);
 

@@ -72,6 +72,9 @@ bool model_passes(Compiled *c, const Options *o);      /* c->p stays NULL when t
 /* The same for a model that gets these files from `from` on ([NAME=]FILE, as the compiled program takes them): they size
  * free dims, and a single integer that decides shapes is compiled in and leaves the list. */
 bool model_compile_for(Compiled *c, const char *path, const Options *o, Strings *files, int from);
+/* For what o->ports holds: o->quiet while attempts are made; binds single integers while that helps. */
+struct Ports;
+bool model_compile_ports(Compiled *c, const char *path, Options *o, struct Ports *p);
 double quantised_step(Module *m, ValueId v);           /* between neighbours of a quantised value; 0: it is not one */
 const Tensor *tensor_of_file(Arena *a, const char *path, Diags *d);   /* .npy or .pb */
 void compiled_free(Compiled *c);
@@ -99,11 +102,14 @@ bool toolchain_program(const Toolchain *t, const EmitFiles *files, const char *k
                        const char *beside, Diags *d);
 bool files_write(const EmitFiles *f, const char *dir, Diags *d);
 void files_remove(const EmitFiles *f, const char *dir);
+void folder_remove(const char *dir);                   /* with all that is in it */
+const char *json_quoted(Arena *a, const char *s);      /* "…" */
 bool make_dirs(const char *path);
 /* Asked before the work: can -o be written? Messages go to stderr. */
 bool output_is_file(const char *path);
 bool output_is_folder(const char *path);
-/* Builds `name` from the files, or finds it in the cache ($LATHE_CACHE, ~/.cache/lathe). Its path; NULL: d says why. */
+const char *cache_root(Arena *a);                      /* $LATHE_CACHE, ~/.cache/lathe */
+/* Builds `name` from the files, or finds it in the cache. Its path; NULL: d says why. */
 const char *toolchain_cached(const Toolchain *t, const EmitFiles *f, const char *name, const char *extra, bool shared, Arena *a, Diags *d);
 
 /* ---- a compiled model in this process (verify, bench) ---- */

@@ -1,8 +1,24 @@
-/* Emitted files on disk: folders for them, writing and removing them, and whether -o can be written at all. */
+/* Emitted files on disk: folders for them, writing and removing them, and whether -o can be written at all. And strings
+ * as JSON writes them. */
 #include "driver/driver.h"
+#include <dirent.h>
 #include <errno.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+const char *json_quoted(Arena *a, const char *s) {
+  Text t = {0};
+  text_put(&t, "\"");
+  for (; *s; s++) {
+    if (*s == '"' || *s == '\\') text_printf(&t, "\\%c", *s);
+    else if ((unsigned char)*s < 32) text_printf(&t, "\\u%04x", (unsigned)(unsigned char)*s);
+    else text_bytes(&t, s, 1);
+  }
+  text_put(&t, "\"");
+  const char *r = arena_strdup(a, t.at);
+  text_free(&t);
+  return r;
+}
 
 bool make_dirs(const char *path) {
   char s[1000];
@@ -58,6 +74,19 @@ bool files_write(const EmitFiles *f, const char *dir, Diags *d) {
 void files_remove(const EmitFiles *f, const char *dir) {
   Arena a = {0};
   for (int i = 0; i < f->at.len; i++) unlink(arena_printf(&a, "%s/%s", dir, f->at.at[i].name));
+  rmdir(dir);
+  arena_free(&a);
+}
+
+void folder_remove(const char *dir) {
+  Arena a = {0};
+  DIR *d = opendir(dir);
+  for (struct dirent *e; d && (e = readdir(d));) {
+    if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..")) continue;
+    const char *path = arena_printf(&a, "%s/%s", dir, e->d_name);
+    if (unlink(path)) folder_remove(path);
+  }
+  if (d) closedir(d);
   rmdir(dir);
   arena_free(&a);
 }

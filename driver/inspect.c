@@ -2,20 +2,6 @@
 #include "driver/bundle.h"
 #include "ir/ops.h"
 
-static const char *quoted(Arena *a, const char *s) {
-  Text t = {0};
-  text_put(&t, "\"");
-  for (; *s; s++) {
-    if (*s == '"' || *s == '\\') text_printf(&t, "\\%c", *s);
-    else if ((unsigned char)*s < 32) text_printf(&t, "\\u%04x", (unsigned)(unsigned char)*s);
-    else text_bytes(&t, s, 1);
-  }
-  text_put(&t, "\"");
-  const char *r = arena_strdup(a, t.at);
-  text_free(&t);
-  return r;
-}
-
 static int count_steps(const StepList *s) {
   int n = 0;
   for (int i = 0; i < s->len; i++) n += 1 + count_steps(&s->at[i]->then) + count_steps(&s->at[i]->other);
@@ -82,7 +68,7 @@ static void json_ports(Compiled *c, const char *what, const ValueList *v) {
   printf("  \"%s\": [", what);
   for (int i = 0; i < v->len; i++) {
     const Value *x = value_of(c->m, v->at[i]);
-    printf("%s{\"name\": %s, \"type\": \"%s\"}", i ? ", " : "", quoted(&c->arena, x->name), type_text(&x->type));
+    printf("%s{\"name\": %s, \"type\": \"%s\"}", i ? ", " : "", json_quoted(&c->arena, x->name), type_text(&x->type));
   }
   printf("],\n");
 }
@@ -97,16 +83,16 @@ static void json_report(Compiled *c, const NodeLine *node, int n) {
          dim_text(total_flops(&p->steps)));
   printf("  \"nodes\": [");
   for (int i = 0; i < n; i++)
-    printf("%s\n    {\"op\": \"%s\", \"name\": %s, \"types\": \"%s\"}", i ? "," : "", node[i].op, quoted(&c->arena, node[i].name), node[i].types);
+    printf("%s\n    {\"op\": \"%s\", \"name\": %s, \"types\": \"%s\"}", i ? "," : "", node[i].op, json_quoted(&c->arena, node[i].name), node[i].types);
   printf("\n  ],\n  \"kernels\": [");
   for (int i = 0; i < p->kernels.len; i++)
     printf("%s\n    {\"name\": \"%s\", \"flop\": \"%s\", \"choice\": %s}", i ? "," : "", p->kernels.at[i]->name, dim_text(p->kernels.at[i]->flops),
-           quoted(&c->arena, p->kernels.at[i]->choice ? p->kernels.at[i]->choice : ""));
+           json_quoted(&c->arena, p->kernels.at[i]->choice ? p->kernels.at[i]->choice : ""));
   printf("\n  ],\n  \"buffers\": [");
   for (int i = 0; i < p->buffers.len; i++) {
     const Buffer *b = &p->buffers.at[i];
     printf("%s\n    {\"name\": %s, \"home\": \"%s\", \"offset\": \"%s\", \"elements\": \"%s\", \"dtype\": \"%s\", \"first\": %d, \"last\": %d}", i ? "," : "",
-           quoted(&c->arena, b->name), home_name[b->home], dim_text(b->offset), dim_text(b->elems), dtype_info[b->dtype].text, b->first, b->last);
+           json_quoted(&c->arena, b->name), home_name[b->home], dim_text(b->offset), dim_text(b->elems), dtype_info[b->dtype].text, b->first, b->last);
   }
   printf("\n  ]\n}\n");
 }

@@ -11,7 +11,7 @@ const Verb verbs[] = {
   {"train",   "NET.lathe|MODEL.onnx [OPTION…]",  "build a trainer in a cache and run it: progress, validation, checkpoints", verb_train, 1, 1, true},
   {"export",  "CHECKPOINT|MODEL [NET.lathe] -o FILE.onnx", "a trained network, or any model, as ONNX", verb_export, 1, 2, false},
   {"verify",  "MODEL",                "emitted code against stored references and the evaluator", verb_verify, 1, 1, false},
-  {"bench",   "MODEL",                "time per call, GFLOP/s, share of this core's peak", verb_bench, 1, 1, false},
+  {"bench",   "MODEL…",              "time per call, GFLOP/s, share of this core's peak; --against other runtimes", verb_bench, 1, 1000, false},
   {"inspect", "MODEL",                "graph, shapes, FLOPs, memory plan", verb_inspect, 1, 1, false},
   {"opt",     "MODEL",                "the graph or program as text, after some or all passes", verb_opt, 1, 1, false},
   {"fmt",     "FILE.lathe…",          "a network's text in its usual form", verb_fmt, 1, 1000, false},
@@ -110,7 +110,7 @@ int main(int argc, char **argv) {
     if (!strcmp(verbs[i].name, argv[1])) v = &verbs[i];
   if (!v) usage_error("there is no verb '%s'; `lathe --help` lists them", argv[1]);
   Arena a = {0};
-  Options o = {.arena = &a, .rtol = 1e-4, .atol = 1e-5, .seed = 1, .rewrites = -1, .seconds = 1};
+  Options o = {.arena = &a, .rtol = 1e-4, .atol = 1e-5, .seed = 1, .rewrites = -1, .seconds = 1, .threads = 1, .rounds = 7};
   bool only_args = false;
   for (int i = 2; i < argc; i++) {
     bool asks = !only_args && (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"));

@@ -1,6 +1,8 @@
 /* Inputs and outputs of an ONNX file, and what to fix so that a data set can be run. See ports.h. */
 #include "driver/ports.h"
 #include "frontend/onnx_model.h"
+#include "runtime/lt_zip.h"
+#include <stdlib.h>
 #include <unistd.h>
 
 static Port port_of(Arena *a, const Onnx__ValueInfo *v) {
@@ -50,6 +52,36 @@ bool ports_load(Ports *p, Arena *a, const char *dir, Diags *d) {
   for (int k = 0; k < p->nout; k++)
     if (!load(&p->out[k], a, dir, "output", k, d)) return false;
   return true;
+}
+
+static const Tensor *npz_array(Arena *a, const void *zip, size_t bytes, const char *name, char *why, size_t why_len) {
+  size_t n = 0;
+  void *npy = lt_zip_member(zip, bytes, arena_printf(a, "%s.npy", name), &n, why, why_len);
+  lt_tensor t;
+  bool read = npy && !lt_npy_parse(npy, n, &t, why, why_len);
+  free(npy);
+  if (!read) return NULL;
+  DType type = dtype_from_text(t.dtype);
+  Tensor *r = type != DT_NONE && t.rank <= MAX_RANK ? tensor_new(a, type, t.rank, t.dims) : NULL;
+  if (!r) snprintf(why, why_len, "%s of rank %d is not supported", t.dtype, t.rank);
+  else if (tensor_bytes(r)) memcpy(r->data, t.data, tensor_bytes(r));
+  lt_tensor_free(&t);
+  return r;
+}
+
+bool ports_load_npz(Ports *p, Arena *a, const char *path, Diags *d) {
+  char why[400];
+  size_t bytes = 0;
+  void *zip = lt_read_file(path, &bytes, why, sizeof why);
+  if (!zip) { diag_error(d, "io", NULL, "%s", why); return false; }
+  bool ok = true;
+  for (int k = 0; ok && k < p->nin; k++) {
+    p->in[k].value = npz_array(a, zip, bytes, p->in[k].name, why, sizeof why);
+    ok = p->in[k].value != NULL;
+    if (!ok) diag_error(d, "io", NULL, "%s: input '%s': %s", path, p->in[k].name, why);
+  }
+  free(zip);
+  return ok;
 }
 
 static Type type_of_tensor(const Tensor *t) {

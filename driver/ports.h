@@ -28,6 +28,8 @@ void ports_options(const Ports *p, Arena *a, ImportOptions *io);
 const Tensor *ports_input(const Ports *p, Arena *a, const char *name);           /* by the module's name; NULL: none */
 /* After every import: what it made of the inputs. */
 void ports_imported(Ports *p);
+/* Arrays of a .npz by the names of the inputs. */
+bool ports_load_npz(Ports *p, Arena *a, const char *path, Diags *d);
 /* After a failed import: binds what its messages suggest, or with `any` whatever may help; else single integers only.
  * false: nothing new. */
 bool ports_adapt(Ports *p, const Diags *d, bool any);

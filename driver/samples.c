@@ -88,8 +88,7 @@ static bool sample_files(Ports *p, Arena *a, const Strings *files, int from, int
   return any;
 }
 
-/* Compiles for the samples, and binds single integers while that helps. */
-static bool compile_sampled(Compiled *c, const char *path, Options *o, Ports *p) {
+bool model_compile_ports(Compiled *c, const char *path, Options *o, Ports *p) {
   for (int round = 0; round < 8; round++) {
     if (model_compile(c, path, o)) return true;
     bool more = ports_adapt(p, &c->diags, false);
@@ -127,7 +126,7 @@ static bool compile_for(Compiled *c, const char *path, Options *o, Arena *a, Str
     ok = any && !early.errors;
     if (ok || early.errors) compiled_drop(c);
     else compiled_free(c);                                     // its messages are the ones to show
-    ok = ok && compile_sampled(c, path, o, &ports);
+    ok = ok && model_compile_ports(c, path, o, &ports);
     if (ok) drop_bound(&ports, files, by_input);
   }
   diags_print(&early, stderr);

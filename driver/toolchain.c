@@ -125,6 +125,11 @@ bool toolchain_program(const Toolchain *t, const EmitFiles *files, const char *k
   return ok;
 }
 
+const char *cache_root(Arena *a) {
+  const char *root = getenv("LATHE_CACHE"), *home = getenv("HOME");
+  return root && *root ? root : arena_printf(a, "%s/.cache/lathe", home && *home ? home : "/tmp");
+}
+
 /* Keyed by every emitted byte that is compiled, the flags and the compiler: equal text is compiled once. */
 static const char *cache_dir(Arena *a, const EmitFiles *f, const Toolchain *t, const char *extra) {
   XXH64_state_t *h = XXH64_createState();
@@ -139,9 +144,7 @@ static const char *cache_dir(Arena *a, const EmitFiles *f, const Toolchain *t, c
   XXH64_update(h, extra, strlen(extra));
   unsigned long long key = XXH64_digest(h);
   XXH64_freeState(h);
-  const char *root = getenv("LATHE_CACHE"), *home = getenv("HOME");
-  if (!root || !*root) root = arena_printf(a, "%s/.cache/lathe", home && *home ? home : "/tmp");
-  return arena_printf(a, "%s/%016llx", root, key);
+  return arena_printf(a, "%s/%016llx", cache_root(a), key);
 }
 
 /* Built in a directory of this process, then renamed: another process may be making the same. */

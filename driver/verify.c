@@ -2,7 +2,6 @@
  * and against the evaluator on a fresh import. Every case runs twice with different poison: a result that
  * differs depends on memory that nobody wrote. */
 #include "driver/cases.h"
-#include "ir/eval.h"
 #include "passes/grad.h"
 #include "passes/pipeline.h"
 #include <dlfcn.h>
@@ -89,22 +88,7 @@ static bool report(Compiled *c, const Options *o, const char *set, int output, c
 
 /* The evaluator's outputs, from a module that no pass has touched. */
 static bool evaluate(Compiled *fresh, const Case *x, const Tensor **out, Arena *a) {
-  Eval e;
-  if (!grad_resolve(fresh->m)) return false;
-  eval_begin(&e, fresh->m);
-  Graph *g = fresh->m->main;
-  bool ok = true;
-  for (int i = 0; ok && i < g->inputs.len; i++) ok = eval_bind_input(&e, i, x->in[i]);
-  ok = ok && eval_graph(&e, g);
-  for (int i = 0; ok && i < g->outputs.len; i++) {
-    const Tensor *t = eval_value(&e, g->outputs.at[i]);
-    if (!t) { ok = false; break; }
-    Tensor *copy = tensor_new(a, t->dtype, t->rank, t->dims);
-    if (tensor_bytes(t)) memcpy(copy->data, t->data, tensor_bytes(t));
-    out[i] = copy;
-  }
-  eval_end(&e);
-  return ok;
+  return grad_resolve(fresh->m) && case_evaluate(fresh->m, x->in, out, a);
 }
 
 static bool is_random(const Module *m) {

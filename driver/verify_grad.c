@@ -50,35 +50,6 @@ static bool network(Compiled *c, Options *o, DType t, Ends ends, int *n, ValueId
 
 /* ---- the three sides ---- */
 
-static Tensor **in_double(Arena *a, const Case *x, int n) {
-  Tensor **all = NEW_N(a, Tensor *, n + 1);
-  for (int i = 0; i < n; i++) {
-    const Tensor *t = x->in[i];
-    bool wide = t->dtype == DT_F32;
-    all[i] = tensor_new(a, wide ? DT_F64 : t->dtype, t->rank, t->dims);
-    if (!wide && tensor_bytes(t)) memcpy(all[i]->data, t->data, tensor_bytes(t));
-    for (int64_t k = 0, count = tensor_count(t); wide && k < count; k++) tensor_set(all[i], k, tensor_get(t, k));
-  }
-  return all;
-}
-
-static bool evaluate(Compiled *c, Tensor *const *in, const Tensor **out) {
-  Eval e;
-  Graph *g = c->m->main;
-  eval_begin(&e, c->m);
-  bool ok = true;
-  for (int i = 0; ok && i < g->inputs.len; i++) ok = eval_bind_input(&e, i, in[i]);
-  ok = ok && eval_graph(&e, g);
-  for (int i = 0; ok && i < g->outputs.len; i++) {
-    const Tensor *t = eval_value(&e, g->outputs.at[i]);
-    Tensor *copy = tensor_new(&c->arena, t->dtype, t->rank, t->dims);
-    if (tensor_bytes(t)) memcpy(copy->data, t->data, tensor_bytes(t));
-    out[i] = copy;
-  }
-  eval_end(&e);
-  return ok;
-}
-
 static bool run_emitted(Compiled *c, Options *o, const Case *x, const Tensor **out) {
   Loaded l = {0};
   Call call;
@@ -181,8 +152,8 @@ static int verify_sides(Sides *s, Options *o) {
   const Tensor **d32 = NEW_N(&s->f32.arena, const Tensor *, s->n + 1), **d64 = NEW_N(&s->f64.arena, const Tensor *, s->n + 1);
   int inputs = s->f64.m->main->inputs.len;
   if (s->f32.bundle && !bundle_inputs(s->f32.bundle, s->f32.m, (int64_t)o->seed, x.in, &s->f32.arena)) return -1;
-  Tensor **in = in_double(&s->f64.arena, &x, inputs);
-  if (!run_emitted(&s->f32, o, &x, d32) || !evaluate(&s->f64, in, d64)) return -1;
+  Tensor **in = case_in_double(&s->f64.arena, &x, inputs);
+  if (!run_emitted(&s->f32, o, &x, d32) || !case_evaluate(s->f64.m, (const Tensor *const *)in, d64, &s->f64.arena)) return -1;
   printf("%s: loss %.9g in f64, %.9g in emitted f32\n", x.name, tensor_get(d64[0], 0), tensor_get(d32[0], 0));
   Tensor **frozen = eval_freeze(s->loss.m, in, &s->f64.arena);
   return frozen ? compare(s, frozen, d64, d32) : -1;
