@@ -73,6 +73,7 @@ const char *c_scatter(CPrinter *p, DType t, int lanes);      /* (pointer, i64 in
 const char *c_splat(CPrinter *p, DType t, int lanes);        /* (scalar) */
 const char *c_select(CPrinter *p, DType t, int lanes);       /* (mask, vector, vector) */
 const char *c_reduce(CPrinter *p, ScalarOp op, DType t, int lanes);
+const char *c_part(CPrinter *p, DType t, int lanes, int of);  /* (vector, which) */
 const char *c_bits_cast(CPrinter *p, DType to, DType from);  /* scalars */
 const char *c_widen(CPrinter *p, DType narrow, int lanes);   /* bits -> f32 */
 const char *c_narrow(CPrinter *p, DType narrow, int lanes);  /* f32 -> bits */

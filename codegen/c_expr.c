@@ -229,6 +229,8 @@ C c_expr(CPrinter *p, const Expr *e) {
       return (C){arena_printf(p->arena, "-%s(%s)", c_reduce(p, op, DT_I32, e->arg[0]->lanes), c_mask(p, e->arg[0], 32, 0)), P_UNARY};
     }
     return (C){arena_printf(p->arena, "%s(%s)", c_reduce(p, e->op, e->arg[0]->elem, e->arg[0]->lanes), c_expr(p, e->arg[0]).s), P_POSTFIX};
+  case EX_PART:
+    return (C){arena_printf(p->arena, "%s(%s, %lld)", c_part(p, e->elem, e->lanes, e->arg[0]->lanes), c_expr(p, e->arg[0]).s, (long long)e->i), P_POSTFIX};
   case EXPR_COUNT: break;
   }
   BUG("unknown expression kind %d", e->kind);

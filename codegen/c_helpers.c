@@ -159,6 +159,17 @@ const char *c_reduce(CPrinter *p, ScalarOp op, DType t, int lanes) {
                   c_reduce(p, op, t, half), fold);
 }
 
+/* part_f32x4_f32x8(v, 1): the upper half; part_f32_f32x8(v, 3): a lane */
+const char *c_part(CPrinter *p, DType t, int lanes, int of) {
+  t = moved(t);
+  const char *name = intern(arena_printf(p->arena, "part_%s_%s", c_suffix(t, lanes), c_suffix(t, of)));
+  if (known(p, name)) return name;
+  const char *v = c_storage_vector(p, t, of), *part = lanes > 1 ? c_storage_vector(p, t, lanes) : c_storage(t);
+  if (lanes == 1) return c_helper(p, name, "INLINE %s %s(%s v, int i) { return v[i]; }\n", part, name, v);
+  return c_helper(p, name, "INLINE %s %s(%s v, int i) {\n  union { %s v; %s part[%d]; } u = {v};\n  return u.part[i];\n}\n", part, name, v, v, part,
+                  of / lanes);
+}
+
 const char *c_bits_cast(CPrinter *p, DType to, DType from) {
   char stem[32];
   snprintf(stem, sizeof stem, "bits_%s", dtype_info[to].text);

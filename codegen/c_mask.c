@@ -64,7 +64,7 @@ static const char *at_width(CPrinter *p, const Expr *e, int bits, int prec) {
     }
     if (e->op == S_ISNAN || e->op == S_ISINF) return arena_printf(p->arena, "%s(%s)", c_math(p, e->op, x->elem, e->lanes), c_expr(p, x).s);
     BUG("no mask for %s", scalar_info[e->op].text);
-  case EX_VAR: case EX_FMA: case EX_BITS: case EX_RAMP: case EX_REDUCE: case EXPR_COUNT: break;
+  case EX_VAR: case EX_FMA: case EX_BITS: case EX_RAMP: case EX_REDUCE: case EX_PART: case EXPR_COUNT: break;
   }
   if (e->kind != EX_VAR) BUG("no mask for expression kind %d", e->kind);
   return c_var(p, e->var);

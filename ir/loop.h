@@ -67,7 +67,7 @@ struct Expr {
   int lanes;
   ScalarOp op;                 /* SCALAR; REDUCE: S_ADD, S_MUL, S_MAX, S_MIN */
   Expr *arg[3];                /* SCALAR, FMA: arguments; CAST/BITS/SPLAT/REDUCE: [0]; RAMP: base, stride; LOAD: index */
-  int64_t i;                   /* CONST of integer or bool type. CAST: the DType asked for; when it is a
+  int64_t i;                   /* CONST of integer or bool type. PART: which one. CAST: the DType asked for; when it is a
                                 * narrow type, elem is its compute type and the value is rounded to it */
   double f;                    /* CONST of float type */
   Var *var;
@@ -135,6 +135,7 @@ Expr *ex_bits(Builder *b, DType to, Expr *x);
 Expr *ex_splat(Builder *b, Expr *x, int lanes);
 Expr *ex_ramp(Builder *b, Expr *base, int64_t stride, int lanes);
 Expr *ex_reduce(Builder *b, ScalarOp op, Expr *x);              /* vector -> scalar */
+Expr *ex_part(Builder *b, Expr *x, int i, int lanes);           /* lanes [i * lanes, i * lanes + lanes) of x */
 static inline Expr *ex_add(Builder *b, Expr *x, Expr *y) { return ex_scalar(b, S_ADD, x, y, NULL); }
 static inline Expr *ex_sub(Builder *b, Expr *x, Expr *y) { return ex_scalar(b, S_SUB, x, y, NULL); }
 static inline Expr *ex_mul(Builder *b, Expr *x, Expr *y) { return ex_scalar(b, S_MUL, x, y, NULL); }

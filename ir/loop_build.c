@@ -154,6 +154,15 @@ Expr *ex_reduce(Builder *b, ScalarOp op, Expr *x) {
   return e;
 }
 
+Expr *ex_part(Builder *b, Expr *x, int i, int lanes) {
+  if (x->lanes == lanes) return x;
+  if (x->kind == EX_SPLAT) return ex_splat(b, x->arg[0], lanes);
+  Expr *e = expr_new(b, EX_PART, x->elem, lanes);
+  e->i = i;
+  e->arg[0] = x;
+  return e;
+}
+
 bool ex_is_int(const Expr *e, int64_t *v) {
   if (e->kind != EX_CONST || dtype_is_float(e->elem)) return false;
   if (v) *v = e->i;

@@ -126,6 +126,7 @@ static int compile(Code *c, const Expr *e) {
   case EX_SPLAT: op = DO_SPLAT; break;
   case EX_RAMP: op = DO_RAMP; break;
   case EX_REDUCE: op = DO_REDUCE; break;
+  case EX_PART: op = DO_PART; break;
   case EX_CONST: case EX_VAR: case EXPR_COUNT: break;
   }
   Instr *n = emit(c, op, e->kind == EX_REDUCE ? e->arg[0]->lanes : e->lanes);
@@ -137,7 +138,7 @@ static int compile(Code *c, const Expr *e) {
   n->elem = e->elem;
   n->from = e->arg[0]->elem;
   n->buf = e->buf;
-  n->k = e->kind == EX_RAMP ? e->arg[1]->i : e->i;
+  n->k = e->kind == EX_RAMP ? e->arg[1]->i : e->kind == EX_PART ? e->i * e->lanes : e->i;
   return dst;
 }
 

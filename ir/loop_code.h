@@ -20,6 +20,7 @@ typedef enum CodeOp {
   DO_FLOAT, DO_INT, DO_UINT,             /* scalar.def's meaning, lane by lane, rounded or wrapped to elem */
   DO_SELECT,                             /* a ? b : c, lane by lane */
   DO_CAST, DO_BITS, DO_REDUCE,           /* from -> elem; k: the type asked for */
+  DO_PART,                               /* a: lanes from k on */
   DO_ENTER, DO_ITERATE, DO_LEAVE,        /* a parallel loop (k: 1) or block: it starts, its next iteration does, it ends */
   DO_CALL, DO_END,
 } CodeOp;

@@ -21,6 +21,7 @@ static Expr *rebuilt(Builder *b, Expr *e, Expr **a) {
   case EX_SPLAT: return ex_splat(b, a[0], e->lanes);
   case EX_RAMP: return ex_ramp(b, a[0], e->arg[1]->i, e->lanes);
   case EX_REDUCE: return ex_reduce(b, e->op, a[0]);
+  case EX_PART: return ex_part(b, a[0], (int)e->i, e->lanes);
   case EXPR_COUNT: break;
   }
   BUG("loop IR: expression kind %d", (int)e->kind);
@@ -140,7 +141,7 @@ bool expr_eq(const Expr *x, const Expr *y) {
   if (x->kind != y->kind || x->elem != y->elem || x->lanes != y->lanes || x->var != y->var || x->buf != y->buf) return false;
   if ((x->kind == EX_SCALAR || x->kind == EX_REDUCE) && x->op != y->op) return false;
   if (x->kind == EX_CONST && dtype_is_float(x->elem)) return memcmp(&x->f, &y->f, sizeof x->f) == 0;
-  if ((x->kind == EX_CONST || x->kind == EX_CAST) && x->i != y->i) return false;
+  if ((x->kind == EX_CONST || x->kind == EX_CAST || x->kind == EX_PART) && x->i != y->i) return false;
   for (int i = 0; i < 3; i++) {
     if (!x->arg[i] != !y->arg[i]) return false;
     if (x->arg[i] && !expr_eq(x->arg[i], y->arg[i])) return false;

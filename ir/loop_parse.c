@@ -190,6 +190,18 @@ static Expr *ramp(Parse *p) {
   return ex_ramp(&p->b, x, stride, n);
 }
 
+/* part(x, i, lanes); a single lane is a scalar */
+static Expr *part(Parse *p) {
+  Expr *x = one_argument(p);
+  expect(p, ",");
+  int64_t i = integer(p);
+  expect(p, ",");
+  int64_t n = integer(p);
+  expect(p, ")");
+  if (p->failed || i < 0 || n < 1 || n >= x->lanes || (i + 1) * n > x->lanes) { fail(p, "not a part of a vector"); return x; }
+  return ex_part(&p->b, x, (int)i, (int)n);
+}
+
 static Expr *fma_of(Parse *p) {
   Expr *a[3];
   expect(p, "(");
@@ -213,6 +225,7 @@ static Expr *function(Parse *p, const char *name) {
   if (!strcmp(name, "bits")) return with_type(p, false);
   if (!strcmp(name, "splat")) return splat(p);
   if (!strcmp(name, "ramp")) return ramp(p);
+  if (!strcmp(name, "part")) return part(p);
   for (int i = 0; i < LOOP_REDUCES; i++)
     if (!strcmp(name, loop_reduce[i].text)) {
       Expr *x = one_argument(p), *e = expr_new(&p->b, EX_REDUCE, x->elem, 1);

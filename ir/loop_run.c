@@ -254,6 +254,7 @@ static bool execute(Run *x) {
     case DO_CAST: LANES(n) d[l] = cast(n, a[l]); break;
     case DO_BITS: LANES(n) d[l] = bits(n, a[l]); break;
     case DO_REDUCE: *d = reduce(n, a); break;
+    case DO_PART: LANES(n) d[l] = a[l + n->k]; break;
     case DO_ENTER: races_enter(x->races, n->k); break;
     case DO_ITERATE: races_iterate(x->races); break;
     case DO_LEAVE: races_leave(x->races); break;

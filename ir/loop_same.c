@@ -40,6 +40,7 @@ static bool same_expr(Same *s, const Expr *x, const Expr *y) {
   if (x->kind != y->kind || x->elem != y->elem || x->lanes != y->lanes) return no(s, "the kind or type of an expression");
   bool has_op = x->kind == EX_SCALAR || x->kind == EX_REDUCE, is_float = dtype_is_float(x->elem);
   if (has_op && x->op != y->op) return no(s, "a function");
+  if (x->kind == EX_PART && x->i != y->i) return no(s, "which part of a vector");
   if (x->kind == EX_CAST && x->i != y->i) return no(s, "the type of a cast");
   if (x->kind == EX_CONST && !is_float && x->i != y->i) return no(s, "a literal");
   if (x->kind == EX_CONST && is_float && memcmp(&x->f, &y->f, sizeof x->f) && !(x->f != x->f && y->f != y->f)) return no(s, "a literal");

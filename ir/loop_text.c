@@ -101,6 +101,7 @@ static void print_expr(Text *t, const Expr *e, int rank) {
   case EX_CAST: print_args(t, "cast", e); text_printf(t, ", %s", dtype_info[e->i].text); break;
   case EX_BITS: print_args(t, "bits", e); text_printf(t, ", %s", dtype_info[e->elem].text); break;
   case EX_SPLAT: case EX_RAMP: print_args(t, e->kind == EX_RAMP ? "ramp" : "splat", e); text_printf(t, ", %d", e->lanes); break;
+  case EX_PART: print_args(t, "part", e); text_printf(t, ", %lld, %d", (long long)e->i, e->lanes); break;
   case EX_REDUCE:
     for (int i = 0; i < LOOP_REDUCES; i++)
       if (loop_reduce[i].op == e->op) print_args(t, loop_reduce[i].text, e);

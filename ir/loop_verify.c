@@ -89,6 +89,7 @@ static void check_expr(Verify *v, const Expr *e) {
     check(v, e->arg[1] && e->arg[1]->kind == EX_CONST && e->arg[1]->i != 0, "a ramp whose stride is not a constant");
     break;
   case EX_REDUCE: check(v, e->lanes == 1 && x->lanes > 1 && x->elem == e->elem, "not a reduction of a vector"); break;
+  case EX_PART: check(v, e->i >= 0 && (e->i + 1) * e->lanes <= x->lanes && x->lanes > e->lanes && x->elem == e->elem, "not a part of a vector"); break;
   case EXPR_COUNT: wrong(v, "no such expression"); break;
   }
 }

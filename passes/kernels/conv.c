@@ -162,9 +162,11 @@ bool conv_generate(Lower *l, const Node *n) {
     t.ksize[t.kaxes] = tw->dims[1];
     t.kname[t.kaxes++] = "c";
   }
+  t.pads = w && !depthwise;
   Builder *b = &l->b;
   if (depthwise || group == 1) try_flat(&t);
   set_strides(&t);
+  if (w && !depthwise && lower_contiguous(l, n->in[0], 1)) tile_try_dot(&t);
   if (!w) {
     if (!depthwise && group > 1) t.g = loop_begin(b, "group", ex_int(b, 0), ex_int(b, group), 1, FOR_PARALLEL);
     tile_pack_here(&t);
@@ -178,11 +180,13 @@ bool conv_generate(Lower *l, const Node *n) {
     build(&t);
     return true;
   }
-  int64_t per = taps * in * (out / group), dims[1] = {per * group};
-  Tensor *all = tensor_new(b->arena, DT_F32, 1, dims);
+  int64_t per = 0;
+  Tensor *all = NULL;
   for (int64_t g = 0; g < group; g++) {
     f.first = g * (out / group);
     Tensor *one = tile_pack(&t, taps * in, filter_at, &f);
+    per = one->dims[0];
+    if (!all) all = tensor_new(b->arena, DT_F32, 1, &(int64_t){per * group});
     memcpy((float *)all->data + g * per, one->data, (size_t)per * sizeof(float));
   }
   t.pack = lower_weight(l, "weight", all);

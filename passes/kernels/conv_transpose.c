@@ -183,6 +183,10 @@ bool conv_transpose_generate(Lower *l, const Node *n) {
     if (empty) continue;
     if (none) { bias_only(&p); continue; }
     p.t.rows = DIM(p.axis[spatial - 1].count);
+    p.t.pads = w && group == 1 && !depthwise;
+    p.t.dot = 0;
+    p.t.shape = (TileShape){0};
+    if (p.t.pads && lower_contiguous(l, n->in[0], 1)) tile_try_dot(&p.t);
     if (w && group == 1) p.t.pack = lower_weight(l, "weight", tile_pack(&p.t, k, phase_at, &p));
     else tile_pack_here(&p.t);
     tile_build(&p.t);

@@ -62,7 +62,7 @@ bool gemm_generate(Lower *l, const Node *n) {
   Builder *b = &l->b;
   int r = ty->rank;
   Dim cols = ty->dims[r - 1];
-  if (l->target->lanes == 1 || ty->dtype != DT_F32 || !dim_is_const(cols) || cols.k < 4) return false;
+  if (l->target->lanes == 1 || ty->dtype != DT_F32 || !dim_is_const(cols)) return false;
   const Value *vb = value_of(l->m, n->in[1]);
   bool constant = vb->constant && tb->rank == 2 && storage_is_row_major(l->m, n->in[1]);
   bool direct = lower_contiguous(l, n->in[1], tb->rank - 1);
@@ -71,6 +71,9 @@ bool gemm_generate(Lower *l, const Node *n) {
               .write = gemm_write, .ta = ta, .tb = tb, .ty = ty};
   t.ksize[0] = ta->dims[ta->rank - 1];
   t.kname[0] = "k";
+  t.pads = constant;
+  if (constant && lower_contiguous(l, n->in[0], ta->rank - 1)) tile_try_dot(&t);
+  if (cols.k < 4 && !t.dot) return false;
   int loops = 0;
   bool b_batched = false;
   for (int k = 0; k < tb->rank - 2; k++) b_batched |= !dim_is(tb->dims[k], 1);
@@ -92,7 +95,7 @@ bool gemm_generate(Lower *l, const Node *n) {
   int axis = t.flat && t.flat_from < r - 2 ? t.flat_from + ta->rank - r : ta->rank - 2;
   if (va->at.base && axis >= 0 && dim_is_const(va->at.stride[axis])) t.row_stride = va->at.stride[axis].k * 4;
   Matrix m = {constant ? vb->constant->data : NULL, cols.k};
-  if ((turned && gemm_turned(&t)) || (constant && gemm_rows(&t, matrix_at, &m))) {
+  if ((turned && gemm_turned(&t)) || (constant && !t.dot && gemm_rows(&t, matrix_at, &m))) {
     for (int k = 0; k < loops; k++) loop_end(b);
     return true;
   }

@@ -40,9 +40,11 @@ typedef struct Candidates { int n; TileShape shape[24]; double cost[24]; } Candi
 
 static Candidates candidates(const Tiling *t) {
   const Target *g = t->l->target;
-  int64_t vectors = t->cols.k / g->lanes, n = known(t->rows, 256), k = 1;
+  int64_t vectors = (t->cols.k + (t->pads ? g->lanes - 1 : 0)) / g->lanes, n = known(t->rows, 256), k = 1;
   for (int q = 0; q < t->kaxes; q++) k *= known(t->ksize[q], 256);
   Candidates all = {0};
+  Panel p[2];
+  if (t->dot && dot_panels(t, p)) return (Candidates){1, {{p[0].columns, most_rows(t, p[0].columns), 1}}, {1}};
   if (t->columns) return (Candidates){1, {{t->columns, most_rows(t, t->columns), 1}}, {1}};
   int widest = n <= 2 ? (g->registers >= 32 ? 8 : 4) : t->vector_a ? 4 : 6;
   for (int c = 1; c <= widest; c++) {
@@ -85,39 +87,54 @@ static void tile_decide(Tiling *t) {
   t->shape = some.shape[lower_choose(t->l, some.cost, some.n)];
 }
 
-int tile_panels(const Tiling *t, Panel *p, int max) {
+double tile_row_cost(const Tiling *t) {
+  if (t->dot) return dot_cost(t, t->dot);
+  Candidates all = candidates(t);
   int lanes = t->l->target->lanes;
-  int64_t full = t->cols.k / lanes, tail = t->cols.k % lanes, start = 0;
+  double lowest = all.cost[0];
+  for (int i = 1; i < all.n; i++) if (all.cost[i] < lowest) lowest = all.cost[i];
+  return lowest * (double)((t->cols.k + lanes - 1) / lanes);
+}
+
+int tile_panels(const Tiling *t, Panel *p, int max) {
+  if (t->dot) return dot_panels(t, p);
+  int lanes = t->l->target->lanes;
+  int64_t tail = t->cols.k % lanes, vectors = t->cols.k / lanes + (t->pads && tail), start = 0;
   int n = 0, per = tile_shape(t).columns;
-  while (full > 0 && n < max) {
-    Panel q = {.start = start, .columns = full < per ? (int)full : per, .repeat = 1};
-    q.repeat = full / q.columns;
+  while (vectors > 0 && n < max) {
+    Panel q = {.start = start, .columns = vectors < per ? (int)vectors : per, .repeat = 1};
+    q.repeat = vectors / q.columns;
+    if (t->pads && tail && q.repeat > 1 && vectors % q.columns == 0) q.repeat--;      // the last one has the tail
     for (int c = 0; c < q.columns; c++) q.lanes[c] = lanes;
-    q.width = (int64_t)q.columns * lanes;
-    full -= q.repeat * q.columns;
+    q.width = q.cols = (int64_t)q.columns * lanes;
+    vectors -= q.repeat * q.columns;
     start += q.repeat * q.width;
+    if (t->pads && tail && !vectors) q.cols -= lanes - tail;
     p[n++] = q;
   }
-  if (tail && n < max) {
+  if (tail && !t->pads && n < max) {
     Panel q = {.start = start, .repeat = 1};
     for (int w = lanes / 2; w >= 1; w /= 2)
       if (tail & w) { q.lanes[q.columns++] = w; q.width += w; }
+    q.cols = q.width;
     p[n++] = q;
   }
   return n;
 }
 
 Tensor *tile_pack(Tiling *t, int64_t k, float (*at)(const void *ctx, int64_t k, int64_t col), const void *ctx) {
+  if (t->dot) return dot_pack(t, k, at, ctx);
   tile_decide(t);
-  int64_t dims[1] = {k * t->cols.k};
-  Tensor *out = tensor_new(t->l->b.arena, DT_F32, 1, dims);
-  float *to = out->data;
   Panel p[8];
   int n = tile_panels(t, p, 8);
+  int64_t dims[1] = {0};
+  for (int q = 0; q < n; q++) dims[0] += k * p[q].width * p[q].repeat;
+  Tensor *out = tensor_new(t->l->b.arena, DT_F32, 1, dims);
+  float *to = out->data;
   for (int q = 0; q < n; q++)
     for (int64_t r = 0; r < p[q].repeat; r++)
       for (int64_t i = 0; i < k; i++)
-        for (int64_t c = 0; c < p[q].width; c++) *to++ = at(ctx, i, p[q].start + r * p[q].width + c);
+        for (int64_t c = 0; c < p[q].width; c++) *to++ = c < p[q].cols ? at(ctx, i, p[q].start + r * p[q].width + c) : 0;
   return out;
 }
 
@@ -182,17 +199,42 @@ static bool start_comes_last(const Tiling *t) {
   return t->start && dim_lo(k) >= 2;
 }
 
-/* The start values of column c, as a vector; NULL: there are none. */
-static Expr *start_of(Tiling *t, const Panel *p, Expr *col, int c, int rows) {
+/* The start values at col, as a vector; NULL: there are none. */
+static Expr *start_of(Tiling *t, Expr *col, int lanes, int rows) {
   if (!t->start) return NULL;
   Expr *start = t->start(t, col);
   if (!start) return NULL;
   if (rows > 1) start = let(&t->l->b, "start", start);
-  return start->lanes == p->lanes[c] ? start : ex_splat(&t->l->b, start, p->lanes[c]);
+  return start->lanes == lanes ? start : ex_splat(&t->l->b, start, lanes);
+}
+
+/* How many lanes of column c there are; the rest are zeros that stand behind. */
+static int lanes_of(const Panel *p, int c) {
+  int64_t left = p->cols;
+  for (int q = 0; q < c; q++) left -= p->lanes[q];
+  return left < p->lanes[c] ? (int)left : p->lanes[c];
+}
+
+/* Part of a column: `lanes` of its lanes from `from` on. Of a whole column only one. */
+typedef struct Part { int lanes, from; Expr *col, *start; } Part;
+
+static int column_parts(Tiling *t, const Panel *p, Expr *col, int c, Part *to) {
+  Builder *b = &t->l->b;
+  int lanes = lanes_of(p, c), n = 0, from = 0;
+  if (lanes == p->lanes[c]) { to[0] = (Part){.lanes = lanes, .col = col}; return 1; }
+  Expr *first = col->kind == EX_RAMP ? col->arg[0] : col;
+  for (int w = p->lanes[c] / 2; w >= 1; w /= 2) {
+    if (!(lanes & w)) continue;
+    Expr *at = ex_add(b, first, ex_int(b, from));
+    to[n++] = (Part){.lanes = w, .from = from, .col = w > 1 ? ex_ramp(b, at, 1, w) : at};
+    from += w;
+  }
+  return n;
 }
 
 static void tile_body(Tiling *t, const Panel *p, Expr *panel, Expr *first, Expr *row, int rows) {
   Builder *b = &t->l->b;
+  if (t->dot) { dot_body(t, p, panel, first, row, rows); return; }
   Var *acc[16][16];
   Expr *k[MAX_RANK], *col[16], *r[16];
   for (int c = 0; c < p->columns; c++) col[c] = column(t, p, first, c);
@@ -201,7 +243,8 @@ static void tile_body(Tiling *t, const Panel *p, Expr *panel, Expr *first, Expr 
   for (int i = 0; i < rows; i++) r[i] = ex_add(b, row, ex_int(b, i % wide));
   Expr *folded = t->fold_now > 1 ? t->ctx[t->fold_axis] : NULL;
   for (int c = 0; c < p->columns; c++) {
-    Expr *start = last ? NULL : start_of(t, p, col[c], c, rows);
+    bool whole = lanes_of(p, c) == p->lanes[c];
+    Expr *start = last || !whole ? NULL : start_of(t, col[c], p->lanes[c], rows);
     if (!start) start = ex_splat(b, ex_const(b, DT_F32, 0), p->lanes[c]);
     for (int i = 0; i < rows; i++) acc[i][c] = reg(b, "acc", start);
   }
@@ -221,14 +264,21 @@ static void tile_body(Tiling *t, const Panel *p, Expr *panel, Expr *first, Expr 
     }
   }
   for (int q = 0; q < t->kaxes; q++) loop_end(b);
-  Expr *end[16] = {NULL};
-  for (int c = 0; last && c < p->columns; c++) end[c] = start_of(t, p, col[c], c, rows);
+  Part parts[16][5];
+  int nparts[16];
+  for (int c = 0; c < p->columns; c++) {
+    nparts[c] = column_parts(t, p, col[c], c, parts[c]);
+    for (int q = 0; (last || nparts[c] > 1 || parts[c][0].lanes < p->lanes[c]) && q < nparts[c]; q++)
+      parts[c][q].start = start_of(t, parts[c][q].col, parts[c][q].lanes, rows);
+  }
   for (int i = 0; i < rows; i++) {
     if (folded) t->ctx[t->fold_axis] = ex_add(b, folded, ex_int(b, i / wide));
-    for (int c = 0; c < p->columns; c++) {
-      Expr *sum = ex_var(b, acc[i][c]);
-      t->write(t, r[i], col[c], end[c] ? ex_add(b, sum, end[c]) : sum);
-    }
+    for (int c = 0; c < p->columns; c++)
+      for (int q = 0; q < nparts[c]; q++) {
+        const Part *part = &parts[c][q];
+        Expr *sum = ex_part(b, ex_var(b, acc[i][c]), part->from / part->lanes, part->lanes);
+        t->write(t, r[i], part->col, part->start ? ex_add(b, sum, part->start) : sum);
+      }
   }
   if (folded) t->ctx[t->fold_axis] = folded;
 }
@@ -331,13 +381,14 @@ void tile_choice(Tiling *t, const char *how) {
   double k = 1, cycles = 0;
   for (int q = 0; q < t->kaxes; q++) k *= (double)known(t->ksize[q], 256);
   double per_column = (double)dim_lo(op_info[n->op].flops(t->l->m, n)) / 2 / (double)t->cols.k;
-  for (int q = 0; q < count; q++) {
+  if (t->dot) cycles = per_column * tile_row_cost(t);
+  for (int q = 0; !t->dot && q < count; q++) {
     double rows = even_rows(known(t->rows, 256) * (p[q].columns <= shape.columns ? shape.fold : 1), most_rows(t, p[q].columns));
     cycles += per_column * (double)(p[q].repeat * p[q].columns) * tile_cost(t, p[q].columns, rows, k * lanes * 4);
   }
   const char *folded = shape.fold > 1 ? arena_printf(t->l->b.arena, ", %d rows folded", shape.fold) : "";
   const char *blocks = t->block ? arena_printf(t->l->b.arena, ", blocks of %lld rows", (long long)t->rows.k) : "";
-  kernel_choice(t->l, cycles, "%s: tile %dx%d of %d lanes%s%s%s", how, shape.rows, shape.columns, lanes, folded,
+  kernel_choice(t->l, cycles, "%s: tile %dx%d of %d lanes%s%s%s", how, shape.rows, shape.columns, t->dot ? t->dot : lanes, folded,
                 !t->pack ? "" : t->pack->is_constant ? ", weights packed" : ", packed here", blocks);
 }
 
@@ -353,7 +404,7 @@ void tile_build(Tiling *t) {
     t->block = loop_begin(b, "block", ex_int(b, 0), ex_dim(b, rows), height, FOR_PARALLEL);
     t->rows = DIM(height);
   }
-  tile_choice(t, t->vector_a ? "depthwise" : t->kaxes > 1 ? "direct" : "gemm");
+  tile_choice(t, t->dot ? "dot products" : t->vector_a ? "depthwise" : t->kaxes > 1 ? "direct" : "gemm");
   panels(t, p, n, shape);
   if (!height) return;
   loop_end(b);

@@ -7,8 +7,8 @@
  *       for k…                      b[c] = B[k, c];  acc[r][c] += A[r, k] * b[c]
  *       write(r, c, acc[r][c])
  *
- * Column widths are lanes, lanes, …, then the tail in halves (8, 4, 2, 1): nothing is computed twice and no
- * store needs a mask. Sizes per target: accumulators + columns + 1 registers fit (kernels.md has the measurements). */
+ * Column widths are lanes, lanes, …, then the tail: a whole vector too, packed with zeros, of which parts are written
+ * (8, 4, 2, 1: no store needs a mask); where nobody packs it, it is these parts that are computed. Sizes per target: accumulators + columns + 1 registers fit (kernels.md has the measurements). */
 #ifndef PASSES_KERNELS_TILE_H
 #define PASSES_KERNELS_TILE_H
 #include "passes/kernels/kernels.h"
@@ -36,6 +36,8 @@ struct Tiling {
   void (*outer_begin)(Tiling *t);    /* loops between panels and rows (image, output row); may be NULL */
   void (*outer_end)(Tiling *t);
   Buf *pack;                         /* panels [cols/width][k…][width]; NULL: b() loads */
+  bool pads;                         /* packed at compile time: where cols end in a part of a vector, zeros follow */
+  int dot;                           /* few columns: vectors of so many lanes along the reduction (tile_dot.c); 0: columns */
   Expr *pack_base;                   /* element where the first panel starts (groups); NULL: 0 */
   bool vector_a;                     /* a is a vector: a load per accumulator */
   int columns;                       /* vectors to a panel; 0: as the cost model says */
@@ -65,11 +67,20 @@ TileShape tile_shape(const Tiling *t);
 void tile_choice(Tiling *t, const char *how);
 
 /* The columns of panel p: how many vectors, where it starts. Fixed by (cols, target), so packing agrees. */
-typedef struct Panel { int64_t start; int columns; int lanes[16]; int64_t width; int64_t repeat; } Panel;
+typedef struct Panel { int64_t start; int columns; int lanes[16]; int64_t width, cols, repeat; } Panel;  /* cols: of width */
 int tile_panels(const Tiling *t, Panel *p, int max);            /* runs of equal panels */
 
 /* Packs B for these panels: `at(ctx, k, col)` gives the source element. K = product of the reduction sizes. */
 Tensor *tile_pack(Tiling *t, int64_t k, float (*at)(const void *ctx, int64_t k, int64_t col), const void *ctx);
+
+/* Where columns are few, lets vectors run along the reduction, if that is cheaper: sets t->dot, before B is packed. To be
+ * asked where A lies contiguous along the last reduction axis and B will be packed at compile time. */
+void tile_try_dot(Tiling *t);
+double tile_row_cost(const Tiling *t);         /* cycles of a tile of columns, for one row and one k */
+double dot_cost(const Tiling *t, int lanes);   /* the same of dot products */
+int dot_panels(const Tiling *t, Panel *p);     /* what tile.c asks of tile_dot.c */
+Tensor *dot_pack(Tiling *t, int64_t k, float (*at)(const void *ctx, int64_t k, int64_t col), const void *ctx);
+void dot_body(Tiling *t, const Panel *p, Expr *panel, Expr *first, Expr *row, int rows);
 
 /* The same for a B that is computed: adds the loops that pack it into scratch, through b(), and sets t->pack. */
 void tile_pack_here(Tiling *t);

@@ -35,6 +35,12 @@ static const Shape few[] = {
   {0, 3, 700, 790, false, false},
 };
 
+/* Weights that are constant: tails of columns, few columns, one, rows that are odd. */
+static const Shape constants[] = {
+  {0, 9, 64, 1, false, false}, {0, 30, 20, 3, false, false}, {0, 7, 33, 2, false, false}, {2, 5, 32, 5, false, false}, {0, 11, 48, 9, false, false},
+  {0, 13, 17, 13, false, false}, {0, 14, 40, 31, false, false}, {0, 1, 24, 7, false, false}, {3, 6, 40, 103, false, false},
+};
+
 typedef struct Form { const char *target; bool naive; } Form;
 static const Form forms[] = {{"x86-64-v4", false}, {"x86-64-v3", false}, {"c99", false}, {"x86-64", true}};
 
@@ -106,4 +112,9 @@ Test(gemm, transposes) {
 Test(gemm, few_rows) {
   for (size_t k = 0; k < sizeof few / sizeof *few; k++)
     for (size_t f = 0; f < sizeof forms / sizeof *forms; f++) run_shape(&few[k], true, &forms[f]);
+}
+
+Test(gemm, constants) {
+  for (size_t k = 0; k < sizeof constants / sizeof *constants; k++)
+    for (size_t f = 0; f < sizeof forms / sizeof *forms; f++) run_shape(&constants[k], true, &forms[f]);
 }

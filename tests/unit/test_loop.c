@@ -282,6 +282,9 @@ Test(loop, interpreter) {
   cr_expect(run("y[0] = reduce_add(x[ramp(0, 1, 8)]) y[1] = where(x[0] > 0.0, 1.0, x[9])", x, y, why), "%s", why);   // lazy
   cr_expect_eq(y[0], -4);
   cr_expect_eq(y[1], 1);
+  cr_expect(run("let v = x[ramp(0, 1, 8)] y[ramp(0, 1, 2)] = part(v, 3, 2) y[2] = part(v, 5, 1) y[ramp(4, 1, 4)] = part(v + v, 1, 4)", x, y, why), "%s", why);
+  float parts[8] = {7, -8, -6, y[3], 10, -12, 14, -16};
+  cr_expect_arr_eq(y, parts, sizeof parts);
   cr_expect(run("t[1] = 2.5 y[0] = t[1]", x, y, why), "%s", why);
   cr_expect_eq(y[0], 2.5f);
 }
