@@ -5,12 +5,15 @@
  * `between` and `after` are any elementwise nodes (scale, masks, caps) and reshapes of the batch axes (grouped heads). They
  * and the two products are taken into the group of the last one, if nobody else reads what lies between: then nothing
  * outside can need a part of it, and no cycle of kernels comes about. Training keeps its composites, since gradients read
- * the shares. kernels/attention.c builds the group. */
+ * the shares. kernels/attention.c builds the group.
+ *
+ * With one query, as in decoding, a concat of old keys and new ones, or values, is taken in as well, and read where its parts
+ * lie: copying them would cost as much as all the rest. */
 #include "passes/fusion.h"
 #include "ir/ops.h"
 #include <string.h>
 
-enum { MOST_BETWEEN = 24 };
+enum { MOST_BETWEEN = 24, MOST_HEAD = 128 };                    /* elements of a head that one row's kernel keeps */
 
 typedef struct Match {
   Fusion *f;
@@ -107,6 +110,43 @@ static void take(Match *s, NodeId id, int into) {
   *vec_push(s->f->arena, &s->f->groups.at[into].inlined) = id;
 }
 
+static bool one_reader(const Match *s, ValueId v) { return !s->is_output[v] && s->users[v].len == 1; }
+
+/* The concat along axis `axis` of v, whose last axis is axis `inner` of v, through views that nobody else reads: into
+ * group g with them. */
+static void take_concat(Match *s, ValueId v, int axis, int inner, int g) {
+  NodeList path = {0};
+  for (;;) {
+    NodeId id = def_of(s, v);
+    const Node *n = id ? node_of(s->m, id) : NULL;
+    if (!n || n->group || n->graph != s->f->groups.at[g].graph || !one_reader(s, v)) return;
+    *vec_push(s->f->arena, &path) = id;
+    if (n->op == OP_CONCAT) {
+      int rank = value_of(s->m, v)->type.rank;
+      if ((int)node_int(n, "axis", 0) != axis || inner != rank - 1 || axis == inner) return;
+      break;
+    }
+    int shift = value_of(s->m, n->in[0])->type.rank - value_of(s->m, v)->type.rank;
+    if (n->op == OP_TRANSPOSE) {
+      axis = (int)node_dims(n, "perm")->dims[axis].k;
+      inner = (int)node_dims(n, "perm")->dims[inner].k;
+    } else if (reshapes_batch(s, n)) {
+      axis += shift;
+      inner += shift;
+    } else return;
+    v = n->in[0];
+  }
+  for (int k = 0; k < path.len; k++) take(s, path.at[k], g);
+}
+
+static void take_caches(Match *s, const Node *scores, const Node *root, int g) {
+  const Type *t = &value_of(s->m, scores->out[0])->type, *q = &value_of(s->m, scores->in[0])->type;
+  int k = value_of(s->m, scores->in[1])->type.rank, v = value_of(s->m, root->in[1])->type.rank;
+  if (!dim_is(t->dims[t->rank - 2], 1) || q->dims[q->rank - 1].k > MOST_HEAD) return;
+  take_concat(s, scores->in[1], k - 1, k - 2, g);
+  take_concat(s, root->in[1], v - 2, v - 1, g);
+}
+
 static void match_group(Match *s, int g) {
   const Group *of = &s->f->groups.at[g];
   const Node *root = node_of(s->m, of->root);
@@ -125,6 +165,7 @@ static void match_group(Match *s, int g) {
   for (int k = 0; k < between.path.len; k++) take(s, between.path.at[k], g);
   take(s, shares, g);
   for (int k = 0; k < after.path.len; k++) take(s, after.path.at[k], g);
+  take_caches(s, node_of(s->m, scores), root, g);
   s->f->groups.at[g].scores = scores;
   s->f->groups.at[g].softmax = shares;
 }

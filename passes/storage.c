@@ -114,7 +114,7 @@ bool placeable(Place *p, Graph *g, ValueId v) {
   Node *d = def_of(p, v);
   if (!d || d->graph != g || val->constant || val->at.base || ((int)v < p->n && p->is_output[v])) return false;
   if (d->nregion) return false;
-  if (d->op == OP_CONCAT || (d->op == OP_PAD && d->group)) return true;
+  if ((d->op == OP_CONCAT && !d->group) || (d->op == OP_PAD && d->group)) return true;
   if (!d->group || !value_is_stored(p->f, v)) return false;
   const Group *gr = &p->f->groups.at[d->group];
   if (!gr->root) return true;
@@ -179,7 +179,7 @@ static void place_graph(Place *p, Graph *g) {
     n = node_of(p->m, id);
     for (int r = 0; r < n->nregion; r++) place_graph(p, node_of(p->m, id)->region[r]);
     n = node_of(p->m, id);
-    if (n->op == OP_CONCAT || pads_in_place(n)) {
+    if ((n->op == OP_CONCAT && !n->group) || pads_in_place(n)) {     // one in a group is read where its parts lie
       if (!value_of(p->m, n->out[0])->at.base) own_storage(p, n->out[0]);
       if (n->op == OP_CONCAT) place_concat(p, g, id);
       else place_pad(p, g, id);

@@ -7,7 +7,8 @@
  *       for row     x = between(scores); top = max x;  e = exp(x - top); scale = 1 / sum e
  *       for panel of values, tile of rows           y = scale * (e v)
  *
- * One query row, as in decoding, packs nothing: keys and values are read once, front to back. Rows of scores are padded to
+ * One query row, as in decoding, packs nothing: keys and values are read once, front to back, part by part where they are a
+ * concat that fuse_attention.c took in. Rows of scores are padded to
  * whole panels of keys; the padding gets -inf, that is no weight. A tile at the end of the rows computes its last row again
  * in place of those that are missing, and does not write them.
  *
@@ -78,6 +79,35 @@ static Columns columns_at(const Attention *a, int64_t start, int64_t size, int m
   for (int w = a->lanes / 2; w >= 1; w /= 2)
     if ((size - start) & w) { c.at[c.n++] = (Column){c.width, w}; c.width += w; }
   return c;
+}
+
+enum { MOST_PARTS = 8 };
+
+/* The concat that v is a view of, if it was taken in; else NULL. */
+static const Node *taken_concat(Attention *a, ValueId v) {
+  for (NodeId id; (id = value_of(a->l->m, v)->def); v = node_of(a->l->m, id)->in[0]) {
+    const Node *n = node_of(a->l->m, id);
+    if (n->group != a->l->group) return NULL;
+    if (n->op == OP_CONCAT) return n;
+  }
+  return NULL;
+}
+
+/* Where the parts of v end along the keys: a loop over each has no choice to make. */
+static int parts_of(Attention *a, ValueId v, Dim *ends) {
+  const Node *n = taken_concat(a, v);
+  if (!n || n->nin > MOST_PARTS) { ends[0] = a->keys; return 1; }
+  for (int k = 0; k < n->nin; k++) {
+    Dim size = value_of(a->l->m, n->in[k])->type.dims[(int)node_int(n, "axis", 0)];
+    ends[k] = dim_add(k ? ends[k - 1] : DIM(0), size);
+  }
+  return n->nin;
+}
+
+/* Can one query be multiplied with vectors of each key? */
+static bool keys_in_vectors(Attention *a) {
+  if (!dim_is(a->queries, 1) || a->dk > 32 * a->lanes) return false;
+  return taken_concat(a, a->scores->in[1]) || lower_contiguous(a->l, a->scores->in[1], value_of(a->l->m, a->scores->in[1])->type.rank - 2);
 }
 
 /* ---- packing ---- */
@@ -160,21 +190,10 @@ static void score_tiles(Attention *a) {
   loop_end(b);
 }
 
-/* One query: a product of vectors for each key, whose elements lie side by side. */
-static void score_row(Attention *a) {
+/* Keys [from, to) of it. */
+static void score_part(Attention *a, Expr **q, const Column *c, int n, Dim from, Dim to) {
   Builder *b = &a->l->b;
-  Expr *q[64], *at = NULL;
-  Column c[64];
-  int n = 0;
-  for (int64_t d = 0; d < a->dk; ) {
-    Columns some = columns_at(a, d, a->dk, 1);
-    for (int k = 0; k < some.n; k++) c[n++] = (Column){d + some.at[k].at, some.at[k].lanes};
-    d += some.width;
-  }
-  for (int k = 0; k < n; k++)
-    q[k] = let(b, "q", as_lanes(b, query(a, ex_int(b, 0), lanes_at(b, ex_int(b, c[k].at), c[k].lanes)), c[k].lanes));
-  at = loop_begin(b, "key", ex_int(b, 0), ex_dim(b, a->keys), 1, FOR_SEQ);
-  Expr *sum = NULL, *rest = NULL;
+  Expr *at = loop_begin(b, "key", ex_dim(b, from), ex_dim(b, to), 1, FOR_SEQ), *sum = NULL, *rest = NULL;
   for (int k = 0; k < n; k++) {
     Expr *x = as_lanes(b, key(a, lanes_at(b, ex_int(b, c[k].at), c[k].lanes), at), c[k].lanes);
     if (c[k].lanes == a->lanes) sum = let(b, "sum", sum ? ex_fma(b, q[k], x, sum) : ex_mul(b, q[k], x));
@@ -187,6 +206,24 @@ static void score_row(Attention *a) {
   if (sum) sum = ex_reduce(b, S_ADD, sum);
   st_store(b, a->row, at, sum && rest ? ex_add(b, sum, rest) : sum ? sum : rest);
   loop_end(b);
+}
+
+/* One query: a product of vectors for each key, whose elements lie side by side. */
+static void score_row(Attention *a) {
+  Builder *b = &a->l->b;
+  Expr *q[64];
+  Column c[64];
+  int n = 0;
+  for (int64_t d = 0; d < a->dk; ) {
+    Columns some = columns_at(a, d, a->dk, 1);
+    for (int k = 0; k < some.n; k++) c[n++] = (Column){d + some.at[k].at, some.at[k].lanes};
+    d += some.width;
+  }
+  for (int k = 0; k < n; k++)
+    q[k] = let(b, "q", as_lanes(b, query(a, ex_int(b, 0), lanes_at(b, ex_int(b, c[k].at), c[k].lanes)), c[k].lanes));
+  Dim end[MOST_PARTS];
+  int parts = parts_of(a, a->scores->in[1], end);
+  for (int p = 0; p < parts; p++) score_part(a, q, c, n, p ? end[p - 1] : DIM(0), end[p]);
 }
 
 /* ---- softmax ---- */
@@ -249,21 +286,14 @@ static void write_row(Attention *a, Expr *line, const Columns *c, Expr *first, V
   if (a->ragged) if_end(b);
 }
 
-/* `repeat` panels of the columns c from `start` on. */
-static void value_tiles(Attention *a, const Columns *c, int64_t start, int64_t repeat) {
+/* Keys [from, to) of a tile's sums. */
+static void value_part(Attention *a, const Columns *c, Var *(*acc)[16], Expr *first, Expr *line, Dim from, Dim to) {
   Builder *b = &a->l->b;
-  Var *acc[16][16];
-  Expr *w[16];
-  Expr *panel = loop_begin(b, "panel", ex_int(b, 0), ex_int(b, repeat), 1, FOR_SEQ);
-  Expr *first = let(b, "first", plus(b, times(b, panel, c->width), start));
-  Expr *line = times(b, tile_loop(a), a->rows);
-  for (int i = 0; i < a->rows; i++)
-    for (int k = 0; k < c->n; k++) acc[i][k] = reg(b, "acc", as_lanes(b, ex_const(b, DT_F32, 0), c->at[k].lanes));
-  Expr *at = loop_begin(b, "key", ex_int(b, 0), ex_dim(b, a->keys), 1, FOR_SEQ);
-  Expr *from = ex_add(b, ex_mul(b, first, ex_dim(b, a->keys)), times(b, at, c->width));
+  Expr *w[16], *at = loop_begin(b, "key", ex_dim(b, from), ex_dim(b, to), 1, FOR_SEQ);
+  Expr *packed = ex_add(b, ex_mul(b, first, ex_dim(b, a->keys)), times(b, at, c->width));
   for (int k = 0; k < c->n; k++) {
     int lanes = c->at[k].lanes;
-    Expr *v = a->packed_values ? ex_load(b, a->packed_values, lanes_at(b, plus(b, from, c->at[k].at), lanes))
+    Expr *v = a->packed_values ? ex_load(b, a->packed_values, lanes_at(b, plus(b, packed, c->at[k].at), lanes))
                                : value_at(a, at, lanes_at(b, plus(b, first, c->at[k].at), lanes));
     w[k] = let(b, "w", as_lanes(b, v, lanes));
   }
@@ -273,6 +303,20 @@ static void value_tiles(Attention *a, const Columns *c, int64_t start, int64_t r
       st_set(b, acc[i][k], ex_fma(b, as_lanes(b, e, c->at[k].lanes), w[k], ex_var(b, acc[i][k])));
   }
   loop_end(b);
+}
+
+/* `repeat` panels of the columns c from `start` on. */
+static void value_tiles(Attention *a, const Columns *c, int64_t start, int64_t repeat) {
+  Builder *b = &a->l->b;
+  Var *acc[16][16];
+  Expr *panel = loop_begin(b, "panel", ex_int(b, 0), ex_int(b, repeat), 1, FOR_SEQ);
+  Expr *first = let(b, "first", plus(b, times(b, panel, c->width), start));
+  Expr *line = times(b, tile_loop(a), a->rows);
+  for (int i = 0; i < a->rows; i++)
+    for (int k = 0; k < c->n; k++) acc[i][k] = reg(b, "acc", as_lanes(b, ex_const(b, DT_F32, 0), c->at[k].lanes));
+  Dim end[MOST_PARTS];
+  int parts = parts_of(a, a->root->in[1], end);
+  for (int p = 0; p < parts; p++) value_part(a, c, acc, first, line, p ? end[p - 1] : DIM(0), end[p]);
   for (int i = 0; i < a->rows; i++) write_row(a, plus(b, line, i), c, first, acc[i]);
   loop_end(b);
   loop_end(b);
@@ -335,7 +379,6 @@ bool attention_generate(Lower *l) {
   a.tp = &value_of(l->m, a.softmax->out[0])->type;
   a.ty = &value_of(l->m, a.root->out[0])->type;
   const Type *tq = &value_of(l->m, a.scores->in[0])->type;
-  int keys_rank = value_of(l->m, a.scores->in[1])->type.rank;
   a.queries = a.ts->dims[a.ts->rank - 2];
   a.keys = a.ts->dims[a.ts->rank - 1];
   a.dk = tq->dims[tq->rank - 1].k;
@@ -343,7 +386,7 @@ bool attention_generate(Lower *l) {
   a.lanes = l->target->lanes;
   a.width = WIDE * a.lanes;
   a.after = a.root->in[0] != a.softmax->out[0];
-  a.one_row = dim_is(a.queries, 1) && a.dk <= 32 * a.lanes && lower_contiguous(l, a.scores->in[1], keys_rank - 2);
+  a.one_row = keys_in_vectors(&a);
   a.stride = dim_mul(dim_ceildiv(a.keys, DIM(a.width)), DIM(a.width));
   choose_sizes(&a);
   explain(&a);

@@ -12,44 +12,68 @@ typedef struct Case {
   int batch, heads, shared, queries, keys, dk, dv;      /* shared: query heads to a head of keys */
   Between between;
   bool split;                                           /* heads are views of [batch, rows, heads * d], and so is the result */
+  int past;                                             /* keys and values are a concat: so many, and the rest */
+  bool symbolic;                                        /* the numbers of queries and keys are known when it runs */
 } Case;
 
 static const Case cases[] = {
-  {1, 2, 1, 13, 13, 8, 8, PLAIN, false},
-  {2, 3, 1, 37, 37, 20, 20, SCALED, true},              // panels and vectors with a tail
-  {1, 2, 1, 70, 35, 32, 7, MASKED, true},               // more than one block of rows on narrow targets; odd values
-  {1, 1, 1, 64, 64, 16, 16, CAUSAL, false},             // everything even
-  {2, 2, 1, 9, 130, 5, 33, MASKED, false},
-  {1, 4, 2, 11, 19, 8, 8, SCALED, false},               // grouped heads
-  {1, 6, 3, 1, 21, 16, 16, MASKED, false},              // and one query
-  {1, 2, 1, 1, 50, 12, 12, SCALED, true},               // one query, keys side by side
-  {1, 2, 1, 3, 17, 64, 64, CAUSAL, false},
-  {1, 1, 1, 200, 40, 8, 24, CAPPED, false},             // several blocks of rows
-  {1, 2, 1, 14, 22, 8, 8, BLIND, false},                // rows without any key: NaN, as ONNX's Softmax
-  {1, 2, 1, 14, 22, 8, 8, DROPPED, true},               // something after the softmax
-  {1, 1, 1, 5, 1, 4, 4, SCALED, false},                 // one key
+  {1, 2, 1, 13, 13, 8, 8, PLAIN, false, 0, false},
+  {2, 3, 1, 37, 37, 20, 20, SCALED, true, 0, false},          // panels and vectors with a tail
+  {1, 2, 1, 70, 35, 32, 7, MASKED, true, 0, false},           // more than one block of rows on narrow targets; odd values
+  {1, 1, 1, 64, 64, 16, 16, CAUSAL, false, 0, false},         // everything even
+  {2, 2, 1, 9, 130, 5, 33, MASKED, false, 0, false},
+  {1, 4, 2, 11, 19, 8, 8, SCALED, false, 0, false},           // grouped heads
+  {1, 6, 3, 1, 21, 16, 16, MASKED, false, 0, false},          // and one query
+  {1, 2, 1, 1, 50, 12, 12, SCALED, true, 0, false},           // one query, keys side by side
+  {1, 2, 1, 3, 17, 64, 64, CAUSAL, false, 0, false},
+  {1, 1, 1, 200, 40, 8, 24, CAPPED, false, 0, false},         // several blocks of rows
+  {1, 2, 1, 14, 22, 8, 8, BLIND, false, 0, false},            // rows without any key: NaN, as ONNX's Softmax
+  {1, 2, 1, 14, 22, 8, 8, DROPPED, true, 0, false},           // something after the softmax
+  {1, 1, 1, 5, 1, 4, 4, SCALED, false, 0, false},             // one key
+  {1, 2, 1, 1, 30, 12, 20, SCALED, false, 29, false},         // one query after a cache
+  {2, 4, 2, 1, 21, 16, 16, MASKED, false, 13, false},         // with grouped heads
+  {1, 2, 1, 1, 18, 8, 8, PLAIN, true, 17, false},
+  {1, 2, 1, 7, 18, 8, 8, PLAIN, false, 11, false},            // more queries: the concat is made
+  {1, 2, 1, 9, 19, 8, 12, MASKED, false, 0, true},            // sizes that only running tells
+  {1, 2, 1, 50, 33, 20, 16, CAUSAL, true, 0, true},
+  {1, 1, 1, 1, 5, 8, 8, SCALED, false, 0, true},
+  {1, 2, 1, 1, 24, 8, 8, MASKED, false, 23, true},            // a cache as long as it happens to be
 };
 
 typedef struct Form { const char *target; bool naive; } Form;
 static const Form forms[] = {{"x86-64-v4", false}, {"x86-64-v3", false}, {"x86-64", false}, {"aarch64", false}, {"c99", false}, {"x86-64", true}};
 
-static void put_heads(Text *t, const char *name, int batch, int heads, int rows, int size, bool split) {
-  if (!split) { text_printf(t, "  input %%%s : f32[%d,%d,%d,%d]\n", name, batch, heads, rows, size); return; }
-  text_printf(t, "  input %%%s0 : f32[%d,%d,%d]\n", name, batch, rows, heads * size);
-  text_printf(t, "  %%%s1 = reshape(%%%s0) {shape=[%d,%d,%d,%d]}\n", name, name, batch, rows, heads, size);
+static void put_heads(Text *t, const char *name, int batch, int heads, const char *rows, int size, bool split) {
+  if (!split) { text_printf(t, "  input %%%s : f32[%d,%d,%s,%d]\n", name, batch, heads, rows, size); return; }
+  text_printf(t, "  input %%%s0 : f32[%d,%s,%d]\n", name, batch, rows, heads * size);
+  text_printf(t, "  %%%s1 = reshape(%%%s0) {shape=[%d,%s,%d,%d]}\n", name, name, batch, rows, heads, size);
   text_printf(t, "  %%%s = transpose(%%%s1) {perm=[0,2,1,3]}\n", name, name);
 }
 
+/* Keys or values, perhaps old ones and new ones. */
+static void put_keys(Text *t, const char *name, const Case *c, const char *rows, int size) {
+  int heads = c->heads / c->shared;
+  char n[2][16], old[16], young[16];
+  if (!c->past) { put_heads(t, name, c->batch, heads, rows, size, c->split); return; }
+  for (int k = 0; k < 2; k++) snprintf(n[k], sizeof n[k], "%s%c", name, k ? 'n' : 'o');
+  if (c->symbolic) snprintf(old, sizeof old, "T");
+  else snprintf(old, sizeof old, "%d", c->past);
+  snprintf(young, sizeof young, "%d", c->keys - c->past);
+  put_heads(t, n[0], c->batch, heads, old, size, false);
+  put_heads(t, n[1], c->batch, heads, young, size, c->split);
+  text_printf(t, "  %%%s = concat(%%%s, %%%s) {axis=2}\n", name, n[0], n[1]);
+}
+
 /* %s, the scores, become %x. */
-static void put_between(Text *t, const Case *c) {
+static void put_between(Text *t, const Case *c, const char *queries, const char *keys) {
   switch (c->between) {
   case PLAIN: text_put(t, "  %x = copy(%s)\n"); return;
   case SCALED: case DROPPED: text_put(t, "  weight %f : f32[] = [0.25]\n  %x = mul(%s, %f)\n"); return;
   case CAPPED: text_put(t, "  weight %f : f32[] = [2.0]\n  %z = div(%s, %f)\n  %h = tanh(%z)\n  %x = mul(%h, %f)\n"); return;
-  case MASKED: text_printf(t, "  input %%m : f32[%d,1,1,%d]\n  %%x = add(%%s, %%m)\n", c->batch, c->keys); return;
+  case MASKED: text_printf(t, "  input %%m : f32[%d,1,1,%s]\n  %%x = add(%%s, %%m)\n", c->batch, keys); return;
   case CAUSAL: case BLIND:
-    text_printf(t, "  %%j = iota() {dtype=i64, shape=[%d,%d], axis=1}\n", c->queries, c->keys);
-    text_printf(t, "  %%i = iota() {dtype=i64, shape=[%d,%d], axis=0}\n", c->queries, c->keys);
+    text_printf(t, "  %%j = iota() {dtype=i64, shape=[%s,%s], axis=1}\n", queries, keys);
+    text_printf(t, "  %%i = iota() {dtype=i64, shape=[%s,%s], axis=0}\n", queries, keys);
     text_printf(t, "  weight %%f : f32[] = [-inf]\n  %%g = %s(%%j, %%i)\n  %%x = where(%%g, %%f, %%s)\n", c->between == CAUSAL ? "gt" : "ge");
     return;
   }
@@ -58,10 +82,14 @@ static void put_between(Text *t, const Case *c) {
 static Module *module_make(const Case *c, Diags *d) {
   Text t = {0};
   int kv = c->heads / c->shared;
-  text_put(&t, "module t {\n");
-  put_heads(&t, "q", c->batch, c->heads, c->queries, c->dk, c->split);
-  put_heads(&t, "k", c->batch, kv, c->keys, c->dk, c->split);
-  put_heads(&t, "v", c->batch, kv, c->keys, c->dv, c->split);
+  char queries[16] = "Q", keys[16] = "T";
+  if (!c->symbolic || c->past) snprintf(queries, sizeof queries, "%d", c->queries);
+  if (!c->symbolic) snprintf(keys, sizeof keys, "%d", c->keys);
+  else if (c->past) snprintf(keys, sizeof keys, "T + %d", c->keys - c->past);
+  text_put(&t, c->symbolic ? "module t {\n  dim Q in 1..64\n  dim T in 1..64\n" : "module t {\n");
+  put_heads(&t, "q", c->batch, c->heads, queries, c->dk, c->split);
+  put_keys(&t, "k", c, keys, c->dk);
+  put_keys(&t, "v", c, keys, c->dv);
   text_put(&t, "  %kt = transpose(%k) {perm=[0,1,3,2]}\n");
   if (c->shared > 1) {
     text_printf(&t, "  %%q5 = reshape(%%q) {shape=[%d,%d,%d,%d,%d]}\n", c->batch, kv, c->shared, c->queries, c->dk);
@@ -69,7 +97,7 @@ static Module *module_make(const Case *c, Diags *d) {
     text_printf(&t, "  %%v5 = reshape(%%v) {shape=[%d,%d,1,%d,%d]}\n", c->batch, kv, c->keys, c->dv);
     text_printf(&t, "  %%s5 = matmul(%%q5, %%kt5)\n  %%s = reshape(%%s5) {shape=[%d,%d,%d,%d]}\n", c->batch, c->heads, c->queries, c->keys);
   } else text_put(&t, "  %s = matmul(%q, %kt)\n");
-  put_between(&t, c);
+  put_between(&t, c, queries, keys);
   text_put(&t, "  %e = softmax(%x) {axis=3}\n");
   const char *p = "e";
   if (c->between == DROPPED) { text_put(&t, "  %p = mul(%e, %f)\n"); p = "p"; }
@@ -78,7 +106,7 @@ static Module *module_make(const Case *c, Diags *d) {
     text_printf(&t, "  %%o5 = matmul(%%p5, %%v5)\n  %%o = reshape(%%o5) {shape=[%d,%d,%d,%d]}\n", c->batch, c->heads, c->queries, c->dv);
   } else text_printf(&t, "  %%o = matmul(%%%s, %%v)\n", p);
   if (c->split) {
-    text_printf(&t, "  %%ot = transpose(%%o) {perm=[0,2,1,3]}\n  %%w = reshape(%%ot) {shape=[%d,%d,%d]}\n", c->batch, c->queries, c->heads * c->dv);
+    text_printf(&t, "  %%ot = transpose(%%o) {perm=[0,2,1,3]}\n  %%w = reshape(%%ot) {shape=[%d,%s,%d]}\n", c->batch, queries, c->heads * c->dv);
     text_put(&t, "  %y = neg(%w)\n  output %y\n}\n");
   } else text_put(&t, "  %y = neg(%o)\n  output %y\n}\n");
   Module *m = module_parse(t.at, NULL, d);
@@ -86,9 +114,11 @@ static Module *module_make(const Case *c, Diags *d) {
   return m;
 }
 
-static Tensor *random_input(Arena *a, const Type *t, uint64_t salt) {
+static Tensor *random_input(Arena *a, const Type *t, const Case *c, uint64_t salt) {
   int64_t dims[MAX_RANK];
-  for (int k = 0; k < t->rank; k++) dims[k] = t->dims[k].k;
+  for (int k = 0; k < t->rank; k++)
+    dims[k] = dim_is_const(t->dims[k]) ? t->dims[k].k : !strcmp(dim_text(t->dims[k]), "Q") ? c->queries
+            : !strcmp(dim_text(t->dims[k]), "T") && c->past ? c->past : c->keys;
   Tensor *x = tensor_new(a, t->dtype, t->rank, dims);
   uint64_t r = 88172645463325252u + salt;
   for (int64_t i = 0; i < tensor_count(x); i++) {
@@ -108,12 +138,12 @@ static void run_case(const Case *c, const Form *f) {
   Diags d = {0};
   Module *m = module_make(c, &d);
   cr_assert(m, "%s", d.errors ? d.at[0].text : "no module");
-  const Tensor *in[4];
+  const Tensor *in[6];
   Tensor *out[1] = {0};
   Eval e;
   eval_begin(&e, m);
   for (int k = 0; k < m->main->inputs.len; k++) {
-    in[k] = random_input(&m->perm, &value_of(m, m->main->inputs.at[k])->type, (uint64_t)k);
+    in[k] = random_input(&m->perm, &value_of(m, m->main->inputs.at[k])->type, c, (uint64_t)k);
     cr_assert(eval_bind_input(&e, k, in[k]));
   }
   cr_assert(eval_graph(&e, m->main));
