@@ -52,7 +52,7 @@ static bool bout_compile(Bout *b) {
   Diags early = {.file = b->path};
   Strings sets = {0};
   const char *npz = b->o.data.len ? NULL : npz_beside(a, b->path);
-  bool ok = ports_find(&b->ports, a, b->path, &early);
+  bool ok = model_tune(b->path, &b->o) && ports_find(&b->ports, a, b->path, &early);
   if (ok && b->o.data.len) ok = data_sets(a, b->o.data.at[0], &sets, &early) && ports_load(&b->ports, a, sets.at[0], &early);
   if (ok && npz) ok = ports_load_npz(&b->ports, a, npz, &early);
   diags_print(&early, stderr);

@@ -88,6 +88,13 @@ static void report(BundleBuild *x, const Options *o, Timed *t, int n, double pea
   if (!o->json) printf("%s: %.4f ms for %lld rows, %.4g MFLOP; state %lld bytes\n", x->prefix, all, (long long)x->b->batch, work / 1e6, (long long)x->b->state_bytes);
 }
 
+static void report_layers(BundleBuild *x, const Options *o, const Timed *t, const PeakKernels *k) {
+  Layers l = {.name = arena_printf(&x->arena, "%s.%s", x->prefix, t->f->name), .target = x->target->name, .calls = t->ms.len};
+  roofline_measure(&l.roof, k);
+  layers_collect(&l, &x->arena, no_symbol, NULL);
+  layers_report(&l, o, &x->arena, &x->diags);
+}
+
 int bundle_bench(Options *o) {
   BundleBuild x;
   void *handle = NULL;
@@ -107,12 +114,13 @@ int bundle_bench(Options *o) {
     t[n] = (Timed){.f = bundle_function(x.b, FUNCTION_STEP, fn->name), .fn = fn};
     prepare(&x, &t[n++], &r);
   }
-  PeakFn *fn = peak_kernel(o, x.target, &x.arena, &x.diags);
-  double peak = fn ? peak_gflops(fn, x.target) : 0;
-  if (o->profile && n) bad |= !profile_begin(handle, emit_function_prefix(&x.arena, x.prefix, t[0].f), t[0].f->p, &x.arena, &x.diags);
-  for (int k = 1; o->profile && k < n; k++) t[k].fn = NULL;      // one step at a time: the first
+  bool layers = o->layers || o->explain;
+  PeakKernels kernels = peak_kernels(o, x.target, &x.arena, &x.diags);
+  double peak = peak_gflops(&kernels);
+  if (layers && n) bad |= !layers_begin(handle, emit_function_prefix(&x.arena, x.prefix, t[0].f), t[0].f->p, &x.arena, &x.diags);
+  for (int k = 1; layers && k < n; k++) t[k].fn = NULL;      // one step at a time: the first
   for (int k = 0; !bad && k < n; k++) if (t[k].fn) bad |= t[k].fn->run(state, t[k].arena, t[k].symbols, t[k].in, t[k].out);
-  if (o->profile) profile_reset();
+  if (layers) layers_reset();
   for (double start = seconds_now(); !bad && n && (t[0].ms.len < 5 || seconds_now() - start < o->seconds);)
     for (int k = 0; k < n && t[k].fn; k++) {
       double since = seconds_now(), cpu = cpu_seconds();
@@ -122,7 +130,7 @@ int bundle_bench(Options *o) {
     }
   if (bad) diag_error(&x.diags, "internal", NULL, "a step failed");
   else if (!n) diag_error(&x.diags, "usage", NULL, "has no training step to time");
-  else if (o->profile) profile_report(&x.arena, no_symbol, NULL, t[0].ms.len, peak);
+  else if (layers) report_layers(&x, o, &t[0], &kernels);
   else report(&x, o, t, n, peak);
   bool ok = !x.diags.errors;
   bundle_close(&x);

@@ -139,7 +139,7 @@ bool bundle_passes(BundleBuild *x, const Options *o) {
 bool bundle_emit(BundleBuild *x, const Options *o, bool table, EmitFiles *files) {
   bug_context = "emit";
   EmitOptions eo = {.prefix = x->prefix, .command = x->command, .target = x->target, .single_file = o->single_file,
-                    .sleef = o->sleef, .model_table = table, .profile = o->profile};
+                    .sleef = o->sleef, .model_table = table, .profile = o->layers || o->explain};
   return emit_bundle(x->b, &eo, &x->arena, files, &x->diags) && !x->diags.errors;
 }
 

@@ -8,6 +8,7 @@
 #include "passes/target.h"
 
 typedef VEC(const char *) Strings;
+typedef VEC(double) Numbers;
 typedef struct Options {
 #define FLAG bool
 #define TEXT const char *

@@ -5,7 +5,6 @@
 #include "driver/driver.h"
 #include <sys/types.h>
 
-typedef VEC(double) Numbers;
 typedef struct Samples { Numbers wall, cpu; } Samples;         /* milliseconds per call */
 
 typedef struct PeerJob { const char *python, *script, *model, *dir, *cache; int threads; } PeerJob;   /* as peers.py takes them */

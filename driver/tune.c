@@ -48,7 +48,7 @@ static bool variant_make(Variant *v, const char *path, Options *o, int probe) {
   for (int i = 0; i < v->n; i++) v->seconds[i] = 1e30;
   if (!is_open(t, probe)) return true;                         // nothing new to measure
   Case x;
-  bool ok = model_load(&v->l, &v->c, o) && profile_begin(v->l.handle, v->c.prefix, v->c.p, &v->c.arena, &v->c.diags);
+  bool ok = model_load(&v->l, &v->c, o) && layers_begin(v->l.handle, v->c.prefix, v->c.p, &v->c.arena, &v->c.diags);
   if (ok) x = case_random(&v->c, 1, SIZES_LOW, NULL);
   ok = ok && call_make(&v->call, &v->c, &v->l, &x) && call_run(&v->call, &v->c, 0);
   if (!ok) diags_print(&v->c.diags, stderr);
@@ -56,12 +56,12 @@ static bool variant_make(Variant *v, const char *path, Options *o, int probe) {
 }
 
 static void variant_time(Variant *v, double seconds) {
-  if (!profile_begin(v->l.handle, v->c.prefix, v->c.p, &v->c.arena, &v->c.diags)) return;
+  if (!layers_begin(v->l.handle, v->c.prefix, v->c.p, &v->c.arena, &v->c.diags)) return;
   double since = seconds_now();
   for (int calls = 0; calls < 3 || seconds_now() - since < seconds; calls++)
     v->call.m->run(v->call.weights, v->call.arena, v->call.symbols, v->call.in, v->call.out);
   for (int i = 0; i < v->n; i++) {
-    double s = profile_seconds(v->kernels[i].group);
+    double s = layers_seconds(v->kernels[i].group);
     if (s < v->seconds[i]) v->seconds[i] = s;
   }
 }
@@ -111,7 +111,7 @@ bool model_tune(const char *path, Options *o) {
   t->arena = o->arena;
   Options trial = *o;
   trial.tuning = t;
-  trial.profile = true;
+  trial.layers = true;
   trial.output = NULL;
   bool ok = tuning_load(t, o->tune, &d) && (t->rows.len || output_is_file(o->tune));
   int before = t->rows.len;

@@ -185,6 +185,9 @@ Kernel *kernel_parse(Arena *a, const char **text, Diags *d);
 const char *kernel_difference(const Kernel *x, const Kernel *y);   /* what differs first of what the text states; NULL: nothing */
 bool kernel_verify(const Kernel *k, Diags *d);
 
+/* Bytes of its parameters that one run loads and stores, each element once, as far as its loops tell. */
+double kernel_traffic(const Kernel *k, int64_t (*symbol)(const char *name, void *ctx), void *ctx);
+
 /* ---- interpreter: bounds-checked, poisoned memory; the meaning of emitted C ---- */
 typedef struct Memory { void *data; int64_t elems; } Memory;    /* one per kernel parameter */
 bool kernel_run(const Kernel *k, Memory *mem, const int64_t *dims, Diags *d);

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """Warm single layers against the peak. A convolution stands between a small one and a maximum over all pixels, so that it
-reads and writes what it would in the middle of a network. `lathe bench --profile` times the kernels; the best of some rounds
+reads and writes what it would in the middle of a network. `lathe bench --layers` times the kernels; the best of some rounds
 counts, rounds of all layers interleaved.
 
   tools/bench_layers.py [--lathe build/lathe] [--rounds 5] [--seconds 0.2] [--target NAME] [WORD…]
 
 WORD: only layers whose name has it."""
 import argparse
+import json
 import os
-import re
 import subprocess
 import tempfile
 
@@ -77,16 +77,14 @@ conv("dw 5x5", 14, 240, 240, 5, 1, 240)
 
 
 def measure(options, path, shape):
-    command = [options.lathe, "bench", path, "--profile", "--seconds", str(options.seconds)]
+    command = [options.lathe, "bench", path, "--layers", "--json", "--seconds", str(options.seconds)]
     if options.target:
         command += ["--target", options.target]
-    text = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    peak = float(re.search(r"of ([\d.]+) GFLOP/s on this core", text).group(1))
-    for line in text.splitlines():
-        f = line.split()
-        if shape in line:
-            return float(f[0]), float(f[2]), peak
-    raise SystemExit(f"no kernel with {shape} in:\n{text}")
+    run = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    for x in run["layers"]:
+        if shape in x["shapes"]:
+            return x["ms"], x["gflops"], run["peak_gflops"]
+    raise SystemExit(f"no kernel with {shape} in {path}")
 
 
 def main():

@@ -388,6 +388,8 @@ void tile_choice(Tiling *t, const char *how) {
   }
   const char *folded = shape.fold > 1 ? arena_printf(t->l->b.arena, ", %d rows folded", shape.fold) : "";
   const char *blocks = t->block ? arena_printf(t->l->b.arena, ", blocks of %lld rows", (long long)t->rows.k) : "";
+  int64_t rows = known(t->rows, 256) * shape.fold;
+  if (rows < shape.rows) shape.rows = (int)rows;
   kernel_choice(t->l, cycles, "%s: tile %dx%d of %d lanes%s%s%s", how, shape.rows, shape.columns, t->dot ? t->dot : lanes, folded,
                 !t->pack ? "" : t->pack->is_constant ? ", weights packed" : ", packed here", blocks);
 }

@@ -172,6 +172,7 @@ static const char *everything =
   "  local t: u8[32]\n"
   ") dims N in 1..32 {\n"
   "  about \"two\\nlines \\\"quoted\\\"\"\n"
+  "  chose \"tile 6x2\" 1200\n"
   "  par n in 0..N {\n"
   "    var acc = splat(0.0, 8)\n"
   "    for i in 0..16 step 8 {\n"
@@ -254,6 +255,29 @@ Test(loop, wrong_kernels_are_refused) {
   REFUSED("if x[0] { y[0] = 1.0 }", "not one bool");
   REFUSED("for i in 0..x[0] { y[0] = 1.0 }", "a loop bound");
   REFUSED("y[0] = bitand(x[0], x[1])", "'bitand' does not take f32");
+}
+
+static int64_t two(const char *name, void *ctx) { (void)name, (void)ctx; return 2; }
+
+/* Bytes of `body` over x and y, 8 floats each, and a table of 100. */
+static double traffic(const char *body) {
+  Arena a = {0};
+  Diags d = {0};
+  const char *at = arena_printf(&a, "kernel k lanes 1 group 0 root 0 flops 0 ( in x: f32[8] in t: f32[100] out y: f32[8] local s: f32[4] ) { %s }", body);
+  Kernel *k = kernel_parse(&a, &at, &d);
+  cr_assert(k, "%s", body);
+  double bytes = kernel_traffic(k, two, NULL);
+  arena_free(&a);
+  return bytes;
+}
+
+Test(loop, traffic) {
+  cr_expect_eq(traffic("for i in 0..8 { y[i] = x[i] }"), 64);
+  cr_expect_eq(traffic("for i in 0..8 step 4 { y[ramp(i, 1, 4)] = x[ramp(i, 1, 4)] }"), 64);
+  cr_expect_eq(traffic("for j in 0..5 { for i in 0..8 { y[i] = x[i] * x[0] } }"), 64, "each element counts once");
+  cr_expect_eq(traffic("for i in 0..3 { y[i] = t[i * 30] }"), 24, "what is looked up, not the table");
+  cr_expect_eq(traffic("for i in 0..3 { s[i] = x[i] } if x[0] < 1.0 { y[0] = s[1] } else { y[1] = s[2] }"), 16 + 8, "a local is no traffic");
+  cr_expect_eq(traffic("call lt_fn(t, y)"), 432, "a call takes all of its buffers");
 }
 
 /* ---- interpreter ---- */
