@@ -14,8 +14,8 @@ typedef struct Build {
   Module *m;
   Arena *arena;
   const Target *target;
+  const PassOptions *options;
   bool naive;
-  Tuning *tuning;                  /* NULL: none */
   char *state;                     /* per group: 0 new, 1 being visited, 2 done */
   int nstate;
   int *buffer_of;                  /* per value: buffer + 1 of its base */
@@ -125,17 +125,17 @@ static bool refuse_strings(Build *s, const Group *g) {
 
 /* The combination that a tuning asks this kernel to take. */
 static int tuned_choice(Build *s, const Group *g, const char **key) {
-  if (!s->tuning) return 0;
-  *key = tuning_key(s->m, g, s->target, s->tuning->arena);
-  const TuningRow *row = tuning_find(s->tuning, *key);
-  return row ? row->choice : s->tuning->probe;
+  if (!s->options->tuning) return 0;
+  *key = tuning_key(s->m, g, s->target, s->options->tuning->arena);
+  const TuningRow *row = tuning_find(s->options->tuning, *key);
+  return row ? row->choice : s->options->tuning->probe;
 }
 
 static void lower_group(Build *s, int number) {
   const Group *g = &s->f->groups.at[number];
   const char *key = NULL;
-  Lower l = {.m = s->m, .target = s->target, .fusion = s->f, .g = g, .group = number, .root = g->root, .out = g->out,
-             .choice = tuned_choice(s, g, &key), .choices = 1};
+  Lower l = {.m = s->m, .target = s->target, .winograd = s->options->winograd, .fusion = s->f, .g = g, .group = number,
+             .root = g->root, .out = g->out, .choice = tuned_choice(s, g, &key), .choices = 1};
   if (!refuse_strings(s, g)) { s->ok = false; return; }
   l.last = last_stored(s, g);
   l.b.arena = s->arena;
@@ -153,7 +153,7 @@ static void lower_group(Build *s, int number) {
     s->ok = false;
     return;
   }
-  if (key) *vec_push(s->tuning->arena, &s->tuning->kernels) = (TunedKernel){key, number, l.choices};
+  if (key) *vec_push(s->options->tuning->arena, &s->options->tuning->kernels) = (TunedKernel){key, number, l.choices};
   k->group = number;
   k->root = g->out;
   k->flops = flops_of(s, g);
@@ -333,10 +333,11 @@ static void build_main(Build *s, StepList *into) {
   for (int k = 0; k < s->f->late.len; k++) need_value(s, s->f->late.at[k], g);
 }
 
-Program *lower_program(Module *m, Fusion *f, const Target *t, bool naive, Tuning *tuning, Arena *a) {
+Program *lower_program(Module *m, Fusion *f, const Target *t, const PassOptions *o, Arena *a) {
   Program *p = NEW(a, Program);
   p->m = m;
-  Build s = {.p = p, .f = f, .m = m, .arena = a, .target = t, .naive = naive, .tuning = tuning, .ok = true};
+  Build s = {.p = p, .f = f, .m = m, .arena = a, .target = t, .options = o, .ok = true};
+  s.naive = o->naive || (t && t->lanes == 1);
   s.state = NEW_N(a, char, f->groups.len + 1);
   s.buffer_of = NEW_N(a, int, m->values.len + 1);
   for (int k = 0; k < m->main->inputs.len; k++) buffer_of_value(&s, m->main->inputs.at[k]);

@@ -3,11 +3,12 @@
 #define PASSES_LOWER_PROGRAM_H
 #include "ir/program.h"
 #include "passes/fusion.h"
-#include "passes/target.h"
+#include "passes/pass.h"
 #include "passes/tuning.h"
 
-/* Kernels and steps; NULL after an error in m->diags. `naive`: no generators, plain nests only. `tuning`: or NULL. */
-Program *lower_program(Module *m, Fusion *f, const Target *t, bool naive, Tuning *tuning, Arena *a);
+/* Kernels and steps; NULL after an error in m->diags. Of the options `naive` (no generators, plain nests only),
+ * `winograd` and `tuning` count. */
+Program *lower_program(Module *m, Fusion *f, const Target *t, const PassOptions *o, Arena *a);
 
 /* Offsets of every buffer: arena, weights. Sets sizes and bounds in the program. */
 bool place_program(Program *p, Arena *a);

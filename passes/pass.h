@@ -11,6 +11,7 @@ struct Tuning;
 
 typedef struct PassOptions {
   bool naive;                          /* no tiles, no lanes, no layouts: plain nests, to compare with */
+  Winograd winograd;
   bool verify;                         /* pass_check after every pass */
   struct Tuning *tuning;               /* measured choices; NULL: none */
   const char *dump_dir;                /* a text file per pass that changed something; NULL: none */

@@ -54,8 +54,7 @@ bool pass_storage(PassContext *c) {
 }
 
 bool pass_lower(PassContext *c) {
-  c->program = lower_program(c->module, c->fusion, c->target, c->options->naive || (c->target && c->target->lanes == 1),
-                             c->options->tuning, c->arena);
+  c->program = lower_program(c->module, c->fusion, c->target, c->options, c->arena);
   return c->program != NULL;
 }
 

@@ -13,6 +13,9 @@ typedef struct Target {
   const char *barrier;     /* asm register constraint that keeps a loaded weight in a register; NULL: none */
 } Target;
 
+/* Winograd's transforms for 3x3 convolutions: where they pay, never, or F(2x2) or F(4x4) wherever they can be. */
+typedef enum { WINOGRAD_AUTO, WINOGRAD_OFF, WINOGRAD_F2, WINOGRAD_F4 } Winograd;
+
 extern const Target targets[];
 extern const int target_count;
 const Target *target_find(const char *name);     /* NULL when unknown; "native" asks the CPU */

@@ -4,7 +4,7 @@
  * network that trains). Padding was split off (passes/split_pads.c).
  * A 1x1 convolution with stride 1 over dense pixels is a matrix product: all its pixels are rows.
  * Depthwise: columns are channels of input and output alike, A is a vector too; depthwise.c has its loops. */
-#include "passes/kernels/tile.h"
+#include "passes/kernels/winograd.h"
 #include "passes/lower/functions.h"
 #include <string.h>
 
@@ -167,6 +167,7 @@ bool conv_generate(Lower *l, const Node *n) {
   if (depthwise || group == 1) try_flat(&t);
   set_strides(&t);
   if (w && !depthwise && lower_contiguous(l, n->in[0], 1)) tile_try_dot(&t);
+  if (winograd_generate(&t)) return true;
   if (!w) {
     if (!depthwise && group > 1) t.g = loop_begin(b, "group", ex_int(b, 0), ex_int(b, group), 1, FOR_PARALLEL);
     tile_pack_here(&t);

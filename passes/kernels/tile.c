@@ -151,7 +151,7 @@ static Expr *column(Tiling *t, const Panel *p, Expr *first, int c) {
 static Expr *load_b(Tiling *t, const Panel *p, Expr *panel, Expr *first, Expr **k, int c) {
   Builder *b = &t->l->b;
   if (!t->pack) return t->b(t, k, column(t, p, first, c));
-  Expr *flat = ex_int(b, 0);                                    // (k0 * size1 + k1) * size2 + …
+  Expr *flat = t->matrix ? t->matrix : ex_int(b, 0);            // (k0 * size1 + k1) * size2 + …
   for (int q = 0; q < t->kaxes; q++) flat = ex_add(b, ex_mul(b, flat, ex_dim(b, t->ksize[q])), k[q]);
   int64_t at = 0;
   for (int q = 0; q < c; q++) at += p->lanes[q];
@@ -221,7 +221,7 @@ typedef struct Part { int lanes, from; Expr *col, *start; } Part;
 static int column_parts(Tiling *t, const Panel *p, Expr *col, int c, Part *to) {
   Builder *b = &t->l->b;
   int lanes = lanes_of(p, c), n = 0, from = 0;
-  if (lanes == p->lanes[c]) { to[0] = (Part){.lanes = lanes, .col = col}; return 1; }
+  if (lanes == p->lanes[c] || t->matrices) { to[0] = (Part){.lanes = p->lanes[c], .col = col}; return 1; }
   Expr *first = col->kind == EX_RAMP ? col->arg[0] : col;
   for (int w = p->lanes[c] / 2; w >= 1; w /= 2) {
     if (!(lanes & w)) continue;
@@ -330,7 +330,7 @@ static void row_loops(Tiling *t, const Panel *p, Expr *panel, Expr *first) {
 static void panels(Tiling *t, const Panel *p, int n, TileShape shape) {
   Builder *b = &t->l->b;
   int can_fold = t->fold;
-  Dim k = DIM(1);
+  Dim k = DIM(t->matrices ? t->matrices : 1);
   for (int q = 0; q < t->kaxes; q++) k = dim_mul(k, t->ksize[q]);
   par_begin(b);
   for (int q = 0; q < n; q++) {
@@ -339,6 +339,8 @@ static void panels(Tiling *t, const Panel *p, int n, TileShape shape) {
     if (t->backwards) at = let(b, "panel", ex_select(b, t->backwards, ex_sub(b, ex_int(b, p[q].repeat - 1), at), at));
     Expr *first = ex_add(b, ex_mul(b, at, ex_int(b, p[q].width)), ex_int(b, p[q].start));
     Expr *panel = NULL;
+    t->panel = &p[q];
+    t->first = first;
     if (t->pack) {
       panel = ex_mul(b, first, ex_dim(b, k));
       if (t->pack_base) panel = ex_add(b, t->pack_base, panel);
@@ -372,25 +374,32 @@ static int64_t block_rows(const Tiling *t, const Panel *p, int n) {
   return rows % blocks ? 0 : rows / blocks;
 }
 
-/* The multiply-adds are the op's; columns of a tail that fill part of a vector cost as much as whole ones. */
-void tile_choice(Tiling *t, const char *how) {
-  const Node *n = t->n;
+double tile_cycles(const Tiling *t, double products) {
   Panel p[8];
   int count = tile_panels(t, p, 8), lanes = t->l->target->lanes;
   TileShape shape = tile_shape(t);
   double k = 1, cycles = 0;
   for (int q = 0; q < t->kaxes; q++) k *= (double)known(t->ksize[q], 256);
-  double per_column = (double)dim_lo(op_info[n->op].flops(t->l->m, n)) / 2 / (double)t->cols.k;
-  if (t->dot) cycles = per_column * tile_row_cost(t);
+  if (t->dot) cycles = products / (double)t->cols.k * tile_row_cost(t);
   for (int q = 0; !t->dot && q < count; q++) {
     double rows = even_rows(known(t->rows, 256) * (p[q].columns <= shape.columns ? shape.fold : 1), most_rows(t, p[q].columns));
-    cycles += per_column * (double)(p[q].repeat * p[q].columns) * tile_cost(t, p[q].columns, rows, k * lanes * 4);
+    double share = products / (double)t->cols.k * (double)(p[q].repeat * p[q].columns);
+    cycles += share * tile_cost(t, p[q].columns, rows, k * lanes * 4);
   }
+  return cycles;
+}
+
+/* The multiply-adds are the op's. */
+void tile_choice(Tiling *t, const char *how) {
+  const Node *n = t->n;
+  TileShape shape = tile_shape(t);
+  double cycles = tile_cycles(t, (double)dim_lo(op_info[n->op].flops(t->l->m, n)) / 2);
   const char *folded = shape.fold > 1 ? arena_printf(t->l->b.arena, ", %d rows folded", shape.fold) : "";
   const char *blocks = t->block ? arena_printf(t->l->b.arena, ", blocks of %lld rows", (long long)t->rows.k) : "";
   int64_t rows = known(t->rows, 256) * shape.fold;
   if (rows < shape.rows) shape.rows = (int)rows;
-  kernel_choice(t->l, cycles, "%s: tile %dx%d of %d lanes%s%s%s", how, shape.rows, shape.columns, t->dot ? t->dot : lanes, folded,
+  kernel_choice(t->l, cycles, "%s: tile %dx%d of %d lanes%s%s%s", how, shape.rows, shape.columns,
+                t->dot ? t->dot : t->l->target->lanes, folded,
                 !t->pack ? "" : t->pack->is_constant ? ", weights packed" : ", packed here", blocks);
 }
 
@@ -406,7 +415,7 @@ void tile_build(Tiling *t) {
     t->block = loop_begin(b, "block", ex_int(b, 0), ex_dim(b, rows), height, FOR_PARALLEL);
     t->rows = DIM(height);
   }
-  tile_choice(t, t->dot ? "dot products" : t->vector_a ? "depthwise" : t->kaxes > 1 ? "direct" : "gemm");
+  if (!t->matrices) tile_choice(t, t->dot ? "dot products" : t->vector_a ? "depthwise" : t->kaxes > 1 ? "direct" : "gemm");
   panels(t, p, n, shape);
   if (!height) return;
   loop_end(b);

@@ -17,6 +17,10 @@
  * from. */
 typedef struct TileShape { int columns, rows, fold; } TileShape;
 
+/* Columns side by side: how many vectors and of what lanes, where they start, how many of the width there are (the rest are
+ * zeros); `repeat` such panels follow one another. */
+typedef struct Panel { int64_t start; int columns; int lanes[16]; int64_t width, cols, repeat; } Panel;
+
 typedef struct Tiling Tiling;
 struct Tiling {
   Lower *l;
@@ -39,6 +43,11 @@ struct Tiling {
   bool pads;                         /* packed at compile time: where cols end in a part of a vector, zeros follow */
   int dot;                           /* few columns: vectors of so many lanes along the reduction (tile_dot.c); 0: columns */
   Expr *pack_base;                   /* element where the first panel starts (groups); NULL: 0 */
+  int64_t matrices;                  /* more than one B, in panels [cols/width][matrix][k…][width]; 0: one. write() then
+                                      * gets the zeros of a last panel, too */
+  Expr *matrix;                      /* the one that is multiplied with, set by outer_begin */
+  const Panel *panel;                /* at work, for outer_begin and outer_end, and its first column */
+  Expr *first;
   bool vector_a;                     /* a is a vector: a load per accumulator */
   int columns;                       /* vectors to a panel; 0: as the cost model says */
   TileShape shape;                   /* columns 0: not decided yet */
@@ -63,12 +72,15 @@ void tile_build(Tiling *t);
  * depends on rows, cols, ksize and the target, and on a tuning. */
 TileShape tile_shape(const Tiling *t);
 
-/* kernel_choice with the tile's shape, its packing and its cost; `how`: the algorithm around it. tile_build does it itself. */
-void tile_choice(Tiling *t, const char *how);
+/* Runs of equal panels; their number. Fixed by (cols, target), so packing agrees. */
+int tile_panels(const Tiling *t, Panel *p, int max);
 
-/* The columns of panel p: how many vectors, where it starts. Fixed by (cols, target), so packing agrees. */
-typedef struct Panel { int64_t start; int columns; int lanes[16]; int64_t width, cols, repeat; } Panel;  /* cols: of width */
-int tile_panels(const Tiling *t, Panel *p, int max);            /* runs of equal panels */
+/* Cycles for this many multiply-adds, spread over all panels; those of a tail, which fill part of a vector, cost as much as
+ * whole ones. */
+double tile_cycles(const Tiling *t, double products);
+/* kernel_choice with the tile's shape, its packing and its cost; `how`: the algorithm around it. tile_build does it itself
+ * for one matrix. */
+void tile_choice(Tiling *t, const char *how);
 
 /* Packs B for these panels: `at(ctx, k, col)` gives the source element. K = product of the reduction sizes. */
 Tensor *tile_pack(Tiling *t, int64_t k, float (*at)(const void *ctx, int64_t k, int64_t col), const void *ctx);

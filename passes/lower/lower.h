@@ -33,6 +33,7 @@ typedef struct Lower {
   Module *m;
   Builder b;
   const Target *target;
+  Winograd winograd;
   const Fusion *fusion;
   const Group *g;
   int group;                         /* its number */

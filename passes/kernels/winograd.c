@@ -1,0 +1,318 @@
+/* 3x3 convolution with stride 1 and constant weights by Winograd's transforms (winograd.h), channels last.
+ *
+ *   for block of tiles               (rows of m x m tiles of output, image after image)
+ *     for tile, channels             v[i][tile][c] = B' d B        d: n x n pixels of the input
+ *     for panel of output channels
+ *       for i of n*n                 p[tile][i] = v[i] u[i]        a matrix product: tiles x channels x panel
+ *       for tile                     y = A' p A, bias, epilogue
+ *
+ * v of a block stays in L2, where every panel reads it; p of a panel and the weights u of a panel, packed by the
+ * compiler, are read once. A vector is lanes of channels throughout. A transform goes over the columns of a tile, then
+ * over its rows, with `part` between.
+ *
+ * Tiles that stick out at the far border: pixels beyond the input are those of its edge (results from them are not
+ * written). The last block may have fewer tiles than the others; it does its last one over again. */
+#include "passes/kernels/winograd.h"
+#include "passes/lower/functions.h"
+#include <math.h>
+
+typedef struct Tiles {
+  Tiling t;                          /* first: the products; rows are the tiles of a block */
+  Form f;
+  int lanes;                         /* of the input transform */
+  Dim tile[3];                       /* tiles along image, y, x; image 1 where those have a loop of their own */
+  Dim count;                         /* their product */
+  int64_t block_tiles, row, plane;   /* v: elements from tile to tile, from i to i */
+  Buf *v, *p, *part;
+  Expr *image, *block;               /* loops at work; image NULL: blocks go over all images */
+} Tiles;
+
+static Expr *lanes_at(Builder *b, Expr *at, int lanes) { return lanes > 1 ? ex_ramp(b, at, 1, lanes) : at; }
+
+/* Where tile number `tile` stands: image, first row, first column. */
+static void tile_place(Tiles *w, Expr *tile, Expr **at) {
+  Builder *b = &w->t.l->b;
+  lower_unflatten(w->t.l, w->tile, 3, tile, at);
+  at[0] = w->image ? w->image : let(b, "image", at[0]);
+  at[1] = let(b, "top", ex_mul(b, at[1], ex_int(b, w->f.m)));
+  at[2] = let(b, "left", ex_mul(b, at[2], ex_int(b, w->f.m)));
+}
+
+/* From `size` entries of stride `stride` in buf at `from`. */
+static void load_all(Builder *b, Buf *buf, Expr *from, int64_t stride, int size, int lanes, Expr **x) {
+  for (int k = 0; k < size; k++)
+    x[k] = let(b, "x", ex_load(b, buf, lanes_at(b, ex_add(b, from, ex_int(b, k * stride)), lanes)));
+}
+
+/* Half transformed: a vector of a tile. A small array on the stack, another for each iteration of the loops around. */
+static void part_make(Tiles *w) {
+  Builder *b = &w->t.l->b;
+  w->part = kernel_buf(b, "part", DT_F32, BUF_LOCAL, DIM((int64_t)w->f.n * w->f.n * w->t.l->target->lanes), 0);
+  w->part->private_to = loop_parallel_depth(b);
+}
+
+static Expr *last_of(Builder *b, Dim size) { return ex_dim(b, dim_sub(size, DIM(1))); }
+
+/* v = B' d B for the tiles of a block */
+static void input_transform(Tiles *w) {
+  Lower *l = w->t.l;
+  Builder *b = &l->b;
+  int n = w->f.n, lanes = w->lanes;
+  int64_t channels = w->t.ksize[0].k;
+  Expr *at[3], *row[WINOGRAD_MAX], *d[WINOGRAD_MAX], *out[WINOGRAD_MAX];
+  Expr *t = loop_begin(b, "t", ex_int(b, 0), ex_int(b, w->block_tiles), 1, FOR_PARALLEL);
+  part_make(w);
+  tile_place(w, let(b, "tile", ex_min(b, ex_add(b, w->block, t), last_of(b, w->count))), at);
+  for (int i = 0; i < n; i++)
+    row[i] = let(b, "row", ex_min(b, ex_add(b, at[1], ex_int(b, i)), last_of(b, w->t.ta->dims[2])));
+  Expr *c = loop_begin(b, "c", ex_int(b, 0), ex_int(b, channels), lanes, FOR_SEQ);
+  c = let(b, "c", ex_min(b, c, ex_int(b, channels - lanes)));   // the last vector may overlap the one before
+  Expr *x = loop_begin(b, "x", ex_int(b, 0), ex_int(b, n), 1, FOR_SEQ);
+  Expr *column = let(b, "column", ex_min(b, ex_add(b, at[2], x), last_of(b, w->t.ta->dims[3])));
+  for (int i = 0; i < n; i++) {
+    Expr *j[4] = {at[0], lanes_at(b, c, lanes), row[i], column};
+    d[i] = let(b, "d", lower_read(l, w->t.n->in[0], j));
+  }
+  winograd_input(b, &w->f, d, out);
+  for (int i = 0; i < n; i++)
+    st_store(b, w->part, lanes_at(b, ex_mul(b, ex_add(b, ex_int(b, i * n), x), ex_int(b, lanes)), lanes), out[i]);
+  loop_end(b);
+  Expr *y = loop_begin(b, "y", ex_int(b, 0), ex_int(b, n), 1, FOR_SEQ);
+  load_all(b, w->part, ex_mul(b, y, ex_int(b, n * lanes)), lanes, n, lanes, d);
+  winograd_input(b, &w->f, d, out);
+  Expr *to = ex_add(b, ex_add(b, ex_mul(b, y, ex_int(b, n * w->plane)), ex_mul(b, t, ex_int(b, w->row))), c);
+  for (int j = 0; j < n; j++) st_store(b, w->v, lanes_at(b, ex_add(b, to, ex_int(b, j * w->plane)), lanes), out[j]);
+  for (int k = 0; k < 3; k++) loop_end(b);
+}
+
+/* ---- the products, by the register tile ---- */
+
+static Expr *product_a(Tiling *t, Expr *row, Expr **k, Expr *col) {
+  Tiles *w = (Tiles *)t;
+  Builder *b = &t->l->b;
+  (void)col;
+  Expr *from = ex_add(b, ex_mul(b, t->matrix, ex_int(b, w->plane)), ex_mul(b, row, ex_int(b, w->row)));
+  return ex_load(b, w->v, ex_add(b, from, k[0]));
+}
+
+static void product_write(Tiling *t, Expr *row, Expr *col, Expr *acc) {
+  Tiles *w = (Tiles *)t;
+  Builder *b = &t->l->b;
+  int64_t all = w->f.n * w->f.n;
+  Expr *to = ex_mul(b, ex_add(b, ex_mul(b, row, ex_int(b, all)), t->matrix), ex_int(b, t->panel->width));
+  st_store(b, w->p, ex_add(b, to, ex_sub(b, col, t->first)), acc);
+}
+
+static void product_begin(Tiling *t) {
+  Tiles *w = (Tiles *)t;
+  Builder *b = &t->l->b;
+  w->p = lower_scratch(t->l, "p", DT_F32, DIM(w->block_tiles * t->matrices * t->panel->width));
+  t->matrix = loop_begin(b, "i", ex_int(b, 0), ex_int(b, t->matrices), 1, FOR_PARALLEL);
+}
+
+/* Output channels of a vector, as vectors: all its lanes, or halves of what there is. */
+typedef struct Part { int lanes, from; Expr *channel, *bias; } Part;
+
+static int output_parts(Tiles *w, Expr *first, int channels, Part *to) {
+  Lower *l = w->t.l;
+  Builder *b = &l->b;
+  int n = 0, from = 0;
+  for (int lanes = l->target->lanes; lanes >= 1; lanes /= 2) {
+    if (!(channels & lanes)) continue;
+    to[n] = (Part){.lanes = lanes, .from = from, .channel = lanes_at(b, ex_add(b, first, ex_int(b, from)), lanes)};
+    if (w->t.n->nin > 2 && w->t.n->in[2]) to[n].bias = let(b, "bias", lower_read(l, w->t.n->in[2], &to[n].channel));
+    from += lanes;
+    n++;
+  }
+  return n;
+}
+
+/* y = A' p A for one vector, `v` in the panel, of the tile `t` at `at`. */
+static void output_tile(Tiles *w, Expr *t, Expr **at, Expr *v, int channels) {
+  Builder *b = &w->t.l->b;
+  int n = w->f.n, m = w->f.m;
+  int lanes = w->t.panel->lanes[0];
+  int64_t width = w->t.panel->width;
+  Expr *in[WINOGRAD_MAX], *out[WINOGRAD_MAX];
+  Expr *x = loop_begin(b, "x", ex_int(b, 0), ex_int(b, n), 1, FOR_SEQ);
+  Expr *from = ex_add(b, ex_mul(b, ex_add(b, ex_mul(b, t, ex_int(b, n * n)), x), ex_int(b, width)), v);
+  load_all(b, w->p, from, n * width, n, lanes, in);
+  winograd_output(b, &w->f, in, out);
+  for (int i = 0; i < m; i++)
+    st_store(b, w->part, lanes_at(b, ex_mul(b, ex_add(b, ex_int(b, i * n), x), ex_int(b, lanes)), lanes), out[i]);
+  loop_end(b);
+  Expr *end = ex_min(b, ex_add(b, at[1], ex_int(b, m)), ex_dim(b, w->t.ty->dims[2]));
+  Part parts[5];
+  int nparts = output_parts(w, ex_add(b, w->t.first, v), channels, parts);
+  Expr *y = loop_begin(b, "y", at[1], let(b, "end", end), 1, FOR_SEQ);
+  load_all(b, w->part, ex_mul(b, ex_sub(b, y, at[1]), ex_int(b, n * lanes)), lanes, n, lanes, in);
+  winograd_output(b, &w->f, in, out);
+  for (int j = 0; j < m; j++) {
+    Expr *to[4] = {at[0], NULL, y, ex_add(b, at[2], ex_int(b, j))};
+    Expr *inside = ex_lt(b, to[3], ex_dim(b, w->t.ty->dims[3]));
+    int64_t known;
+    bool guarded = !ex_is_int(inside, &known);
+    if (!guarded && !known) break;
+    if (guarded) if_begin(b, inside);
+    for (int k = 0; k < nparts; k++) {
+      const Part *p = &parts[k];
+      Expr **i = arena_dup(b->arena, to, sizeof to), *sum = ex_part(b, out[j], p->from / p->lanes, p->lanes);
+      i[1] = p->channel;
+      lower_write(w->t.l, i, p->bias ? ex_add(b, sum, p->bias) : sum);
+    }
+    if (guarded) if_end(b);
+  }
+  loop_end(b);
+}
+
+/* The panel's products are there: its output channels of all tiles. */
+static void product_end(Tiling *t) {
+  Tiles *w = (Tiles *)t;
+  Builder *b = &t->l->b;
+  loop_end(b);
+  t->matrix = NULL;
+  Expr *at[3], *count = ex_min(b, ex_int(b, w->block_tiles), ex_sub(b, ex_dim(b, w->count), w->block));
+  Expr *tile = loop_begin(b, "t", ex_int(b, 0), let(b, "count", count), 1, FOR_PARALLEL);
+  part_make(w);
+  tile_place(w, let(b, "tile", ex_add(b, w->block, tile)), at);
+  const Panel *p = t->panel;
+  int lanes = p->lanes[0];
+  int64_t whole = p->cols / lanes * lanes;
+  Expr *v = loop_begin(b, "v", ex_int(b, 0), ex_int(b, whole), lanes, FOR_SEQ);
+  output_tile(w, tile, at, v, lanes);
+  loop_end(b);
+  if (p->cols > whole) output_tile(w, tile, at, ex_int(b, whole), (int)(p->cols - whole));
+  loop_end(b);
+}
+
+/* ---- sizes ---- */
+
+static int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
+
+/* As many tiles as leave v and p of a block in L2, in equal blocks; but enough to use a weight several times when it
+ * has come from memory. */
+static void block_size(Tiles *w) {
+  const Target *g = w->t.l->target;
+  int64_t all = w->f.n * w->f.n, least = 16, channels = w->t.ksize[0].k;
+  w->t.rows = DIM(least);
+  int columns = tile_shape(&w->t).columns;
+  int64_t most = g->l2 * (int64_t)768 / (all * 4 * (channels + (int64_t)columns * g->lanes));
+  if (most < least) most = least;
+  if (dim_is_const(w->count)) {
+    int64_t blocks = (w->count.k + most - 1) / most;
+    blocks += blocks > 1 && blocks % 2;                         // two threads take half each
+    most = blocks ? (w->count.k + blocks - 1) / blocks : 1;
+  }
+  w->block_tiles = most;
+  w->t.rows = DIM(most);
+  w->row = round_up(channels, w->lanes);
+  if (w->row * 4 % 64 == 0 && g->lanes < 16) w->row += w->lanes;   // tile.c: rows whole lines apart are in one bank
+  else if (w->row * 4 % 4096 == 0) w->row += w->lanes;
+  w->t.row_stride = w->row * 4;
+  w->plane = w->row * most;
+  if (w->plane / 16 % 2 == 0) w->plane += 16;                   // the n*n stores of a vector to other sets of the L1
+}
+
+/* ---- does it pay? ---- */
+
+static double guess(Dim d) { return dim_is_const(d) ? (double)d.k : (double)int64_min(dim_hi(d), 64); }
+
+static double vectors(Dim channels, int lanes) { return (double)((channels.k + lanes - 1) / lanes); }
+
+/* Of reading this many bytes of weights `times` times, beside the arithmetic. What is larger than half the L2 comes
+ * from the L3 or from memory. */
+static double weight_cycles(const Target *g, double bytes, double times) {
+  return bytes <= g->l2 * 512.0 ? 0 : bytes * (1.0 / 8 + (times - 1) / 24);
+}
+
+/* The transforms as measured with AVX2 on a Zen 3, cycles for a vector of a tile; PRODUCT: to store a vector of
+ * products and to start a sum. */
+static double tiles_cost(const Tiles *w) {
+  enum { PRODUCT = 2 };
+  static const struct { double in, out; } transform[] = {[2] = {45, 36}, [4] = {180, 140}};
+  const Tiling *t = &w->t;
+  double all = w->f.n * w->f.n, in = guess(t->ksize[0]), out = guess(t->cols), count = guess(t->ty->dims[0]);
+  for (int s = 0; s < 2; s++) count *= ceil(guess(t->ty->dims[2 + s]) / w->f.m);
+  double blocks = ceil(count / (double)w->block_tiles), to = vectors(t->cols, t->l->target->lanes);
+  double cost = tile_cycles(t, blocks * (double)w->block_tiles * all * in * out) + count * all * to * PRODUCT;
+  cost += count * (vectors(t->ksize[0], w->lanes) * transform[w->f.m].in + to * transform[w->f.m].out);
+  return cost + weight_cycles(t->l->target, all * in * out * 4, blocks);
+}
+
+static double direct_cost(const Tiling *t) {
+  double in = guess(t->tb->dims[1]), out = guess(t->cols), pixels = guess(t->ty->dims[0]);
+  for (int s = 0; s < 2; s++) pixels *= guess(t->ty->dims[2 + s]);
+  return tile_cycles(t, pixels * 9 * in * out) + weight_cycles(t->l->target, 9 * in * out * 4, 1);
+}
+
+/* ---- building ---- */
+
+typedef struct Packed { const float *u; int64_t out; } Packed;
+
+static float packed_at(const void *ctx, int64_t k, int64_t col) {
+  const Packed *p = ctx;
+  return p->u[k * p->out + col];
+}
+
+static void note(Tiles *w) {
+  Builder *b = &w->t.l->b;
+  int m = w->f.m, n = w->f.n;
+  st_note(b, "Winograd F(%dx%d, 3x3), Lavin and Gray 2015: tiles of %dx%d outputs y = A' [u . (B' d B)] A", m, m, m, m);
+  st_note(b, "from %dx%d inputs d; weights are u = G g G'. Points 0, %s, infinity.", n, n,
+          m == 2 ? "1, -1" : "5/8, -5/8, 3/2, -3/2");
+}
+
+static void build(Tiles *w, double cycles) {
+  Lower *l = w->t.l;
+  Builder *b = &l->b;
+  const Type *tw = w->t.tb;
+  int64_t all = w->f.n * w->f.n, in = tw->dims[1].k, out = tw->dims[0].k;
+  Packed u = {winograd_weights(b->arena, &w->f, value_of(l->m, w->t.n->in[1])->constant->data, in, out), out};
+  w->t.matrices = all;
+  w->t.pack = lower_weight(l, "weight", tile_pack(&w->t, all * in, packed_at, &u));
+  note(w);
+  TileShape shape = tile_shape(&w->t);
+  kernel_choice(l, cycles, "winograd F(%dx%d): tile %dx%d of %d lanes, weights packed, blocks of %lld", w->f.m, w->f.m,
+                shape.rows, shape.columns, l->target->lanes, (long long)w->block_tiles);
+  Dim images = w->t.ty->dims[0];
+  if (!dim_is_const(images)) w->image = loop_begin(b, "image", ex_int(b, 0), ex_dim(b, images), 1, FOR_PARALLEL);
+  w->block = loop_begin(b, "block", ex_int(b, 0), ex_dim(b, w->count), w->block_tiles, FOR_PARALLEL);
+  w->v = lower_scratch(l, "v", DT_F32, DIM(all * w->plane));
+  input_transform(w);
+  tile_build(&w->t);
+  loop_end(b);
+  if (w->image) loop_end(b);
+}
+
+static Tiles tiles_of(const Tiling *d, int m) {
+  Tiles w = {.t = {.l = d->l, .n = d->n, .cols = d->cols, .pads = true, .kaxes = 1, .kname = {"c"}, .a = product_a,
+                   .write = product_write, .outer_begin = product_begin, .outer_end = product_end,
+                   .ta = d->ta, .tb = d->tb, .ty = d->ty}};
+  w.t.ksize[0] = d->tb->dims[1];
+  winograd_form(&w.f, m);
+  for (w.lanes = d->l->target->lanes; w.lanes > w.t.ksize[0].k; w.lanes /= 2) {}
+  w.count = w.tile[0] = dim_is_const(d->ty->dims[0]) ? d->ty->dims[0] : DIM(1);
+  for (int s = 0; s < 2; s++) {
+    w.tile[1 + s] = dim_ceildiv(d->ty->dims[2 + s], DIM(m));
+    w.count = dim_mul(w.count, w.tile[1 + s]);
+  }
+  block_size(&w);
+  return w;
+}
+
+bool winograd_generate(const Tiling *d) {
+  Lower *l = d->l;
+  if (l->winograd == WINOGRAD_OFF || d->ty->rank != 4 || d->vector_a || d->group != 1) return false;
+  for (int s = 0; s < 2; s++) {
+    if (!dim_is(d->tb->dims[2 + s], 3)) return false;
+    if (!dim_is(d->strides->dims[s], 1) || !dim_is(d->dilations->dims[s], 1)) return false;
+  }
+  if (!value_of(l->m, d->n->in[1])->constant || !lower_contiguous(l, d->n->in[0], 1)) return false;
+  Tiles two = tiles_of(d, 2), four = tiles_of(d, 4);
+  double cost[] = {direct_cost(d), tiles_cost(&two), tiles_cost(&four)};
+  // Larger tiles keep more weights and lose more digits: they must be a tenth faster.
+  double weighed[] = {cost[0], cost[1] / 0.9, cost[2] / 0.81};
+  int form = l->winograd == WINOGRAD_AUTO ? lower_choose(l, weighed, 3) : l->winograd == WINOGRAD_F4 ? 2 : 1;
+  if (form) build(form == 2 ? &four : &two, cost[form]);
+  return form != 0;
+}

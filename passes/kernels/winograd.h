@@ -1,0 +1,29 @@
+/* Winograd's minimal filtering for 3x3 kernels, F(m x m, 3x3): an m x m tile of output from n x n of input, n = m + 2,
+ *   y = A' [(G g G') . (B' d B)] A
+ * where . multiplies element by element: n*n products for a channel, not 9*m*m. Winograd, Arithmetic Complexity of
+ * Computations, 1980; Lavin and Gray, Fast Algorithms for Convolutional Neural Networks, 2015. */
+#ifndef PASSES_KERNELS_WINOGRAD_H
+#define PASSES_KERNELS_WINOGRAD_H
+#include "passes/kernels/tile.h"
+
+enum { WINOGRAD_MAX = 6 };
+
+typedef struct Form {
+  int m, n;
+  double point[WINOGRAD_MAX];                       /* 0, +p, -p, …; the last is at infinity */
+  double a[WINOGRAD_MAX][WINOGRAD_MAX];             /* A' [m][n] */
+  double b[WINOGRAD_MAX][WINOGRAD_MAX];             /* B' [n][n] */
+  double g[WINOGRAD_MAX][3];                        /* G  [n][3] */
+} Form;
+
+void winograd_form(Form *f, int m);                 /* m: 2 or 4 */
+/* B' d and A' x for vectors: adds the statements, fills out. */
+void winograd_input(Builder *b, const Form *f, Expr *const *d, Expr **out);
+void winograd_output(Builder *b, const Form *f, Expr *const *x, Expr **out);
+/* Transformed weights [n*n][c][out] of w [out][c][3][3], computed in double. */
+float *winograd_weights(Arena *a, const Form *f, const float *w, int64_t in, int64_t out);
+
+/* Builds the convolution that `direct` describes with tiles of output where that pays, or where the option asks for
+ * it; false: nothing was built. */
+bool winograd_generate(const Tiling *direct);
+#endif

@@ -1,0 +1,154 @@
+/* Winograd's transforms: the matrices give the filter they stand for; convolutions of odd sizes, batches, channels that
+ * are no multiple of the lanes, with bias, residual and relu go through all passes and the loop interpreter, which checks
+ * bounds and poisons memory, and give what the evaluator does; what cannot be transformed is not. */
+#include "ir/eval.h"
+#include "passes/kernels/winograd.h"
+#include "passes/pipeline.h"
+#include <criterion/criterion.h>
+#include <math.h>
+#include <string.h>
+
+/* An image [images, in, height, width] through a 1x1 convolution, which makes it channels last, then 3x3. Images or
+ * height below 0: a free dim, of that size when run. */
+typedef struct Shape { int images, in, out, height, width, pad; bool residual, bias; } Shape;
+
+static const Shape shapes[] = {
+  {1, 8, 16, 8, 8, 1, false, true},       // whole tiles
+  {1, 16, 24, 9, 13, 1, false, true},     // tiles stick out below and to the right
+  {1, 5, 9, 7, 10, 1, false, true},       // channels that fill no vector, of input and output; rows 3 beyond
+  {1, 19, 19, 6, 7, 1, true, true},       // a last vector of input that overlaps; a residual
+  {3, 4, 8, 7, 7, 1, false, false},       // tiles of all images in one block; no bias
+  {2, 3, 33, 5, 6, 0, false, true},       // not padded; a panel with a tail
+  {1, 16, 16, 1, 1, 1, true, false},      // one pixel
+  {1, 2, 4, 1, 19, 1, false, true},       // one row
+  {1, 8, 8, 45, 3, 1, true, true},        // one column of tiles
+  {3, 96, 4, 27, 27, 1, false, true},     // several blocks, the last not full
+  {-2, 6, 12, 9, 5, 1, true, true},       // a batch known when running
+  {1, 8, 12, -11, 9, 1, false, true},     // a height known when running
+  {-3, 8, 12, -2, 6, 1, true, false},
+};
+
+static const char *const targets_tried[] = {"x86-64", "x86-64-v3", "x86-64-v4", "aarch64"};
+
+static Module *module_make(const Shape *s, Diags *d) {
+  Text t = {0};
+  char n[16] = "N", h[16] = "H";
+  if (s->images > 0) snprintf(n, sizeof n, "%d", s->images);
+  if (s->height > 0) snprintf(h, sizeof h, "%d", s->height);
+  text_put(&t, "module t {\n");
+  if (s->images < 0) text_put(&t, "  dim N in 1..4\n");
+  if (s->height < 0) text_put(&t, "  dim H in 1..30\n");
+  text_printf(&t, "  input %%x0 : f32[%s,2,%s,%d]\n  weight %%w0 : f32[%d,2,1,1] = random 1\n", n, h, s->width, s->in);
+  text_printf(&t, "  weight %%w : f32[%d,%d,3,3] = random 2\n  weight %%b : f32[%d] = random 3\n", s->out, s->in, s->out);
+  text_put(&t, "  %x = conv(%x0, %w0) {strides=[1,1], pads=[0,0,0,0], dilations=[1,1], group=1}\n");
+  text_printf(&t, "  %%c = conv(%%x, %%w%s) {strides=[1,1], pads=[%d,%d,%d,%d], dilations=[1,1], group=1}\n", s->bias ? ", %b" : "", s->pad,
+              s->pad, s->pad, s->pad);
+  if (s->residual) text_printf(&t, "  weight %%w1 : f32[%d,2,1,1] = random 4\n  %%r = conv(%%x0, %%w1) {strides=[1,1], pads=[0,0,0,0], dilations=[1,1], group=1}\n  %%a = add(%%c, %%r)\n", s->out);
+  text_printf(&t, "  %%z = relu(%%%s)\n  %%y = neg(%%z)\n  output %%y\n}\n", s->residual ? "a" : "c");
+  Module *m = module_parse(t.at, NULL, d);
+  text_free(&t);
+  return m;
+}
+
+static Tensor *random_input(Arena *a, const Shape *s) {
+  int64_t dims[4] = {abs(s->images), 2, abs(s->height), s->width};
+  Tensor *x = tensor_new(a, DT_F32, 4, dims);
+  uint64_t r = 88172645463325252u;
+  for (int64_t i = 0; i < tensor_count(x); i++) {
+    r ^= r << 13; r ^= r >> 7; r ^= r << 17;
+    tensor_set(x, i, (double)(r >> 40) / (1 << 23) - 1);
+  }
+  return x;
+}
+
+static bool transformed(const Program *p, const char *form) {
+  for (int k = 0; k < p->kernels.len; k++)
+    if (p->kernels.at[k]->choice && strstr(p->kernels.at[k]->choice, form)) return true;
+  return false;
+}
+
+static void run_shape(const Shape *s, const char *target, Winograd form) {
+  symbols_reset();
+  Diags d = {0};
+  Module *m = module_make(s, &d);
+  cr_assert(m, "%s", d.errors ? d.at[0].text : "no module");
+  Tensor *out[1] = {0};
+  Eval e;
+  eval_begin(&e, m);
+  const Tensor *in[1] = {random_input(&m->perm, s)};
+  cr_assert(eval_bind_input(&e, 0, in[0]));
+  cr_assert(eval_graph(&e, m->main));
+  const Tensor *want = eval_value(&e, m->main->outputs.at[0]);
+  PassOptions o = {.winograd = form, .verify = true};
+  Program *p = compile_module(m, target_find(target), &o, &m->perm);
+  cr_assert(p && program_run(p, in, out, &m->perm, &d), "%s: %s", target, d.errors ? d.at[0].text : "?");
+  cr_expect(transformed(p, form == WINOGRAD_F2 ? "F(2x2)" : "F(4x4)"), "%s: not transformed", target);
+  double worst = 0, largest = 0;
+  for (int64_t i = 0; i < tensor_count(want); i++) {
+    double off = fabs(tensor_get(want, i) - tensor_get(out[0], i));
+    worst = isnan(off) ? INFINITY : fmax(worst, off);           // NaN: never written
+    largest = fmax(largest, fabs(tensor_get(want, i)));
+  }
+  cr_expect(worst <= 3e-6 * largest, "%s F%d %dx%dx%dx%d to %d: off by %g of %g", target, form == WINOGRAD_F2 ? 2 : 4, s->images, s->in,
+            s->height, s->width, s->out, worst, largest);
+  eval_end(&e);
+  module_free(m);
+  diags_free(&d);
+}
+
+Test(winograd, shapes) {
+  for (size_t k = 0; k < sizeof shapes / sizeof *shapes; k++)
+    for (size_t t = 0; t < sizeof targets_tried / sizeof *targets_tried; t++)
+      for (int form = WINOGRAD_F2; form <= WINOGRAD_F4; form++) run_shape(&shapes[k], targets_tried[t], (Winograd)form);
+}
+
+/* y[i] = sum over k of g[k] d[i + k], and every entry of A and B has its f32 exactly */
+Test(winograd, matrices) {
+  for (int size = 2; size <= 4; size += 2) {
+    Form f;
+    winograd_form(&f, size);
+    for (int i = 0; i < f.m; i++)
+      for (int at = 0; at < f.n; at++)
+        for (int k = 0; k < 3; k++) {                           // d = 1 at `at`, g = 1 at k
+          double y = 0;
+          for (int j = 0; j < f.n; j++) y += f.a[i][j] * f.g[j][k] * f.b[j][at];
+          cr_expect(fabs(y - (at == i + k)) < 1e-14, "F(%d): output %d, input %d, weight %d: %g", size, i, at, k, y);
+        }
+    for (int i = 0; i < f.n; i++)
+      for (int j = 0; j < f.n; j++)
+        cr_expect(f.a[i][j] == (float)f.a[i][j] && f.b[i][j] == (float)f.b[i][j], "F(%d): entry %d, %d", size, i, j);
+  }
+}
+
+typedef struct Refused { const char *weight, *attrs; bool computed; } Refused;
+
+static const Refused refused[] = {
+  {"8,8,3,3", "strides=[2,2], pads=[1,1,1,1], dilations=[1,1], group=1", false},
+  {"8,8,3,3", "strides=[1,1], pads=[2,2,2,2], dilations=[2,2], group=1", false},
+  {"8,4,3,3", "strides=[1,1], pads=[1,1,1,1], dilations=[1,1], group=2", false},
+  {"8,1,3,3", "strides=[1,1], pads=[1,1,1,1], dilations=[1,1], group=8", false},
+  {"8,8,3,1", "strides=[1,1], pads=[1,0,1,0], dilations=[1,1], group=1", false},
+  {"8,8,5,5", "strides=[1,1], pads=[2,2,2,2], dilations=[1,1], group=1", false},
+  {"8,8,3,3", "strides=[1,1], pads=[1,1,1,1], dilations=[1,1], group=1", true},
+};
+
+Test(winograd, others_are_left_alone) {
+  for (size_t k = 0; k < sizeof refused / sizeof *refused; k++) {
+    symbols_reset();
+    Diags d = {0};
+    Text t = {0};
+    text_put(&t, "module t {\n  input %x0 : f32[1,2,12,12]\n  weight %w0 : f32[8,2,1,1] = random 1\n");
+    text_printf(&t, "  %s %%w : f32[%s]%s\n", refused[k].computed ? "input" : "weight", refused[k].weight, refused[k].computed ? "" : " = random 2");
+    text_put(&t, "  %x = conv(%x0, %w0) {strides=[1,1], pads=[0,0,0,0], dilations=[1,1], group=1}\n");
+    text_printf(&t, "  %%y = conv(%%x, %%w) {%s}\n  output %%y\n}\n", refused[k].attrs);
+    Module *m = module_parse(t.at, NULL, &d);
+    cr_assert(m, "%s", d.errors ? d.at[0].text : "no module");
+    PassOptions o = {.winograd = WINOGRAD_F4, .verify = true};
+    Program *p = compile_module(m, target_find("x86-64-v3"), &o, &m->perm);
+    cr_assert(p);
+    cr_expect(!transformed(p, "winograd"), "%s {%s} is transformed", refused[k].weight, refused[k].attrs);
+    text_free(&t);
+    module_free(m);
+    diags_free(&d);
+  }
+}
