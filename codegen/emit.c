@@ -1,5 +1,6 @@
 /* The whole module: names, kernels (equal ones once), files. The parts are in emit_*.c. */
 #include "base/intern.h"
+#include "codegen/embed.h"
 #include "codegen/emit_parts.h"
 #include <ctype.h>
 #include <stdlib.h>
@@ -47,8 +48,10 @@ static const char *fresh_name(Arena *a, const char *wish, const char **taken, in
 
 static void find_names(Emit *e) {
   Module *m = e->p->m;
+  static const char *const used[] = {"weights", "arena", "state", "io", "pool", "c", "call", "part", "parts"};     // by the run function
+  enum { USED = sizeof used / sizeof *used };
   int nin = m->main->inputs.len, nout = m->main->outputs.len, n = 0;
-  const char **taken = NEW_N(e->a, const char *, nin + nout + symbol_count() + 1);
+  const char **taken = NEW_N(e->a, const char *, nin + nout + USED + symbol_count() + 1);
   e->in_name = NEW_N(e->a, const char *, nin + 1);
   e->out_name = NEW_N(e->a, const char *, nout + 1);
   for (int i = 0; i < nin; i++) {
@@ -59,6 +62,7 @@ static void find_names(Emit *e) {
     ValueId v = m->main->outputs.at[i];
     if (!graph_state_of_value(m, v)) taken[n] = e->out_name[i] = fresh_name(e->a, value_of(m, v)->name, taken, n), n++;
   }
+  for (int i = 0; i < USED; i++) taken[n++] = intern(used[i]);
   for (int i = 0; i < e->symbols.len; i++) taken[n] = e->symbols.at[i].c = fresh_name(e->a, e->symbols.at[i].name, taken, n), n++;
 }
 
@@ -120,6 +124,17 @@ static void find_symbols(Emit *e) {
 }
 
 Dim emit_arena_bytes(const Emit *e) { return e->p->arena_bytes; }
+Dim emit_part_bytes(const Emit *e) { return e->p->part_bytes; }
+
+bool emit_is_parallel(const Emit *e) { return e->o->parallel && !(e->o->function && e->o->function->kind == FUNCTION_INIT); }
+const char *emit_run_parallel(Emit *e) { return arena_printf(e->a, "%s_parallel", e->run); }
+
+void emit_add_file(Emit *e, const char *name) {
+  for (int i = 0; i < e->out->at.len; i++)
+    if (!strcmp(e->out->at.at[i].name, name)) return;
+  const EmbedFile *f = embed_find(name);
+  if (f) *vec_push(e->a, &e->out->at) = (EmitFile){.name = f->name, .data = f->text, .size = f->size};
+}
 
 /* The offsets of the plan, as constants named as their symbols, for emit_arena_bytes and the buffers. */
 void emit_plan(Emit *e, Text *t) {
@@ -154,6 +169,7 @@ static void *dim_make(void *ctx, DimKind kind, int64_t k, const char *symbol, vo
     r->c = (C){c_identifier(e->a, symbol), P_POSTFIX};
     for (int i = 0; i < e->symbols.len; i++)
       if (!strcmp(e->symbols.at[i].name, symbol)) r->c.s = e->symbols.at[i].c;
+    r->c.s = arena_printf(e->a, "%s%s", e->from, r->c.s);
     r->natural = sym && sym->lo >= 0;
     return r;
   }
@@ -369,12 +385,13 @@ void emit_banner(Emit *e, Text *t, const char *what) {
 }
 
 bool emit_program(const Program *p, const EmitOptions *o, Arena *a, EmitFiles *out, Diags *d) {
-  Emit e = {.p = p, .o = o, .a = a, .out = out, .d = d, .prefix = o->prefix, .PREFIX = emit_upper(a, o->prefix)};
+  Emit e = {.p = p, .o = o, .a = a, .out = out, .d = d, .prefix = o->prefix, .PREFIX = emit_upper(a, o->prefix), .from = ""};
   if (has_unsupported(&e)) return false;
   e.state_of_weights = o->weights == WEIGHTS_BIN ? arena_printf(a, "in %s.bin", o->prefix)
                      : o->weights == WEIGHTS_LINK ? arena_printf(a, "linked in from %s.bin", o->prefix) : arena_printf(a, "in %s_weights.c", o->prefix);
   find_symbols(&e);
   find_names(&e);
+  for (int i = 0; i < p->kernels.len; i++) e.shares |= p->kernels.at[i]->parts > 0;
   e.run = o->function ? o->prefix : emit_name(&e, "_run");
   e.c = c_printer_new(a, o->target);
   e.c->sleef = o->sleef;
@@ -399,6 +416,10 @@ bool emit_program(const Program *p, const EmitOptions *o, Arena *a, EmitFiles *o
   emit_file(&e, emit_name(&e, ".c"), &t);
   if (!o->function || p->weight_bytes) emit_weights(&e);
   emit_calls(&e);
+  if (emit_is_parallel(&e)) {
+    emit_add_file(&e, "lt_pool.h");
+    emit_add_file(&e, "lt_pool.c");
+  }
   if (o->model_table && o->function) emit_function_table(&e);
   else if (o->model_table) emit_model(&e);
   for (int i = 0; i < p->kernels.len; i++) text_free(&e.kernel[i].code);

@@ -15,6 +15,7 @@ typedef struct EmitOptions {
   bool single_file;                /* never split the kernels */
   bool sleef;                      /* SLEEF's functions instead of those of runtime/vecmath.tmpl */
   bool profile;                    /* PREFIX_profile(step) is called before every kernel, and with -1 at the end */
+  bool parallel;                   /* also PREFIX_run_parallel, whose kernels the threads of a pool share */
   bool model_table;                /* also PREFIX_model.c and lt_model.h, for generic programs */
   const Bundle *bundle;            /* the program is this bundle's function: PREFIX(state, arena, io) instead of PREFIX_run */
   const Function *function;

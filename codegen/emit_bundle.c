@@ -142,7 +142,7 @@ static void init_function(Out *x, Text *t) {
     "static const int64_t seed_dims[] = {1};\nstatic const char *const seed_text[] = {\"1\"};\n"
     "static const lt_port seed[] = {{\"seed\", \"i64\", 8, 1, seed_dims, seed_text}};\n"
     "static const lt_function init_table = {\n"
-    "  \"init\", LT_INIT, 1, 0, 0, seed, 0, 0, no_arena, no_dims, init, init_error\n};\n\n");
+    "  \"init\", LT_INIT, 1, 0, 0, seed, 0, 0, no_arena, no_dims, init, init_error, 0, 0\n};\n\n");
 }
 
 static bool is_frozen(const Bundle *b, const StateTensor *s) {

@@ -28,6 +28,19 @@ static void io_struct(Emit *e, Text *t) {
   text_printf(t, "} %s_io;\n\n", e->prefix);
 }
 
+static void parallel_header(Emit *e, Text *t, const char *block) {
+  if (!emit_is_parallel(e)) return;
+  text_printf(t, "/* The same, by the threads of a pool (lt_pool.h) and with the same bits; `arena` has %s_PART_BYTES more for each\n"
+                 " * thread but the first. pool NULL: the call above. */\n", e->PREFIX);
+  text_printf(t, "int %s(%s, void *arena, const %s_io *io, const lt_pool *pool);\n", emit_run_parallel(e), block, e->prefix);
+}
+
+/* At the bounds of the symbols: scratch that each thread has for itself is small. */
+static void part_bytes(Emit *e, Text *t) {
+  if (emit_is_parallel(e))
+    text_printf(t, "#define %s_PART_BYTES %lld    /* more for each thread but the first */\n", e->PREFIX, (long long)dim_hi(emit_part_bytes(e)));
+}
+
 static void sizes(Emit *e, Text *t) {
   Dim arena = emit_arena_bytes(e);
   if (e->symbols.len)
@@ -35,8 +48,15 @@ static void sizes(Emit *e, Text *t) {
                    "static inline int64_t %s_max(int64_t a, int64_t b) { return a > b ? a : b; }\n\n", e->prefix, e->prefix);
   if (!e->o->function || e->p->weight_bytes)
     text_printf(t, "#define %s_WEIGHTS_BYTES %lld\n", e->PREFIX, (long long)e->p->weight_bytes);
-  if (dim_is_const(arena)) { text_printf(t, "#define %s_ARENA_BYTES %lld\n\n", e->PREFIX, (long long)arena.k); return; }
-  text_printf(t, "#define %s_ARENA_BYTES_MAX %lld\n\n", e->PREFIX, (long long)e->p->arena_bound);
+  if (dim_is_const(arena)) {
+    text_printf(t, "#define %s_ARENA_BYTES %lld\n", e->PREFIX, (long long)arena.k);
+    part_bytes(e, t);
+    text_put(t, "\n");
+    return;
+  }
+  text_printf(t, "#define %s_ARENA_BYTES_MAX %lld\n", e->PREFIX, (long long)e->p->arena_bound);
+  part_bytes(e, t);
+  text_put(t, "\n");
   text_printf(t, "/* Bytes of arena that a call with these sizes needs. */\nstatic inline size_t %s_arena_bytes(", e->prefix);
   for (int i = 0; i < e->input_symbols; i++) text_printf(t, "%sint64_t %s", i ? ", " : "", e->symbols.at[i].c);
   text_put(t, ") {\n");
@@ -57,7 +77,9 @@ static void function_header(Emit *e, Text *t) {
   text_printf(t, "/* %s\n * No allocation, no globals, no input or output. `state`: the block that %s_init made, `arena`: scratch memory,\n"
                  " * both aligned to 64 bytes; calls on different states may run at once. Returns 0, or a code for %s_error. */\n",
               does[e->o->function->kind], e->o->bundle->name, p);
-  text_printf(t, "int %s(%svoid *state, void *arena, const %s_io *io);\n", e->run, emit_writes_state(e) ? "" : "const ", p);
+  const char *block = emit_writes_state(e) ? "void *state" : "const void *state";
+  text_printf(t, "int %s(%s, void *arena, const %s_io *io);\n", e->run, block, p);
+  parallel_header(e, t, block);
   text_printf(t, "const char *%s_error(int code);\n", p);
   if (e->p->weight_bytes) text_printf(t, "extern const void *const %s_weights;    /* constants, linked into the program */\n", p);
 }
@@ -69,6 +91,7 @@ static void model_header(Emit *e, Text *t) {
     " * each with an arena of its own. `weights` is read only; `arena` is scratch memory, aligned to 64 bytes, whose\n"
     " * contents need not survive. Returns 0, or a code that %s_error puts into words. */\n", p);
   text_printf(t, "int %s_run(const void *weights, void *arena, const %s_io *io);\n", p, p);
+  parallel_header(e, t, "const void *weights");
   text_printf(t, "const char *%s_error(int code);\n\n", p);
   if (e->o->weights == WEIGHTS_BIN) {
     text_printf(t, "/* The weights within the bytes of %s.bin, loaded or mapped (aligned to 64 bytes); NULL when they are not those of\n"
@@ -82,7 +105,8 @@ static void model_header(Emit *e, Text *t) {
 void emit_header(Emit *e) {
   Text t = {0};
   emit_banner(e, &t, e->o->function ? "a function of a network that trains" : "a network compiled to C");
-  text_printf(&t, "#ifndef %s_H\n#define %s_H\n#include <stddef.h>\n#include <stdint.h>\n\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n", e->PREFIX, e->PREFIX);
+  text_printf(&t, "#ifndef %s_H\n#define %s_H\n#include <stddef.h>\n#include <stdint.h>\n%s\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n", e->PREFIX, e->PREFIX,
+              emit_is_parallel(e) ? "#include \"lt_pool.h\"\n" : "");
   sizes(e, &t);
   io_struct(e, &t);
   if (e->o->function) function_header(e, &t);

@@ -1,5 +1,4 @@
 /* PREFIX_model.c: the lt_model of runtime/lt_model.h, through which generic programs use a module. */
-#include "codegen/embed.h"
 #include "codegen/emit_parts.h"
 
 static const char *quoted(Arena *a, const char *s) {
@@ -66,7 +65,9 @@ static void functions(Emit *e, Text *t) {
   text_put(t, "  default: break;\n  }\n}\n");
 
   const char *block = e->o->function ? "void *state" : "const void *weights";
-  text_printf(t, "\nstatic int run(%s, void *arena, int64_t *symbols, const void *const *in, void *const *out) {\n", block);
+  bool parallel = emit_is_parallel(e);
+  text_printf(t, "\nstatic int run%s(%s, void *arena, int64_t *symbols, const void *const *in, void *const *out%s) {\n",
+              parallel ? "_parallel" : "", block, parallel ? ", const lt_pool *pool" : "");
   text_printf(t, "  %s_io io;\n  (void)symbols;\n  (void)in;\n  (void)out;\n", e->prefix);
   if (!m->main->inputs.len && !m->main->outputs.len) text_put(t, "  io.nothing = 0;\n");
   for (int i = 0; i < m->main->inputs.len; i++)
@@ -75,7 +76,16 @@ static void functions(Emit *e, Text *t) {
     if (e->out_name[i]) text_printf(t, "  io.%s = out[%d];\n", e->out_name[i], emit_io_index(e->out_name, i));
   for (int i = 0; i < e->shown_symbols; i++)
     text_printf(t, "  io.%s = %ssymbols[%d];\n", e->symbols.at[i].c, e->symbols.at[i].input < 0 ? "&" : "", i);
-  text_printf(t, "  return %s(%s, arena, &io);\n}\n", e->run, e->o->function ? "state" : "weights");
+  const char *given = e->o->function ? "state" : "weights";
+  if (!parallel) { text_printf(t, "  return %s(%s, arena, &io);\n}\n", e->run, given); return; }
+  text_printf(t, "  return %s(%s, arena, &io, pool);\n}\n", emit_run_parallel(e), given);
+  text_printf(t, "\nstatic int run(%s, void *arena, int64_t *symbols, const void *const *in, void *const *out) {\n"
+                 "  return run_parallel(%s, arena, symbols, in, out, 0);\n}\n", block, given);
+}
+
+/* The last members of both tables. */
+static const char *parallel_members(Emit *e) {
+  return emit_is_parallel(e) ? arena_printf(e->a, "run_parallel, %s_PART_BYTES", e->PREFIX) : "0, 0";
 }
 
 static void tables(Emit *e, Text *t) {
@@ -92,13 +102,6 @@ static void tables(Emit *e, Text *t) {
   text_put(t, "};\n");
 }
 
-static void add_header(Emit *e, const char *name) {
-  for (int i = 0; i < e->out->at.len; i++)
-    if (!strcmp(e->out->at.at[i].name, name)) return;
-  const EmbedFile *h = embed_find(name);
-  if (h) *vec_push(e->a, &e->out->at) = (EmitFile){.name = h->name, .data = h->text, .size = h->size};
-}
-
 void emit_function_table(Emit *e) {
   static const char *const kind[] = {[FUNCTION_INIT] = "LT_INIT", [FUNCTION_STEP] = "LT_STEP", [FUNCTION_EVAL] = "LT_EVAL", [FUNCTION_INFER] = "LT_INFER"};
   Text t = {0};
@@ -111,10 +114,11 @@ void emit_function_table(Emit *e) {
   text_printf(&t, "\nextern const lt_function lt_function_%s;\nconst lt_function lt_function_%s = {\n", p, p);
   text_printf(&t, "  %s, %s, %d, %d, %d,\n", quoted(e->a, e->o->function->name), kind[e->o->function->kind],
               emit_io_index(e->in_name, m->main->inputs.len), emit_io_index(e->out_name, m->main->outputs.len), e->shown_symbols);
-  text_printf(&t, "  inputs, outputs, %s, arena_bytes, out_dims, run, %s_error\n};\n", e->shown_symbols ? "symbols" : "0", p);
+  text_printf(&t, "  inputs, outputs, %s, arena_bytes, out_dims, run, %s_error, %s\n};\n", e->shown_symbols ? "symbols" : "0", p,
+              parallel_members(e));
   emit_file(e, emit_name(e, "_table.c"), &t);
-  add_header(e, "lt_model.h");
-  add_header(e, "lt_train.h");
+  emit_add_file(e, "lt_model.h");
+  emit_add_file(e, "lt_train.h");
 }
 
 void emit_model(Emit *e) {
@@ -130,7 +134,7 @@ void emit_model(Emit *e) {
   text_printf(&t, "  inputs, outputs, %s, %s_WEIGHTS_BYTES, ", e->shown_symbols ? "symbols" : "0", e->PREFIX);
   if (e->o->weights == WEIGHTS_BIN) text_printf(&t, "0,\n  %s_open,", p);
   else text_printf(&t, "&%s_weights,\n  0,", p);
-  text_printf(&t, " arena_bytes, out_dims, run, %s_error, %d\n};\n", p, e->p->kernels.len);
+  text_printf(&t, " arena_bytes, out_dims, run, %s_error, %d,\n  %s\n};\n", p, e->p->kernels.len, parallel_members(e));
   emit_file(e, emit_name(e, "_model.c"), &t);
-  add_header(e, "lt_model.h");
+  emit_add_file(e, "lt_model.h");
 }

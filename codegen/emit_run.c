@@ -1,7 +1,16 @@
-/* PREFIX_run, PREFIX_error, PREFIX_open: the steps of the program in order. */
+/* PREFIX_run, PREFIX_error, PREFIX_open: the steps of the program in order.
+ *
+ * Where threads share kernels, PREFIX_run_parallel does what PREFIX_run does otherwise: a step with parts is a function of
+ * its own, which the pool calls for each part with all that the call knows, `struct call`; its members stand where the
+ * arguments and symbols stand otherwise. The caller's thread goes through the steps and does part 0 of each. */
 #include "codegen/emit_parts.h"
 
-typedef struct Run { Emit *e; Text *t; int indent, kernels; bool weights, arena, state; } Run;
+typedef struct Run {
+  Emit *e;
+  Text *t, parts;                      /* the body, and functions for steps with parts */
+  int indent, kernels;
+  bool weights, arena, state, own;     /* macros that are needed */
+} Run;
 
 static void line(Run *r, const char *s) {
   r->e->c->out = r->t;
@@ -14,8 +23,8 @@ static const char *pointer(Run *r, int b, bool written) {
   const Buffer *x = &r->e->p->buffers.at[b];
   Arena *a = r->e->a;
   switch (x->home) {
-  case HOME_INPUT:  return arena_printf(a, "io->%s", r->e->in_name[x->port]);
-  case HOME_OUTPUT: return arena_printf(a, "io->%s", r->e->out_name[x->port]);
+  case HOME_INPUT:  return arena_printf(a, "%sio->%s", r->e->from, r->e->in_name[x->port]);
+  case HOME_OUTPUT: return arena_printf(a, "%sio->%s", r->e->from, r->e->out_name[x->port]);
   case HOME_STATE:
     r->state = true;
     return arena_printf(a, "STATE(%s, %lld)", c_storage(x->dtype), (long long)emit_state_offset(r->e, x->port));
@@ -31,25 +40,55 @@ static const char *element(Run *r, int b) { return arena_printf(r->e->a, "*%s", 
 
 static const char *symbol_name(Emit *e, const char *symbol) {
   for (int i = 0; i < e->symbols.len; i++)
-    if (!strcmp(e->symbols.at[i].name, symbol)) return e->symbols.at[i].c;
+    if (!strcmp(e->symbols.at[i].name, symbol)) return arena_printf(e->a, "%s%s", e->from, e->symbols.at[i].c);
   BUG("symbol %s comes from no input and no step", symbol);
+}
+
+/* Scratch that each part has for itself: the first has it in the arena, the others behind it. */
+static const char *own_pointer(Run *r, int b) {
+  const Buffer *x = &r->e->p->buffers.at[b];
+  r->own = r->arena = true;
+  return arena_printf(r->e->a, "OWN(%s, %s, %s)", c_storage(x->dtype), emit_dim(r->e, x->offset).s, emit_dim(r->e, x->part_offset).s);
+}
+
+static const char *call_text(Run *r, const Step *s) {
+  Emit *e = r->e;
+  Text t = {0};
+  text_printf(&t, "%s(", e->kernel[emit_kernel_of(e, s->kernel)].name);
+  int n = 0;
+  for (int i = 0; i < s->kernel->bufs.len; i++) {
+    const Buf *b = s->kernel->bufs.at[i];
+    if (b->role == BUF_LOCAL) continue;
+    const char *at = s->kernel->parts && b->private_to ? own_pointer(r, s->buffer[n]) : pointer(r, s->buffer[n], b->role != BUF_IN);
+    text_printf(&t, "%s%s", n ? ", " : "", at);
+    n++;
+  }
+  for (int i = 0; i < s->kernel->dims.len; i++, n++) {
+    const char *dim = s->kernel->dims.at[i];
+    bool given = s->kernel->parts && (!strcmp(dim, "part") || !strcmp(dim, "parts"));
+    text_printf(&t, "%s%s", n ? ", " : "", given ? dim : symbol_name(e, dim));
+  }
+  text_put(&t, ");");
+  const char *text = arena_strdup(e->a, t.at);
+  text_free(&t);
+  return text;
 }
 
 static void call_kernel(Run *r, const Step *s) {
   Emit *e = r->e;
-  Text t = {0};
-  if (e->o->profile) line(r, arena_printf(e->a, "%s_profile(%d);", e->prefix, r->kernels++));
-  text_printf(&t, "%s(", e->kernel[emit_kernel_of(e, s->kernel)].name);
-  int n = 0;
-  for (int i = 0; i < s->kernel->bufs.len; i++) {
-    if (s->kernel->bufs.at[i]->role == BUF_LOCAL) continue;
-    text_printf(&t, "%s%s", n ? ", " : "", pointer(r, s->buffer[n], s->kernel->bufs.at[i]->role != BUF_IN));
-    n++;
-  }
-  for (int i = 0; i < s->kernel->dims.len; i++, n++) text_printf(&t, "%s%s", n ? ", " : "", symbol_name(e, s->kernel->dims.at[i]));
-  text_put(&t, ");");
-  line(r, t.at);
-  text_free(&t);
+  int number = r->kernels++;
+  const char *call = call_text(r, s);
+  if (e->o->profile) line(r, arena_printf(e->a, "%s_profile(%d);", e->prefix, number));
+  if (!s->kernel->parts) { line(r, call); return; }
+  const char *op = strchr(s->kernel->name, '_'), *step = arena_printf(e->a, "step%d%s", number, op ? op : "");
+  line(r, arena_printf(e->a, "share(c, %s, %d);", step, s->kernel->parts));
+  Run part = {.e = e, .t = &r->parts, .indent = 0};
+  line(&part, arena_printf(e->a, "static void %s(void *call, int part, int parts) {", step));
+  part.indent = 1;
+  line(&part, "const struct call *const c = call;");
+  line(&part, call);
+  part.indent = 0;
+  line(&part, "}");
 }
 
 static void steps(Run *r, Step *const *s, int n);
@@ -79,13 +118,14 @@ static void symbol(Run *r, const Step *s) {
   Emit *e = r->e;
   const char *c = symbol_name(e, s->symbol);
   const Symbol *sym = symbol_find(s->symbol);
-  if (s->local) { line(r, arena_printf(e->a, "const int64_t %s = %s;", c, element(r, s->cond))); return; }
+  if (s->local) { line(r, arena_printf(e->a, "%s%s = %s;", *e->from ? "" : "const int64_t ", c, element(r, s->cond))); return; }
   line(r, arena_printf(e->a, "%s = %s;", c, element(r, s->cond)));
   int code = 3;
+  const char *member = c + strlen(e->from);
   for (int i = 0; i < e->symbols.len; i++)
-    if (e->symbols.at[i].c == c) code += i;
+    if (!strcmp(e->symbols.at[i].c, member)) code += i;
   if (sym) line(r, arena_printf(e->a, "if (%s < %lld || %s > %lld) return %d;", c, (long long)sym->lo, c, (long long)sym->hi, code));
-  line(r, arena_printf(e->a, "if (io->%s) *io->%s = %s;", c, c, c));
+  line(r, arena_printf(e->a, "if (io->%s) *io->%s = %s;", member, member, c));
 }
 
 static void steps(Run *r, Step *const *s, int n) {
@@ -155,29 +195,96 @@ static void open_function(Emit *e, Text *t) {
   text_printf(t, "  if (layout[1] != %s_WEIGHTS_BYTES || bytes - 64 < layout[1]) return NULL;\n  return (const char *)file + 64;\n}\n", e->PREFIX);
 }
 
+static const char *state_type(const Emit *e) { return emit_writes_state(e) ? "void" : "const void"; }
+
+static void macros(Emit *e, Text *t, const Run *r) {
+  const char *c = e->shares ? "c->" : "", *constant = emit_writes_state(e) ? "" : "const ";
+  if (r->weights) text_printf(t, "#define WEIGHT(T, at) ((const T *)((const char *)%sweights + (at)))\n", c);
+  if (r->arena) text_printf(t, "#define ARENA(T, at) ((T *)((char *)%sarena + (at)))\n", c);
+  if (r->own) text_put(t, "#define OWN(T, at, behind) ((T *)(part ? c->own + (part - 1) * c->own_bytes + (behind) : (char *)c->arena + (at)))\n");
+  if (r->state) text_printf(t, "#define STATE(T, at) ((%sT *)((%schar *)%sstate + (at)))\n", constant, constant, c);
+  if (r->weights || r->arena || r->state) text_put(t, "\n");
+}
+
+/* Symbols and the plan's offsets; `each`: a format for a name. */
+static void each_symbol(Emit *e, Text *t, const char *type, const char *of) {
+  for (int i = 0; i < e->symbols.len; i++)
+    if (!of || i < e->shown_symbols) text_printf(t, "  %s%s%s%s;\n", type, e->symbols.at[i].c, of ? " = " : "", of ? e->symbols.at[i].c : "");
+  for (int i = 0; i < e->p->plan.len; i++) {
+    const char *name = c_identifier(e->a, e->p->plan.at[i].symbol);
+    text_printf(t, "  %s%s%s%s;\n", type, name, of ? " = " : "", of ? name : "");
+  }
+}
+
+/* What steps with parts are given, and how they are run. */
+static void call_struct(Emit *e, Text *t) {
+  text_put(t, "/* A call, as the parts of its steps see it. */\nstruct call {\n  const void *weights;\n  void *arena;\n");
+  if (e->o->function) text_printf(t, "  %s *state;\n", state_type(e));
+  text_printf(t, "  const %s_io *io;\n  char *own;              /* behind the arena: scratch of all threads but the first */\n  int64_t own_bytes;\n", e->prefix);
+  text_put(t, "  const lt_pool *pool;\n  int threads;\n");
+  each_symbol(e, t, "int64_t ", NULL);
+  text_put(t, "};\n\n");
+}
+
+static void share_function(Text *t) {
+  text_put(t,
+    "/* A step in as many parts as there are threads, at most `most`. */\n"
+    "static void share(struct call *c, lt_task *step, int most) {\n"
+    "  const int parts = c->threads < most ? c->threads : most;\n"
+    "  if (parts < 2) { step(c, 0, 1); return; }\n"
+    "  c->pool->start(c->pool->self, step, c, parts);\n"
+    "  step(c, 0, parts);\n"
+    "  c->pool->wait(c->pool->self);\n}\n\n");
+}
+
+static void call_begin(Emit *e, Text *t, const Run *r) {
+  text_put(t, "  struct call call = {0}, *const c = &call;\n");
+  text_printf(t, "  call.weights = %s;\n  call.arena = arena;\n", e->o->function && !r->weights ? "0" : "weights");
+  if (e->o->function) text_put(t, "  call.state = state;\n");
+  text_put(t, "  call.io = io;\n");
+  if (r->own) text_printf(t, "  call.own = (char *)arena + %s;\n  call.own_bytes = %s_PART_BYTES;\n", emit_dim(e, emit_arena_bytes(e)).s, e->PREFIX);
+  text_put(t, "  call.pool = pool;\n  call.threads = pool ? pool->threads(pool->self) : 1;\n");
+  each_symbol(e, t, "call.", "");
+}
+
+static void run_function(Emit *e, Text *t, const Run *r, bool parallel) {
+  const char *block = e->o->function ? arena_printf(e->a, "%s *state", state_type(e)) : "const void *weights";
+  const char *given = e->o->function ? "state" : "weights";
+  text_printf(t, "int %s(%s, void *arena, const %s_io *io%s) {\n", parallel ? emit_run_parallel(e) : e->run, block, e->prefix,
+              parallel ? ", const lt_pool *pool" : "");
+  if (e->o->function && r->weights) text_printf(t, "  const void *const weights = %s_weights;\n", e->prefix);
+  checks(e, t, r);
+  if (r->arena) emit_plan(e, t);
+  if (e->shares) call_begin(e, t, r);
+  if (!r->weights && !e->o->function) text_put(t, "  (void)weights;\n");
+  if (!r->state && e->o->function) text_put(t, "  (void)state;\n");
+  if (!r->arena) text_put(t, "  (void)arena;\n");
+  if (parallel && !e->shares) text_put(t, "  (void)pool;\n");
+  text_bytes(t, r->t->at ? r->t->at : "", r->t->len);
+  if (e->o->profile) text_printf(t, "  %s_profile(-1);\n", e->prefix);
+  text_put(t, "  return 0;\n}\n\n");
+  if (!parallel) return;
+  text_printf(t, "int %s(%s, void *arena, const %s_io *io) {\n  return %s(%s, arena, io, 0);\n}\n\n", e->run, block, e->prefix,
+              emit_run_parallel(e), given);
+}
+
 void emit_run(Emit *e, Text *t) {
   Text body = {0};
   Run r = {.e = e, .t = &body, .indent = 1};
+  e->from = e->shares ? "c->" : "";
   steps(&r, e->p->steps.at, e->p->steps.len);
-  bool writes = emit_writes_state(e);
-
-  if (r.weights) text_put(t, "#define WEIGHT(T, at) ((const T *)((const char *)weights + (at)))\n");
-  if (r.arena) text_put(t, "#define ARENA(T, at) ((T *)((char *)arena + (at)))\n");
-  if (r.state) text_printf(t, "#define STATE(T, at) ((%sT *)((%schar *)state + (at)))\n", writes ? "" : "const ", writes ? "" : "const ");
-  if (r.weights || r.arena || r.state) text_put(t, "\n");
+  e->from = "";
+  if (e->shares) call_struct(e, t);
+  macros(e, t, &r);
   if (e->o->profile) text_printf(t, "void (*%s_profile)(int step);\n\n", e->prefix);
-  if (e->o->function) text_printf(t, "int %s(%svoid *state, void *arena, const %s_io *io) {\n", e->run, writes ? "" : "const ", e->prefix);
-  else text_printf(t, "int %s(const void *weights, void *arena, const %s_io *io) {\n", e->run, e->prefix);
-  if (e->o->function && r.weights) text_printf(t, "  const void *const weights = %s_weights;\n", e->prefix);
-  checks(e, t, &r);
-  if (r.arena) emit_plan(e, t);
-  if (!r.weights && !e->o->function) text_put(t, "  (void)weights;\n");
-  if (!r.state && e->o->function) text_put(t, "  (void)state;\n");
-  if (!r.arena) text_put(t, "  (void)arena;\n");
-  text_bytes(t, body.at ? body.at : "", body.len);
-  if (e->o->profile) text_printf(t, "  %s_profile(-1);\n", e->prefix);
-  text_put(t, "  return 0;\n}\n\n");
+  if (e->shares) {
+    text_bytes(t, r.parts.at ? r.parts.at : "", r.parts.len);
+    text_put(t, "\n");
+    share_function(t);
+  }
+  run_function(e, t, &r, emit_is_parallel(e));
   text_free(&body);
+  text_free(&r.parts);
   error_function(e, t);
   if (e->o->weights == WEIGHTS_BIN && !e->o->function) open_function(e, t);
 }

@@ -202,7 +202,7 @@ static void peers_begin(Bout *b) {
 static void lathe_sample(Bout *b, int calls, double *wall, double *cpu) {
   Call *k = &b->call;
   double since = seconds_now(), cpu_since = process_cpu_seconds();
-  for (int i = 0; i < calls; i++) k->m->run(k->weights, k->arena, k->symbols, k->in, k->out);
+  for (int i = 0; i < calls; i++) call_go(k);
   *wall = (seconds_now() - since) * 1e3 / calls;
   *cpu = (process_cpu_seconds() - cpu_since) * 1e3 / calls;
 }
@@ -270,7 +270,7 @@ static void bout_end(Bout *b) {
   for (int i = 0; i < b->match->peers.len; i++) peer_end(&b->match->peers.at[i].peer);
   if (b->call.m) call_free(&b->call);
   if (b->c.path) compiled_free(&b->c);
-  if (b->l.handle) dlclose(b->l.handle);
+  model_unload(&b->l);
   folder_remove(b->dir);
 }
 

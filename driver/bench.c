@@ -39,7 +39,7 @@ static void bench_measure(Bench *b, const Options *o) {
   if (wants_layers(o)) layers_reset();
   for (double start = seconds_now(); b->ms.len < 5 || seconds_now() - start < o->seconds;) {
     double since = seconds_now(), cpu_since = cpu_seconds();
-    k->m->run(k->weights, k->arena, k->symbols, k->in, k->out);
+    call_go(k);
     *vec_push(&b->c.arena, &b->cpu) = (cpu_seconds() - cpu_since) * 1e3;
     *vec_push(&b->c.arena, &b->ms) = (seconds_now() - since) * 1e3;
   }
@@ -81,7 +81,7 @@ static int bench_one(Options *o) {
   if (ok && wants_layers(o)) ok = bench_layers(&b, o);
   else if (ok) bench_report(&b, o);
   if (b.k.m) call_free(&b.k);
-  if (b.l.handle) dlclose(b.l.handle);
+  model_unload(&b.l);
   compiled_free(&b.c);
   return ok ? EXIT_DONE : EXIT_FAILED;
 }

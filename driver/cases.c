@@ -1,6 +1,7 @@
 /* Test inputs (stored or random) and guarded calls. See cases.h. */
 #include "driver/cases.h"
 #include "ir/eval.h"
+#include "runtime/lt_pool.h"
 #include <dirent.h>
 #include <math.h>
 #include <stdlib.h>
@@ -254,7 +255,7 @@ static bool guards_hold(const void *p, size_t bytes) {
 
 bool call_make(Call *k, Compiled *c, const Loaded *l, const Case *x) {
   const lt_model *m = l->model;
-  *k = (Call){.m = m, .weights = l->weights};
+  *k = (Call){.m = m, .weights = l->weights, .pool = l->pool};
   k->symbols = NEW_N(&c->arena, int64_t, m->symbols + 1);
   k->in = NEW_N(&c->arena, const void *, m->inputs + 1);
   k->out = NEW_N(&c->arena, void *, m->outputs + 1);
@@ -290,6 +291,7 @@ bool call_make(Call *k, Compiled *c, const Loaded *l, const Case *x) {
     k->out[i] = guarded((size_t)n);
   }
   k->arena_bytes = m->arena_bytes(k->symbols);
+  if (k->pool) k->arena_bytes += (size_t)(k->pool->threads(k->pool->self) - 1) * m->part_bytes;
   k->arena = guarded(k->arena_bytes);
   return true;
 }
@@ -300,10 +302,31 @@ static void poison_block(void *p, size_t bytes, int poison) {
   memset(p, poison, bytes < most ? bytes : most);
 }
 
+int call_go(const Call *k) {
+  const lt_model *m = k->m;
+  return k->pool ? m->run_parallel(k->weights, k->arena, k->symbols, k->in, k->out, k->pool) : m->run(k->weights, k->arena, k->symbols, k->in, k->out);
+}
+
+static int backwards_threads(void *self) { return *(const int *)self; }
+
+static void backwards_start(void *self, lt_task *task, void *call, int parts) {
+  (void)self;
+  for (int part = parts - 1; part > 0; part--) task(call, part, parts);
+}
+
+static void backwards_wait(void *self) { (void)self; }
+
+const struct lt_pool *call_backwards(int threads) {
+  static int n;
+  static const lt_pool pool = {&n, backwards_threads, backwards_start, backwards_wait};
+  n = threads;
+  return &pool;
+}
+
 bool call_run(Call *k, Compiled *c, int poison) {
   poison_block(k->arena, k->arena_bytes, poison);
   for (int i = 0; i < k->m->outputs; i++) poison_block(k->out[i], k->out_bytes[i], poison);
-  int code = k->m->run(k->weights, k->arena, k->symbols, k->in, k->out);
+  int code = call_go(k);
   if (code) { diag_error(&c->diags, "run", NULL, "the compiled model refused the call: %s", k->m->error(code)); return false; }
   bool ok = guards_hold(k->arena, k->arena_bytes);
   if (!ok) diag_error(&c->diags, "memory", NULL, "the compiled model wrote outside its arena of %zu bytes", k->arena_bytes);

@@ -13,7 +13,7 @@ static WeightsMode weights_mode(const Options *o, WeightsMode dflt) {
 bool model_emit(Compiled *c, const Options *o, WeightsMode dflt, bool table, EmitFiles *files) {
   double since = seconds_now();
   EmitOptions eo = {.prefix = c->prefix, .command = c->command, .target = c->target, .weights = weights_mode(o, dflt),
-                    .single_file = o->single_file, .sleef = o->sleef, .profile = o->layers || o->explain, .model_table = table,
+                    .single_file = o->single_file, .sleef = o->sleef, .profile = o->layers || o->explain, .model_table = table, .parallel = options_part_cycles(o) > 0,
                     .in_pieces = !o->flat_weights};
   bool ok = emit_program(c->p, &eo, &c->arena, files, &c->diags) && !c->diags.errors;
   if (ok) phase_time(o, "emit", since);

@@ -87,6 +87,7 @@ void language_dims(const Options *o, struct LanguageOptions *to, Arena *a);   /*
 int language_print(const char *path, const Options *o);                        /* its modules; an exit code */
 /* The command as the emitted files quote it: without directories, so that it does not depend on the machine. */
 Winograd winograd_option(const Options *o);            /* of --winograd; an unknown word is a usage error */
+double options_part_cycles(const Options *o);                      /* of PassOptions: 0 without --parallel or --threads */
 const char *canonical_command(const Options *o, const char *path, Arena *a);
 void phase_time(const Options *o, const char *phase, double since);
 
@@ -116,6 +117,8 @@ const char *toolchain_cached(const Toolchain *t, const EmitFiles *f, const char 
 
 /* ---- a compiled model in this process (verify, bench) ---- */
 struct lt_model;
-typedef struct Loaded { void *handle; const struct lt_model *model; const char *weights; } Loaded;
+struct lt_pool;
+typedef struct Loaded { void *handle; const struct lt_model *model; const char *weights; struct lt_pool *pool; } Loaded;   /* pool: of --threads, or NULL */
+void model_unload(Loaded *l);
 bool model_load(Loaded *l, Compiled *c, const Options *o);
 #endif

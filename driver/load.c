@@ -1,6 +1,7 @@
 /* A compiled model as a shared library in this process: for verify and bench. */
 #include "driver/driver.h"
 #include "runtime/lt_model.h"
+#include "runtime/lt_pool.h"
 #include <dlfcn.h>
 
 bool model_load(Loaded *l, Compiled *c, const Options *o) {
@@ -25,5 +26,14 @@ bool model_load(Loaded *l, Compiled *c, const Options *o) {
   if (!l->handle) { diag_error(&c->diags, "io", NULL, "cannot load the compiled model: %s", dlerror()); return false; }
   l->model = dlsym(l->handle, arena_printf(&c->arena, "lt_model_%s", c->prefix));
   if (!l->model || l->model->version != LT_MODEL_VERSION) { diag_error(&c->diags, "internal", NULL, "the compiled model has no table"); return false; }
-  return true;
+  if (o->threads <= 1) return true;
+  l->pool = lt_pool_open((int)o->threads);
+  if (!l->pool) diag_error(&c->diags, "io", NULL, "cannot start %d threads", (int)o->threads);
+  return l->pool != NULL;
+}
+
+void model_unload(Loaded *l) {
+  lt_pool_close(l->pool);
+  if (l->handle) dlclose(l->handle);
+  *l = (Loaded){0};
 }

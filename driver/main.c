@@ -110,7 +110,7 @@ int main(int argc, char **argv) {
     if (!strcmp(verbs[i].name, argv[1])) v = &verbs[i];
   if (!v) usage_error("there is no verb '%s'; `lathe --help` lists them", argv[1]);
   Arena a = {0};
-  Options o = {.arena = &a, .rtol = 1e-4, .atol = 1e-5, .seed = 1, .rewrites = -1, .seconds = 1, .threads = 1, .rounds = 7};
+  Options o = {.arena = &a, .rtol = 1e-4, .atol = 1e-5, .seed = 1, .rewrites = -1, .seconds = 1, .rounds = 7, .part_cycles = 8000};
   bool only_args = false;
   for (int i = 2; i < argc; i++) {
     bool asks = !only_args && (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"));

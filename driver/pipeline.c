@@ -129,6 +129,8 @@ Winograd winograd_option(const Options *o) {
   usage_error("--winograd is off, f2, f4 or auto, not '%s'", o->winograd);
 }
 
+double options_part_cycles(const Options *o) { return o->parallel || o->threads > 1 ? o->part_cycles : 0; }
+
 const char *canonical_command(const Options *o, const char *path, Arena *a) {
   Text t = {0};
   text_printf(&t, "lathe compile %s", file_of(path));
@@ -137,6 +139,7 @@ const char *canonical_command(const Options *o, const char *path, Arena *a) {
   if (o->naive) text_put(&t, " --naive");
   if (o->sleef) text_put(&t, " --math sleef");
   if (winograd_option(o)) text_printf(&t, " --winograd %s", o->winograd);
+  if (options_part_cycles(o) > 0) text_put(&t, " --parallel");
   if (o->weights) text_printf(&t, " --weights %s", o->weights);
   if (o->checkpoint) text_printf(&t, " --weights %s", file_of(o->checkpoint));
   if (o->net) text_printf(&t, " --net %s", o->net);
@@ -239,7 +242,7 @@ bool model_passes(Compiled *c, const Options *o) {
   bug_context = "passes";
   if (o->stop_after && !pass_find(o->stop_after)) usage_error("there is no pass '%s' to stop after", o->stop_after);
   if (o->dump_dir) make_dirs(o->dump_dir);
-  PassOptions po = {.naive = o->naive, .winograd = winograd_option(o), .verify = o->check, .dump_dir = o->dump_dir, .tuning = o->tuning, .stop_after = o->stop_after,
+  PassOptions po = {.naive = o->naive, .part_cycles = options_part_cycles(o), .winograd = winograd_option(o), .verify = o->check, .dump_dir = o->dump_dir, .tuning = o->tuning, .stop_after = o->stop_after,
                     .no_rule = o->no_rule.at, .nno_rule = o->no_rule.len, .limited = o->rewrites >= 0, .rewrites = (int64_t)o->rewrites};
   PassContext pc;
   pass_begin(&pc, c->m, c->target, &po, &c->arena);

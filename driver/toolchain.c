@@ -15,7 +15,7 @@ Toolchain toolchain_of(const Options *o, const Target *t, Arena *a) {
   const char *flags = t->lanes == 1 ? arena_printf(a, "-O2 -fwrapv %s", t->cflags) : arena_printf(a, "%s %s", common_flags, t->cflags);
   if (o->cflags) flags = arena_printf(a, "%s %s", flags, o->cflags);
   return (Toolchain){o->cc ? o->cc : t->compiler, flags, t, o->is_static ? "-static" : "",
-                     o->sleef ? "-Wl,--as-needed -lsleef -lm" : "-Wl,--as-needed -lm"};
+                     o->sleef ? "-Wl,--as-needed -lsleef -lm -lpthread" : "-Wl,--as-needed -lm -lpthread"};
 }
 
 static void add_words(Arena *a, Strings *to, const char *s) {

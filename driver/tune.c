@@ -59,7 +59,7 @@ static void variant_time(Variant *v, double seconds) {
   if (!layers_begin(v->l.handle, v->c.prefix, v->c.p, &v->c.arena, &v->c.diags)) return;
   double since = seconds_now();
   for (int calls = 0; calls < 3 || seconds_now() - since < seconds; calls++)
-    v->call.m->run(v->call.weights, v->call.arena, v->call.symbols, v->call.in, v->call.out);
+    call_go(&v->call);
   for (int i = 0; i < v->n; i++) {
     double s = layers_seconds(v->kernels[i].group);
     if (s < v->seconds[i]) v->seconds[i] = s;

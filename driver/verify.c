@@ -97,24 +97,34 @@ static bool is_random(const Module *m) {
   return false;
 }
 
+static bool same_again(Call *k, Compiled *c, const Case *x, const Tensor *first, int output, int way) {
+  static const char *const why[] = {"from call to call: it depends on memory that nobody wrote", "when its parts run one by one, the last one first",
+                                    "from the call by one thread"};
+  const Tensor *again = call_output(k, c, output);
+  if (same_shape(first, again) && (!tensor_bytes(again) || !memcmp(first->data, again->data, tensor_bytes(again)))) return true;
+  printf("%-14s %-20s differs %s  FAILED\n", x->name, k->m->out[output].name, why[way]);
+  return false;
+}
+
 static bool verify_call(Compiled *c, Compiled *fresh, const Options *o, const Case *x, Call *k) {
+  const struct lt_pool *pool = k->pool;
   if (!call_run(k, c, 0xFF)) return false;
   int nout = c->m->main->outputs.len;
   const Tensor **got = NEW_N(&c->arena, const Tensor *, nout + 1), **want = NEW_N(&c->arena, const Tensor *, nout + 1);
   for (int i = 0; i < nout; i++) got[i] = call_output(k, c, i);
-  if (!call_run(k, c, 0x3C)) return false;
   bool ok = true;
-  for (int i = 0; i < nout; i++) {
-    const Tensor *again = call_output(k, c, i);
-    if (same_shape(got[i], again) && (!tensor_bytes(again) || !memcmp(got[i]->data, again->data, tensor_bytes(again)))) continue;
-    printf("%-14s %-20s differs from call to call: it depends on memory that nobody wrote  FAILED\n", x->name, k->m->out[i].name);
-    ok = false;
+  for (int way = 0; ok && way < (pool ? 3 : 1); way++) {         // of several threads: the same, then their parts in turn, then by one
+    if (way == 1) k->pool = call_backwards((int)o->threads);
+    if (way == 2) k->pool = NULL;
+    if (!call_run(k, c, 0x3C)) return false;
+    for (int i = 0; i < nout; i++) ok &= same_again(k, c, x, got[i], i, way);
   }
   bool by_chance = is_random(c->m);                            // then only types can agree
   for (int i = 0; i < nout && !by_chance; i++)
     if (x->want[i]) ok &= report(c, o, x->name, i, got[i], x->want[i], "reference");
   bool compared = false;
   for (int i = 0; i < nout; i++) compared |= x->want[i] != NULL;
+  if (ok && pool) printf("%-14s the same bits by %d threads, by their parts in turn and by one\n", x->name, (int)o->threads);
   if (o->no_eval && (!compared || by_chance)) printf("%-14s ran twice with the same result, within its memory\n", x->name);
   if (!o->no_eval) {
     if (!evaluate(fresh, x, want, &c->arena)) { diags_print(&fresh->diags, stderr); return false; }
@@ -203,7 +213,7 @@ static void unit_end(Unit *u) {
   if (u->fresh.m) module_free(u->fresh.m);
   diags_free(&u->fresh.diags);
   arena_free(&u->fresh.arena);
-  if (u->l.handle) dlclose(u->l.handle);
+  model_unload(&u->l);
 }
 
 static bool same_tensor(const Tensor *a, const Tensor *b, bool values) {

@@ -67,7 +67,7 @@ static bool run_emitted(Compiled *c, Options *o, const Case *x, const Tensor **o
     }
   }
   call_free(&call);
-  dlclose(l.handle);
+  model_unload(&l);
   return ok;
 }
 

@@ -110,6 +110,7 @@ typedef struct Kernel {
   Dim flops;
   int group;                   /* fused group it came from */
   ValueId root;                /* output of the heavy op, or of the map */
+  int parts;                   /* as many threads may share it: it has the dims part and parts; 0: it runs on one */
   int target_lanes;            /* vector width in f32 lanes the kernel was made for; 1: scalar */
 } Kernel;
 
@@ -195,6 +196,8 @@ bool kernel_run(const Kernel *k, Memory *mem, const int64_t *dims, Diags *d);
 typedef struct Code Code;
 Code *code_make(Arena *a, const Kernel *k);
 bool code_run(Code *c, Memory *mem, const int64_t *dims, Diags *d);
+/* The same in so many parts, the last one first; mem: for each part. For kernels with `parts`. */
+bool code_run_parts(Code *c, Memory *const *mem, const int64_t *dims, int parts, Diags *d);
 /* Fills memory with what a kernel must not read before it wrote; a load of it in a type of 4 or 8 bytes is
  * reported. */
 void memory_poison(void *p, size_t bytes);

@@ -160,7 +160,7 @@ static void compile_for(Code *c, const Stmt *s) {
   int at = code_var(c, s->var), lo = compile(c, s->lo);
   compile_into(c, s->hi, at + 1);
   bool parallel = s->mode & FOR_PARALLEL;
-  if (parallel) emit(c, DO_ENTER, 1)->k = 1;
+  if (parallel) emit(c, DO_ENTER, 1)->k = OF_LOOP;
   int start = c->code.len;
   Instr *f = emit(c, DO_FOR, 1);
   f->dst = at;
@@ -181,7 +181,7 @@ static void compile_for(Code *c, const Stmt *s) {
 static void compile_stmt(Code *c, const Stmt *s);
 
 static void compile_parallel(Code *c, const Block *b) {
-  emit(c, DO_ENTER, 1);
+  emit(c, DO_ENTER, 1)->k = OF_BLOCK;
   for (int i = 0; i < b->stmts.len; i++) {
     emit(c, DO_ITERATE, 1);
     compile_stmt(c, b->stmts.at[i]);

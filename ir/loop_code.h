@@ -21,7 +21,7 @@ typedef enum CodeOp {
   DO_SELECT,                             /* a ? b : c, lane by lane */
   DO_CAST, DO_BITS, DO_REDUCE,           /* from -> elem; k: the type asked for */
   DO_PART,                               /* a: lanes from k on */
-  DO_ENTER, DO_ITERATE, DO_LEAVE,        /* a parallel loop (k: 1) or block: it starts, its next iteration does, it ends */
+  DO_ENTER, DO_ITERATE, DO_LEAVE,        /* what is parallel (k: RaceOf): it starts, its next iteration does, it ends */
   DO_CALL, DO_END,
 } CodeOp;
 
@@ -53,9 +53,10 @@ int code_var(const Code *c, const Var *v);   /* its first cell */
 
 /* loop_race.c: what runs tells where it is and what it touches; a message says what is wrong with an element. */
 typedef struct Races Races;
+typedef enum { OF_PARTS, OF_BLOCK, OF_LOOP } RaceOf;
 Races *races_new(const Kernel *k, const Memory *mem);          /* NULL: nothing in k is parallel */
 void races_free(Races *r);
-void races_enter(Races *r, bool loop);
+void races_enter(Races *r, RaceOf of);
 void races_iterate(Races *r);
 void races_leave(Races *r);
 const char *races_read(Races *r, const Buf *b, int64_t i);

@@ -490,6 +490,7 @@ Kernel *kernel_parse(Arena *a, const char **text, Diags *d) {
   k->root = (ValueId)integer(&p);
   expect(&p, "flops");
   k->flops = dim(&p);
+  if (accept(&p, "parts")) k->parts = (int)integer(&p);
   expect(&p, "(");
   for (int i = 0; !p.failed && buffer(&p, i); i++) continue;
   expect(&p, ")");

@@ -1,7 +1,8 @@
 /* Races in what is marked parallel, found by running it in order. A tree says what ran where:
  *
- *   node      the kernel, or one iteration of a parallel loop, or one statement of a parallel block
- *   instance  one execution of such a loop or block: a child of the node it ran in, parent of its iterations' nodes
+ *   node      the kernel, one of its parts, one iteration of a parallel loop, or one statement of a parallel block
+ *   instance  all parts, or one execution of such a loop or block: a child of the node it ran in, parent of the nodes of
+ *             its iterations
  *
  * Each element that the kernel writes remembers the node that wrote it last and the one that read it since. Two accesses
  * race when their nodes' lowest common ancestor is an instance (then they are in different iterations of it) and one of
@@ -12,7 +13,7 @@
  * `place` lets only elements share that are read by who writes them. */
 #include "ir/loop_code.h"
 
-typedef struct Where { int parent, depth, loops; bool instance, of_loop; } Where;   /* loops: parallel loops around it */
+typedef struct Where { int parent, depth, loops; bool instance; RaceOf of; } Where;   /* loops: parallel loops around it */
 typedef struct Touch { int writer, reader; } Touch;             /* nodes; -1: nobody */
 
 struct Races {
@@ -22,12 +23,12 @@ struct Races {
   Touch **touch;                     /* by parameter; NULL: only read */
 };
 
-static int add(Races *r, int parent, bool instance, bool of_loop) {
-  Where n = {parent, 0, 0, instance, of_loop};
+static int add(Races *r, int parent, bool instance, RaceOf of) {
+  Where n = {parent, 0, 0, instance, of};
   if (parent >= 0) {
     const Where *p = &r->nodes.at[parent];
     n.depth = p->depth + 1;
-    n.loops = p->loops + (!instance && of_loop);
+    n.loops = p->loops + (!instance && of == OF_LOOP);
   }
   *vec_push(&r->arena, &r->nodes) = n;
   return r->nodes.len - 1;
@@ -49,7 +50,7 @@ Races *races_new(const Kernel *k, const Memory *mem) {
   Arena a = {0};
   Races *r = NEW(&a, Races);
   r->arena = a;
-  r->now = add(r, -1, false, false);
+  r->now = add(r, -1, false, OF_PARTS);
   r->touch = NEW_N(&r->arena, Touch *, k->bufs.len + 1);
   for (int i = 0; i < k->bufs.len; i++) {
     const Buf *b = k->bufs.at[i];
@@ -66,12 +67,12 @@ void races_free(Races *r) {
   arena_free(&a);
 }
 
-void races_enter(Races *r, bool loop) { r->now = add(r, r->now, true, loop); }
+void races_enter(Races *r, RaceOf of) { r->now = add(r, r->now, true, of); }
 
 void races_iterate(Races *r) {
   const Where *n = &r->nodes.at[r->now];
   int instance = n->instance ? r->now : n->parent;
-  r->now = add(r, instance, false, r->nodes.at[instance].of_loop);
+  r->now = add(r, instance, false, r->nodes.at[instance].of);
 }
 
 void races_leave(Races *r) {
@@ -91,7 +92,7 @@ static int common(const Races *r, int x, int y) {
 static bool race(const Races *r, const Buf *b, int x, int y) {
   if (x < 0 || x == y) return false;
   const Where *n = &r->nodes.at[common(r, x, y)];
-  bool own = n->of_loop && n->loops < b->private_to;            // each has its own element there
+  bool own = n->of != OF_BLOCK && n->loops < b->private_to;     // each has its own element there
   return n->instance && !own;
 }
 
@@ -99,7 +100,7 @@ static bool race(const Races *r, const Buf *b, int x, int y) {
 static int owner(const Races *r, const Buf *b, int x) {
   const Where *n = r->nodes.at;
   for (; x >= 0; x = n[x].parent)
-    if (n[x].loops == b->private_to && !n[x].instance && n[x].of_loop && n[n[x].parent].loops < b->private_to) return x;
+    if (n[x].loops == b->private_to && !n[x].instance && n[x].of == OF_LOOP && n[n[x].parent].loops < b->private_to) return x;
   return -1;
 }
 

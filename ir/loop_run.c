@@ -255,7 +255,7 @@ static bool execute(Run *x) {
     case DO_BITS: LANES(n) d[l] = bits(n, a[l]); break;
     case DO_REDUCE: *d = reduce(n, a); break;
     case DO_PART: LANES(n) d[l] = a[l + n->k]; break;
-    case DO_ENTER: races_enter(x->races, n->k); break;
+    case DO_ENTER: races_enter(x->races, (RaceOf)n->k); break;
     case DO_ITERATE: races_iterate(x->races); break;
     case DO_LEAVE: races_leave(x->races); break;
     case DO_CALL: if (!call(x, n)) return false; break;
@@ -312,20 +312,37 @@ static bool bind(Run *x, Memory *mem, const int64_t *dims) {
   return true;
 }
 
-bool code_run(Code *c, Memory *mem, const int64_t *dims, Diags *d) {
+static void set_dims(Run *x, const int64_t *dims, int part, int parts) {
+  const Kernel *k = x->c->kernel;
+  for (int i = 0; i < k->dim_vars.len; i++) {
+    bool first = k->parts && !strcmp(k->dims.at[i], "part"), all = k->parts && !strcmp(k->dims.at[i], "parts");
+    x->r[code_var(x->c, k->dim_vars.at[i])].i = first ? part : all ? parts : dims[i];
+  }
+}
+
+bool code_run_parts(Code *c, Memory *const *mem, const int64_t *dims, int parts, Diags *d) {
   Run x = {.c = c, .d = d};
   int low = c->constants.len;
   Cell *cells = NEW_N(&x.tmp, Cell, low + c->cells + 1);
   x.r = cells + low;
   for (int i = 0; i < low; i++) x.r[-1 - i] = c->constants.at[i];
-  for (int i = 0; i < c->kernel->dim_vars.len; i++) x.r[code_var(c, c->kernel->dim_vars.at[i])].i = dims[i];
-  bool ok = bind(&x, mem, dims);
-  x.races = ok ? races_new(c->kernel, x.mem) : NULL;
-  ok = ok && execute(&x);
+  bool ok = true;
+  for (int part = parts - 1; ok && part >= 0; part--) {
+    set_dims(&x, dims, part, parts);
+    ok = bind(&x, mem[part], dims);
+    if (ok && part == parts - 1) {
+      x.races = races_new(c->kernel, x.mem);
+      if (x.races) races_enter(x.races, OF_PARTS);
+    }
+    if (x.races) races_iterate(x.races);
+    ok = ok && execute(&x);
+  }
   races_free(x.races);
   arena_free(&x.tmp);
   return ok;
 }
+
+bool code_run(Code *c, Memory *mem, const int64_t *dims, Diags *d) { return code_run_parts(c, &mem, dims, 1, d); }
 
 bool kernel_run(const Kernel *k, Memory *mem, const int64_t *dims, Diags *d) {
   Arena a = {0};

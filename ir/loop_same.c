@@ -97,7 +97,7 @@ static bool same_head(Same *s) {
   const Kernel *x = s->x, *y = s->y;
   if (strcmp(x->name, y->name) || strcmp(x->note ? x->note : "", y->note ? y->note : "")) return no(s, "the name or the note");
   if (strcmp(x->choice ? x->choice : "", y->choice ? y->choice : "") || x->cycles != y->cycles) return no(s, "what was chosen");
-  if (x->group != y->group || x->root != y->root || x->target_lanes != y->target_lanes || !dim_eq(x->flops, y->flops))
+  if (x->group != y->group || x->root != y->root || x->target_lanes != y->target_lanes || !dim_eq(x->flops, y->flops) || x->parts != y->parts)
     return no(s, "the head");
   if (x->bufs.len != y->bufs.len || x->dims.len != y->dims.len) return no(s, "the number of parameters");
   for (int i = 0; i < x->bufs.len; i++) {

@@ -199,6 +199,7 @@ static void print_block(Text *t, const Block *s, int depth) {
 void kernel_print(Text *t, const Kernel *k) {
   text_printf(t, "kernel %s lanes %d group %d root %u flops ", k->name, k->target_lanes, k->group, k->root);
   dim_print(t, k->flops);
+  if (k->parts) text_printf(t, " parts %d", k->parts);
   text_put(t, " (\n");
   for (int i = 0; i < k->bufs.len; i++) {
     const Buf *b = k->bufs.at[i];

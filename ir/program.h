@@ -22,6 +22,8 @@ typedef struct Buffer {
   Dim offset;                    /* bytes; weights and arena */
   const Tensor *data;            /* weights */
   int first, last;               /* live range in steps (arena) */
+  bool is_private;               /* scratch of which every part but the first has its own copy: */
+  Dim part_offset;               /* at this byte of the part's memory */
   int shares;                    /* arena: takes the place of this buffer, which dies where it is born; -1: none */
 } Buffer;
 
@@ -58,11 +60,14 @@ typedef struct Program {
   int64_t arena_bound;           /* arena_bytes with every symbol at its upper bound */
   int64_t arena_lower;           /* largest sum of live bytes at any step, at the upper bound */
   int64_t weight_bytes;
+  Dim part_bytes;                /* of each part but the first, for its private scratch */
 } Program;
 
 void program_print(Text *t, const Program *p);
 /* Runs with the loop interpreter; inputs and outputs as the module's graph lists them. */
 bool program_run(const Program *p, const Tensor *const *in, Tensor **out, Arena *a, Diags *d);
+/* The same with kernels that have `parts` run in so many, the last one first. */
+bool program_run_parts(const Program *p, int parts, const Tensor *const *in, Tensor **out, Arena *a, Diags *d);
 /* The same with every buffer in memory of its own: tells a wrong kernel from a wrong memory plan. */
 bool program_run_apart(const Program *p, const Tensor *const *in, Tensor **out, Arena *a, Diags *d);
 #endif

@@ -11,6 +11,7 @@ typedef struct Place { char *data; int64_t bytes; } Place;
 typedef struct ProgramRun {
   const Program *p;
   bool apart;
+  int parts;                          /* at most so many for a kernel that threads may share */
   Arena *arena;                       /* of the outputs; everything else is in tmp */
   Arena tmp;
   Diags *d;
@@ -192,16 +193,22 @@ static Code *code_of(ProgramRun *r, const Kernel *k) {
 static bool run_kernel(ProgramRun *r, const Step *s) {
   const Kernel *k = s->kernel;
   Arena tmp = {0};
-  Memory *mem = NEW_N(&tmp, Memory, k->bufs.len);
+  int parts = k->parts < r->parts ? k->parts : r->parts;
+  Memory **mem = NEW_N(&tmp, Memory *, parts + 1);
+  if (parts < 1) parts = 1;
   int64_t *dims = NEW_N(&tmp, int64_t, k->dims.len);
   for (int i = 0; i < k->dims.len; i++) dims[i] = symbol_value(k->dims.at[i], r);
-  for (int i = 0; i < k->bufs.len; i++) {
-    const Buf *b = k->bufs.at[i];
-    if (b->role == BUF_LOCAL) continue;
-    const Place *at = &r->place[s->buffer[b->index]];
-    mem[b->index] = (Memory){at->data, at->bytes / dtype_bytes(b->dtype)};
+  for (int part = 0; part < parts; part++) {
+    mem[part] = NEW_N(&tmp, Memory, k->bufs.len);
+    for (int i = 0; i < k->bufs.len; i++) {
+      const Buf *b = k->bufs.at[i];
+      if (b->role == BUF_LOCAL) continue;
+      const Place *at = &r->place[s->buffer[b->index]];
+      char *data = part && b->private_to ? arena_alloc(&tmp, (size_t)at->bytes) : at->data;
+      mem[part][b->index] = (Memory){data, at->bytes / dtype_bytes(b->dtype)};
+    }
   }
-  bool ok = code_run(code_of(r, k), mem, dims, r->d);
+  bool ok = code_run_parts(code_of(r, k), mem, dims, parts, r->d);
   arena_free(&tmp);
   return ok;
 }
@@ -248,9 +255,9 @@ static bool run_steps(ProgramRun *r, const StepList *steps) {
   return true;
 }
 
-static bool run(const Program *p, bool apart, const Tensor *const *in, Tensor **out, Arena *a, Diags *d) {
+static bool run(const Program *p, bool apart, int parts, const Tensor *const *in, Tensor **out, Arena *a, Diags *d) {
   calls_of_runtime();
-  ProgramRun r = {.p = p, .apart = apart, .arena = a, .d = d};
+  ProgramRun r = {.p = p, .apart = apart, .parts = parts, .arena = a, .d = d};
   const Graph *g = p->m->main;
   r.place = NEW_N(&r.tmp, Place, p->buffers.len + 1);
   r.code = NEW_N(&r.tmp, Code *, p->kernels.len + 1);
@@ -268,9 +275,13 @@ static bool run(const Program *p, bool apart, const Tensor *const *in, Tensor **
 }
 
 bool program_run(const Program *p, const Tensor *const *in, Tensor **out, Arena *a, Diags *d) {
-  return run(p, false, in, out, a, d);
+  return run(p, false, 1, in, out, a, d);
+}
+
+bool program_run_parts(const Program *p, int parts, const Tensor *const *in, Tensor **out, Arena *a, Diags *d) {
+  return run(p, false, parts, in, out, a, d);
 }
 
 bool program_run_apart(const Program *p, const Tensor *const *in, Tensor **out, Arena *a, Diags *d) {
-  return run(p, true, in, out, a, d);
+  return run(p, true, 1, in, out, a, d);
 }

@@ -6,7 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { LT_MODEL_VERSION = 1 };
+enum { LT_MODEL_VERSION = 2 };
+struct lt_pool;                      /* lt_pool.h */
 
 typedef struct lt_port {
   const char *name;
@@ -35,5 +36,10 @@ typedef struct lt_model {
   int (*run)(const void *weights, void *arena, int64_t *symbols, const void *const *in, void *const *out);
   const char *(*error)(int code);
   int kernels;                       /* for the per-layer profile */
+  /* `run` by the threads of a pool, the same bits; the arena has part_bytes more for each thread but the first. NULL, 0:
+   * compiled without --parallel. */
+  int (*run_parallel)(const void *weights, void *arena, int64_t *symbols, const void *const *in, void *const *out,
+                      const struct lt_pool *pool);
+  size_t part_bytes;
 } lt_model;
 #endif

@@ -30,6 +30,10 @@ typedef struct lt_function {
   void (*out_dims)(const int64_t *symbols, int port, int64_t *dims);
   int (*run)(void *state, void *arena, int64_t *symbols, const void *const *in, void *const *out);   /* 0 or a code for `error` */
   const char *(*error)(int code);
+  /* The same by the threads of a pool, as in lt_model. */
+  int (*run_parallel)(void *state, void *arena, int64_t *symbols, const void *const *in, void *const *out,
+                      const struct lt_pool *pool);
+  size_t part_bytes;
 } lt_function;
 
 typedef struct lt_column {

@@ -3,8 +3,9 @@
 #include "passes/pipeline.h"
 #include "tests/unit/cases.h"
 
-typedef struct Form { const char *target; bool naive; } Form;
-static const Form forms[] = {{"x86-64-v4", false}, {"x86-64", false}, {"c99", false}, {"x86-64", true}};
+typedef struct Form { const char *target; bool naive; int parts; } Form;      /* parts: of every kernel that can be shared */
+static const Form forms[] = {{"x86-64-v4", false, 1}, {"x86-64", false, 1}, {"c99", false, 1}, {"x86-64", true, 1},
+                             {"x86-64-v3", false, 2}, {"x86-64-v3", false, 7}, {"c99", false, 3}};
 enum { FORMS = sizeof forms / sizeof *forms };
 
 /* Inputs as the model's, or as constants: a region of interest must be one. NULL: refused. */
@@ -24,7 +25,7 @@ static Program *compile(const Case *c, const Form *f, bool constant, Module *m, 
   NodeId n = graph_add_node(m->main, op, v, nin, case_outputs(c), attrs, read_attrs(m, op, c->attrs, attrs));
   if (m->diags->errors) return NULL;
   for (int k = 0; k < case_outputs(c); k++) *vec_push(&m->perm, &m->main->outputs) = node_of(m, n)->out[k];
-  PassOptions o = {.naive = f->naive, .verify = true};
+  PassOptions o = {.naive = f->naive, .verify = true, .part_cycles = f->parts > 1 ? 1 : 0};
   return compile_module(m, target_find(f->target), &o, &m->perm);
 }
 
@@ -39,7 +40,7 @@ static void run_case(const Case *c, const Form *f) {
     Tensor *out[MAX_OUT] = {0};
     Program *p = compile(c, f, constant, m, in);
     bool again = !p && !constant && d.errors && strstr(d.at[0].text, "only at run time");
-    bool ok = p && program_run(p, in, out, &m->perm, &d);
+    bool ok = p && program_run_parts(p, f->parts, in, out, &m->perm, &d);
     cr_expect(ok || again, "%s: %s", what, d.errors ? d.at[0].text : "failed without a word");
     for (int k = 0; ok && k < MAX_OUT && c->out[k]; k++)
       if (*c->out[k]) expect_tensor(out[k], read_tensor(&m->perm, c->out[k]), what);

@@ -1,0 +1,318 @@
+/* parallel: the marks of loops -> kernels that several threads run together. Each call of such a kernel does the share
+ * `part` of `parts`; all parts of it end before the next step begins.
+ *
+ * What a kernel does is cut into phases: a statement that touches what an earlier one writes belongs in a later phase.
+ * Statements of a parallel block do not; where they have phases of their own, the first ones go together, then the
+ * second ones, and so on. A phase is a kernel and a step. Scratch that leads from one to the next is a buffer that both
+ * have. Phases that are too short to share stay together.
+ *
+ * Cuts never change the order of a sum, so the result has the bits of the serial call, whatever the number of parts. */
+#include "passes/parallel.h"
+#include "passes/passes.h"
+#include <string.h>
+
+enum { MAX_LEVELS = 16 };
+
+typedef struct Placed { Stmt *s; Access access; int level; } Placed;
+
+typedef struct Levels { Block *at[MAX_LEVELS]; int n; } Levels;
+
+typedef struct Split {
+  Arena *a, *tmp;
+  Kernel *k;
+  Impure impure;
+  double grain;                      /* cycles that are worth a part */
+} Split;
+
+/* ---- phases ---- */
+
+/* One statement, or several that belong together, as one. */
+static Stmt *as_one(Arena *a, Stmt *const *s, int n, ForMode mode) {
+  if (n == 1) return s[0];
+  Stmt *one = NEW(a, Stmt);
+  *one = (Stmt){.kind = ST_BLOCK, .mode = mode, .body = NEW(a, Block)};
+  for (int i = 0; i < n; i++) *vec_push(a, &one->body->stmts) = s[i];
+  return one;
+}
+
+/* The end of what belongs to statement i: a register and all up to its last use. */
+static int run_end(const Split *x, const Block *s, int i) {
+  int end = i + 1;
+  for (int j = i; j < end; j++) {
+    const Stmt *t = s->stmts.at[j];
+    if (t->kind != ST_LET || let_is_pure(&x->impure, t)) continue;
+    for (int u = j + 1; u < s->stmts.len; u++) if (stmt_uses(s->stmts.at[u], t->var) && u >= end) end = u + 1;
+  }
+  return end;
+}
+
+static Levels levels_of(Split *x, Block *s);
+
+/* The phases of one statement: those of its own that a parallel block has, side by side, or itself. */
+static Levels levels_of_stmt(Split *x, Stmt *s) {
+  Levels r = {.n = 1};
+  if (s->kind == ST_BLOCK && s->mode & FOR_PARALLEL) {
+    VEC(Stmt *) part[MAX_LEVELS] = {{0}};
+    r.n = 0;
+    for (int i = 0; i < s->body->stmts.len; i++) {
+      Stmt *t = s->body->stmts.at[i];
+      Levels inner = t->kind == ST_BLOCK && !t->mode ? levels_of(x, t->body) : levels_of_stmt(x, t);
+      for (int l = 0; l < inner.n; l++)
+        *vec_push(x->a, &part[l]) = as_one(x->a, inner.at[l]->stmts.at, inner.at[l]->stmts.len, FOR_SEQ);
+      if (inner.n > r.n) r.n = inner.n;
+    }
+    for (int l = 0; l < r.n; l++) {
+      r.at[l] = NEW(x->a, Block);
+      *vec_push(x->a, &r.at[l]->stmts) = as_one(x->a, part[l].at, part[l].len, FOR_PARALLEL);
+    }
+    return r;
+  }
+  r.at[0] = NEW(x->a, Block);
+  *vec_push(x->a, &r.at[0]->stmts) = s;
+  return r;
+}
+
+/* Puts the pieces of one statement at the first levels where they may be; false: there are not enough. */
+static bool place_pieces(Split *x, const Levels *of, Placed *piece, int *n) {
+  int before = -1, known = *n;
+  for (int l = 0; l < of->n; l++) {
+    Stmt *s = as_one(x->a, of->at[l]->stmts.at, of->at[l]->stmts.len, FOR_SEQ);
+    Placed p = {s, stmt_access(s), before + 1};
+    for (int i = 0; i < known; i++)
+      if (access_conflict(piece[i].access, p.access) && piece[i].level >= p.level) p.level = piece[i].level + 1;
+    if (p.level >= MAX_LEVELS) return false;
+    before = p.level;
+    piece[(*n)++] = p;
+  }
+  return true;
+}
+
+/* The statement behind those of the block's pure variables that it needs. */
+static Block *with_lets(Split *x, const Block *s, Stmt *body) {
+  VEC(Stmt *) back = {0};
+  Block *made = NEW(x->a, Block);
+  *vec_push(x->tmp, &back) = body;
+  for (int i = s->stmts.len - 1; i >= 0; i--) {
+    Stmt *t = s->stmts.at[i];
+    bool used = false;
+    for (int k = 0; k < back.len && let_is_pure(&x->impure, t); k++) used |= stmt_uses(back.at[k], t->var);
+    if (used) *vec_push(x->tmp, &back) = t;
+  }
+  while (back.len) *vec_push(x->a, &made->stmts) = back.at[--back.len];
+  return made;
+}
+
+/* A block in phases: in each the variables that anyone can compute, then statements that may run at the same time. */
+static Levels levels_of(Split *x, Block *s) {
+  Levels r = {0};
+  Placed *piece = NEW_N(x->tmp, Placed, s->stmts.len * MAX_LEVELS + 1);
+  int n = 0;
+  for (int i = 0, end; i < s->stmts.len; i = end) {
+    end = run_end(x, s, i);
+    if (end == i + 1 && let_is_pure(&x->impure, s->stmts.at[i])) continue;
+    VEC(Stmt *) run = {0};
+    for (int j = i; j < end; j++)
+      if (!let_is_pure(&x->impure, s->stmts.at[j])) *vec_push(x->a, &run) = s->stmts.at[j];
+    Levels of = levels_of_stmt(x, as_one(x->a, run.at, run.len, FOR_SEQ));
+    if (place_pieces(x, &of, piece, &n)) continue;
+    r.n = 1;                                                    // too many: as it was
+    r.at[0] = s;
+    return r;
+  }
+  for (int i = 0; i < n; i++) if (piece[i].level >= r.n) r.n = piece[i].level + 1;
+  for (int l = 0; l < r.n; l++) {
+    VEC(Stmt *) side = {0};
+    for (int i = 0; i < n; i++) if (piece[i].level == l) *vec_push(x->a, &side) = piece[i].s;
+    r.at[l] = with_lets(x, s, as_one(x->a, side.at, side.len, FOR_PARALLEL));
+  }
+  return r;
+}
+
+static bool worth_sharing(const Split *x, Block *s) {
+  return block_cost(s) >= 2 * x->grain && shares_plan(x->tmp, x->a, x->k, &x->impure, s) != NULL;
+}
+
+/* Neighbours that are not worth sharing become one. */
+static Levels phases_of(Split *x) {
+  Levels all = levels_of(x, x->k->body), r = {0};
+  bool shared = true, any = false;
+  for (int l = 0; l < all.n; l++) {
+    bool now = worth_sharing(x, all.at[l]);
+    any |= now;
+    if (r.n && !shared && !now)
+      for (int i = 0; i < all.at[l]->stmts.len; i++) *vec_push(x->a, &r.at[r.n - 1]->stmts) = all.at[l]->stmts.at[i];
+    else
+      r.at[r.n++] = all.at[l];
+    shared = now;
+  }
+  if (!any) r.n = 0;
+  return r;
+}
+
+/* ---- a kernel for a phase ---- */
+
+typedef struct Copy { Kernel *k; Buf **to; int *from; } Copy;    /* to: by old index; from: old index by the new */
+
+static Expr *copy_load(Builder *b, Expr *e, void *ctx) {
+  const Copy *c = ctx;
+  return e->kind == EX_LOAD ? ex_load(b, c->to[e->buf->index], e->arg[0]) : e;
+}
+
+static void copy_bufs(const Copy *c, Block *s) {
+  for (int i = 0; i < s->stmts.len; i++) {
+    Stmt *t = s->stmts.at[i];
+    if (t->kind == ST_STORE) t->buf = c->to[t->buf->index];
+    for (int k = 0; k < t->nbufs; k++) t->bufs[k] = c->to[t->bufs[k]->index];
+    if (t->body) copy_bufs(c, t->body);
+    if (t->other) copy_bufs(c, t->other);
+  }
+}
+
+static bool block_uses(const Block *s, const Var *v) {
+  for (int i = 0; i < s->stmts.len; i++) if (stmt_uses(s->stmts.at[i], v)) return true;
+  return false;
+}
+
+static Access block_access(const Block *s) {
+  Access all = {0};
+  for (int i = 0; i < s->stmts.len; i++) access_add(&all, stmt_access(s->stmts.at[i]));
+  return all;
+}
+
+/* What a buffer is to the phase that touches it so. */
+static BufRole role_of(const Buf *b, Access here, Access elsewhere) {
+  uint64_t bit = (uint64_t)1 << b->index;
+  if (b->role == BUF_LOCAL || b->role == BUF_IN) return b->role;
+  if (b->role == BUF_SCRATCH && !((elsewhere.reads | elsewhere.writes) & bit)) return b->role;
+  return !(here.writes & bit) ? BUF_IN : here.reads & bit || b->role == BUF_INOUT ? BUF_INOUT : BUF_OUT;
+}
+
+static Copy kernel_copy(Split *x, Block *body, const char *name, Access elsewhere) {
+  const Kernel *k = x->k;
+  Builder b;
+  Copy c = {.k = kernel_new(&b, x->a, name), .to = NEW_N(x->a, Buf *, k->bufs.len), .from = NEW_N(x->a, int, k->bufs.len)};
+  Access here = block_access(body);
+  Kernel head = *k;
+  head.name = c.k->name;
+  memset(&head.bufs, 0, sizeof head.bufs);
+  memset(&head.dims, 0, sizeof head.dims);
+  memset(&head.dim_vars, 0, sizeof head.dim_vars);
+  *c.k = head;
+  for (int i = 0; i < k->dims.len; i++) {
+    if (!block_uses(body, k->dim_vars.at[i])) continue;
+    *vec_push(x->a, &c.k->dims) = k->dims.at[i];
+    *vec_push(x->a, &c.k->dim_vars) = k->dim_vars.at[i];
+  }
+  for (int i = 0; i < k->bufs.len; i++) {
+    const Buf *old = k->bufs.at[i];
+    if (!((here.reads | here.writes) >> old->index & 1)) continue;
+    Buf *made = kernel_buf(&b, old->name, old->dtype, role_of(old, here, elsewhere), old->size, old->value);
+    made->is_constant = old->is_constant;
+    made->private_to = old->private_to;
+    c.from[made->index] = old->index;                           // locals come last in both
+    c.to[old->index] = made;
+  }
+  c.k->body = block_map(&b, body, copy_load, &c);
+  copy_bufs(&c, c.k->body);
+  return c;
+}
+
+static const char *phase_name(Split *x, int phase, int n) {
+  return phase == n - 1 ? x->k->name : arena_printf(x->a, "%s_%d", x->k->name, phase + 1);
+}
+
+/* ---- steps ---- */
+
+static void share(Split *x, Kernel *k) {
+  double cost = block_cost(k->body);
+  Impure *impure = NEW(x->tmp, Impure);
+  *impure = impure_of(x->tmp, k);                               // of another kernel, or another body
+  Shares *plan = cost >= 2 * x->grain ? shares_plan(x->tmp, x->a, k, impure, k->body) : NULL;
+  if (!plan) return;
+  k->parts = cost / x->grain < MOST_PARTS ? (int)(cost / x->grain) : MOST_PARTS;
+  shares_apply(plan);
+  kernel_finish(k);
+}
+
+static void phase_step(Split *x, const Step *s, const Levels *phases, int at, StepList *to, Program *p) {
+  Access elsewhere = {0};
+  for (int i = 0; i < phases->n; i++) if (i != at) access_add(&elsewhere, block_access(phases->at[i]));
+  Copy c = kernel_copy(x, phases->at[at], phase_name(x, at, phases->n), elsewhere);
+  bool last = at == phases->n - 1;
+  c.k->note = arena_printf(x->a, "phase %d of %d: %s", at + 1, phases->n, x->k->note ? x->k->note : "");
+  if (!last) c.k->flops = DIM(0), c.k->cycles = 0, c.k->choice = NULL;
+  Step *made = arena_dup(x->a, s, sizeof *s);
+  made->kernel = c.k;
+  if (!last) made->in_place = -1;
+  made->buffer = NEW_N(x->a, int, c.k->bufs.len + 1);
+  made->elsewhere = NEW_N(x->a, bool, c.k->bufs.len + 1);
+  for (int i = 0; i < c.k->bufs.len; i++) {
+    if (c.k->bufs.at[i]->role == BUF_LOCAL) continue;
+    made->buffer[i] = s->buffer[c.from[i]];
+    made->elsewhere[i] = s->elsewhere[c.from[i]];
+  }
+  kernel_finish(c.k);
+  share(x, c.k);
+  *vec_push(x->a, to) = made;
+  *vec_push(x->a, &p->kernels) = c.k;
+}
+
+/* May its variables be shared out at all? Locals live in one call; the masks hold 64 parameters. */
+static bool can_split(const Kernel *k) {
+  if (k->bufs.len > 64) return false;
+  for (int i = 0; i < k->bufs.len; i++) if (k->bufs.at[i]->role == BUF_LOCAL) return false;
+  for (int i = 0; i < k->dims.len; i++) if (!strcmp(k->dims.at[i], "part") || !strcmp(k->dims.at[i], "parts")) return false;
+  return true;
+}
+
+static void visit(PassContext *c, StepList *steps) {
+  Program *p = c->program;
+  StepList old = *steps;
+  memset(steps, 0, sizeof *steps);
+  for (int i = 0; i < old.len; i++) {
+    Step *s = old.at[i];
+    visit(c, &s->then);
+    visit(c, &s->other);
+    Split x = {.a = c->arena, .tmp = &c->tmp, .k = s->kernel, .grain = c->options->part_cycles};
+    if (s->kernel) x.impure = impure_of(x.tmp, s->kernel);
+    Levels phases = s->kind == STEP_KERNEL && can_split(s->kernel) ? phases_of(&x) : (Levels){0};
+    if (phases.n > 1) {
+      for (int at = 0; at < phases.n; at++) phase_step(&x, s, &phases, at, steps, p);
+      continue;
+    }
+    if (phases.n) {
+      s->kernel->body = phases.at[0];
+      share(&x, s->kernel);
+    }
+    *vec_push(c->arena, steps) = s;
+    if (s->kernel) *vec_push(c->arena, &p->kernels) = s->kernel;
+  }
+}
+
+/* Memory of a part beside the first: of the kernel that has most scratch of its own to give to each. */
+static void place_private(Program *p, const StepList *steps) {
+  for (int i = 0; i < steps->len; i++) {
+    const Step *s = steps->at[i];
+    place_private(p, &s->then);
+    place_private(p, &s->other);
+    Dim at = DIM(0);
+    for (int k = 0; s->kernel && s->kernel->parts && k < s->kernel->bufs.len; k++) {
+      const Buf *b = s->kernel->bufs.at[k];
+      if (!b->private_to) continue;
+      Buffer *x = &p->buffers.at[s->buffer[b->index]];
+      x->is_private = true;
+      x->part_offset = at;
+      at = dim_add(at, dim_mul(dim_ceildiv(dim_mul(x->elems, DIM(dtype_bytes(x->dtype))), DIM(64)), DIM(64)));
+    }
+    p->part_bytes = dim_max(p->part_bytes, at);
+  }
+}
+
+bool pass_parallel(PassContext *c) {
+  if (c->options->part_cycles <= 0) return true;
+  c->program->kernels.len = 0;
+  visit(c, &c->program->steps);
+  c->program->part_bytes = DIM(0);
+  place_private(c->program, &c->program->steps);
+  return true;
+}
