@@ -1,7 +1,7 @@
 /* `lathe bench MODEL… --against PEER,…`: the time of a call beside that of other runtimes.
  *
- * Of each model: lathe's code is compiled and run, its evaluator computes the outputs in f64 (or f32, where an op knows no
- * other type), the peers compute theirs on the same inputs. Then all take turns, pinned to the same cores, the order
+ * Of each model: lathe's code is compiled and run, its evaluator computes the outputs in f64 (or f32, where an op knows
+ * no other type), the peers compute theirs on the same inputs. Then all take turns, pinned to the same cores, the order
  * turned round each time, so that what the machine does meanwhile meets everyone alike. The samples of all turns make
  * one median. A peer that is off by more than 1e-4 is measured again in its exact setting, where it has one. */
 #include "driver/against.h"
@@ -53,7 +53,8 @@ static bool bout_compile(Bout *b) {
   Strings sets = {0};
   const char *npz = b->o.data.len ? NULL : npz_beside(a, b->path);
   bool ok = model_tune(b->path, &b->o) && ports_find(&b->ports, a, b->path, &early);
-  if (ok && b->o.data.len) ok = data_sets(a, b->o.data.at[0], &sets, &early) && ports_load(&b->ports, a, sets.at[0], &early);
+  if (ok && b->o.data.len)
+    ok = data_sets(a, b->o.data.at[0], &sets, &early) && ports_load(&b->ports, a, sets.at[0], &early);
   if (ok && npz) ok = ports_load_npz(&b->ports, a, npz, &early);
   diags_print(&early, stderr);
   diags_free(&early);
@@ -100,7 +101,8 @@ static double tensor_error(const Tensor *got, const Tensor *want) {
 
 static bool lathe_begin(Bout *b) {
   Match *x = b->match;
-  if (!model_load(&b->l, &b->c, &b->o) || !call_make(&b->call, &b->c, &b->l, &b->x) || !call_run(&b->call, &b->c, 0xFF)) return false;
+  if (!model_load(&b->l, &b->c, &b->o) || !call_make(&b->call, &b->c, &b->l, &b->x)) return false;
+  if (!call_run(&b->call, &b->c, 0xFF)) return false;
   x->lathe.error = b->want ? 0 : -1;
   for (int k = 0; b->want && k < b->call.m->outputs; k++) {
     const Tensor *got = call_output(&b->call, &b->c, k);
@@ -151,7 +153,8 @@ static bool save_job(Bout *b) {
   for (int k = 0; k < b->ports.nin; k++) {
     const Tensor *t = b->ports.in[k].kind == KIND_TENSOR ? input_value(b, &b->ports.in[k]) : NULL;
     if (!t || t->dtype == DT_STRING) {
-      diag_error(d, "usage", NULL, "input '%s' cannot be given to peers: %s", b->ports.in[k].name, t ? "it holds strings" : "--data or MODEL.npz must hold a tensor for it");
+      diag_error(d, "usage", NULL, "input '%s' cannot be given to peers: %s", b->ports.in[k].name,
+                 t ? "it holds strings" : "--data or MODEL.npz must hold a tensor for it");
       return false;
     }
     if (!save_array(arena_printf(a, "%s/in_%d.npy", b->dir, k), t, d)) return false;
@@ -164,11 +167,13 @@ static void peer_compare(Bout *b, Tool *t) {
   Diags d = {0};
   t->error = b->want ? 0 : -1;
   for (int k = 0; b->want && k < b->call.m->outputs && !t->peer.why; k++) {
-    const Tensor *got = tensor_of_file(a, arena_printf(a, "%s/%s.%s/out_%d.npy", b->dir, t->peer.name, t->peer.setting, k), &d);
+    const char *path = arena_printf(a, "%s/%s.%s/out_%d.npy", b->dir, t->peer.name, t->peer.setting, k);
+    const Tensor *got = tensor_of_file(a, path, &d);
+    int64_t n = got ? tensor_count(got) : 0, wanted = tensor_count(b->want[k]);
     if (!got) t->peer.why = arena_printf(a, "gave no output %d", k);
-    else if (tensor_count(got) != tensor_count(b->want[k]))
-      t->peer.why = arena_printf(a, "output %d has %lld elements, not %lld", k, (long long)tensor_count(got), (long long)tensor_count(b->want[k]));
-    else {
+    else if (n != wanted) {
+      t->peer.why = arena_printf(a, "output %d has %lld elements, not %lld", k, (long long)n, (long long)wanted);
+    } else {
       double e = tensor_error(got, b->want[k]);
       if (e > t->error) t->error = e;
     }
@@ -182,7 +187,8 @@ static void peers_begin(Bout *b) {
   size_t n = 0;
   char why[300];
   void *model = lt_read_file(b->path, &n, why, sizeof why);
-  const char *cache = arena_printf(a, "%s/peers/%016llx", cache_root(a), model ? (unsigned long long)lt_xxh64(model, n) : 0);
+  unsigned long long key = model ? lt_xxh64(model, n) : 0;
+  const char *cache = arena_printf(a, "%s/peers/%016llx", cache_root(a), key);
   free(model);
   make_dirs(cache);
   PeerJob job = {g->python, arena_printf(a, "%s/peers.py", b->dir), b->path, b->dir, cache, g->threads};
@@ -281,7 +287,8 @@ static Match *against_model(Against *g, const char *path) {
   const char *file = base_name(path);
   size_t n = strlen(file);
   bool is_onnx = n > 5 && !strcmp(file + n - 5, ".onnx");
-  *x = (Match){.model = arena_printf(&g->arena, "%.*s", (int)n - (is_onnx ? 5 : 0), file), .lathe = {.peer = {.name = "lathe", .setting = "default"}}};
+  x->model = arena_printf(&g->arena, "%.*s", (int)n - (is_onnx ? 5 : 0), file);
+  x->lathe.peer = (Peer){.name = "lathe", .setting = "default"};
   if (!is_onnx) { x->why = "the peers read .onnx only"; return x; }
   if (!mkdtemp(dir)) { x->why = "cannot make a folder in /tmp"; return x; }
   b.dir = dir;
@@ -322,7 +329,8 @@ int against_bench(Options *o) {
   bool ok = true;
   o->want_dims = true;
   peers_of(&g, o->against);
-  if (o->cpu_time && g.threads > 1) usage_error("--cpu-time compares one thread: of several, some may spin while they wait");
+  if (o->cpu_time && g.threads > 1)
+    usage_error("--cpu-time compares one thread: of several, some may spin while they wait");
   g.python = o->python ? o->python : python && *python ? python : "python3";
   g.pinned = cores_pin(g.threads);
   cores_pin(0);

@@ -7,8 +7,9 @@ static const double most_error = 1e-4;                         /* beyond it a to
 
 typedef struct Tool {
   Peer peer;                         /* lathe itself has no process */
-  double error;                      /* largest difference from the reference, relative to the output's largest value; < 0: none */
-  double ms, q1, q3, other_ms, fastest;      /* of the time that is compared: median, quartiles; the median of the other clock */
+  double error;                      /* largest difference from the reference / the output's largest value; < 0: none */
+  double ms, q1, q3, fastest;        /* of the time that is compared: median, quartiles */
+  double other_ms;                   /* the median of the other clock */
   bool counts;
 } Tool;
 
@@ -32,7 +33,8 @@ typedef struct Against {
   Arena arena;
 } Against;
 
-static inline double match_ratio(const Match *x) { return x->best && x->lathe.counts ? x->best->ms / x->lathe.ms : 0; }
+double match_ratio(const Match *x);                            /* best peer / lathe by medians; 0: nothing to compare */
+double match_ratio_fastest(const Match *x);                    /* by the fastest samples, which other work disturbs least */
 
 void against_head(const Against *g);
 void against_row(const Against *g, const Match *x);

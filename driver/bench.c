@@ -61,11 +61,13 @@ static void bench_report(Bench *b, const Options *o) {
   double ms = median_of(b->ms.at, n), cpu = median_of(b->cpu.at, n), fastest = b->ms.at[0];
   double flop = program_flops(c->p, call_symbol, &b->k), g = flop / cpu / 1e6;
   if (o->json) {
-    printf("{\"model\": \"%s\", \"target\": \"%s\", \"ms\": %.6g, \"cpu_ms\": %.6g, \"fastest_ms\": %.6g, \"calls\": %d, \"flop\": %.0f, \"gflops\": %.4g, \"peak_gflops\": %.4g}\n",
-           c->prefix, c->target->name, ms, cpu, fastest, n, flop, g, b->gflops);
+    printf("{\"model\": \"%s\", \"target\": \"%s\", \"ms\": %.6g, \"cpu_ms\": %.6g, \"fastest_ms\": %.6g, ", c->prefix,
+           c->target->name, ms, cpu, fastest);
+    printf("\"calls\": %d, \"flop\": %.0f, \"gflops\": %.4g, \"peak_gflops\": %.4g}\n", n, flop, g, b->gflops);
     return;
   }
-  printf("%s  %s: median %.4f ms, of CPU time %.4f, fastest %.4f (%d calls)\n", c->prefix, c->target->name, ms, cpu, fastest, n);
+  printf("%s  %s: median %.4f ms, of CPU time %.4f, fastest %.4f (%d calls)\n", c->prefix, c->target->name, ms, cpu,
+         fastest, n);
   printf("  %.4g MFLOP per call, %.1f GFLOP/s", flop / 1e6, g);
   if (b->gflops > 0) printf(", %.0f%% of this core's %.0f", 100 * g / b->gflops, b->gflops);
   printf("\n  arena %zu bytes, weights %zu bytes\n", b->k.arena_bytes, b->k.m->weights_bytes);

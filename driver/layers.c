@@ -1,5 +1,5 @@
-/* Time per kernel: the emitted run function calls a hook before each one (EmitOptions.profile); the hook charges the time
- * since the last to the kernel before, less what reading the clock takes. */
+/* Time per kernel: the emitted run function calls a hook before each one (EmitOptions.profile); the hook charges the
+ * time since the last to the kernel before, less what reading the clock takes. */
 #include "driver/layers.h"
 #include <dlfcn.h>
 #include <stdlib.h>
@@ -55,7 +55,7 @@ bool layers_begin(void *library, const char *prefix, const Program *p, Arena *a,
 }
 
 void layers_reset(void) {
-  for (int i = 0; i < profile.rows.len; i++) profile.rows.at[i].seconds = 0, profile.rows.at[i].calls = profile.rows.at[i].times = 0;
+  for (int i = 0; i < profile.rows.len; i++) profile.rows.at[i] = (Row){.step = profile.rows.at[i].step};
 }
 
 static int by_value(const void *x, const void *y) {
@@ -86,7 +86,8 @@ static int by_time(const void *x, const void *y) {
 
 /* The note's line of source nodes, and its line of shapes: the second, and the last. */
 static void note_lines(Arena *a, Layer *l) {
-  const char *note = l->kernel->note ? l->kernel->note : "", *from = strstr(note, "\nfrom "), *last = strrchr(note, '\n');
+  const char *note = l->kernel->note ? l->kernel->note : "";
+  const char *from = strstr(note, "\nfrom "), *last = strrchr(note, '\n');
   l->from = from ? arena_printf(a, "%.*s", (int)strcspn(from + 6, "\n"), from + 6) : "";
   l->shapes = last ? last + 1 : "";
 }
@@ -97,7 +98,8 @@ static double predicted(const Kernel *k, const Roofline *r, double flop) {
   return k->cycles && r->peak > 0 ? (double)k->cycles * scale * 4 * r->lanes / r->peak / 1e6 : 0;
 }
 
-static void add_layer(Layers *l, Arena *a, Row *r, int order, int64_t (*symbol)(const char *name, void *ctx), void *ctx) {
+static void add_layer(Layers *l, Arena *a, Row *r, int order, int64_t (*symbol)(const char *name, void *ctx),
+                      void *ctx) {
   double times = (double)r->times / (double)r->calls;
   Layer *x = &l->at[l->n++];
   *x = (Layer){.kernel = r->step->kernel, .order = order, .ms = median(r) * 1e3};

@@ -24,7 +24,7 @@ typedef struct Layers {
 /* Hooks the function that the library has under this prefix and that was made of p. */
 bool layers_begin(void *library, const char *prefix, const Program *p, Arena *a, Diags *d);
 void layers_reset(void);
-double layers_seconds(int group);                              /* the median over the calls so far of what the kernels of a group took */
+double layers_seconds(int group);                              /* what the kernels of a group took: medians so far */
 /* After the calls: medians of CPU time. */
 void layers_collect(Layers *l, Arena *a, int64_t (*symbol)(const char *name, void *ctx), void *ctx);
 /* As the options ask: --layers, --explain, --json, -o. */

@@ -14,10 +14,11 @@ static void layer_table(const Layers *l) {
   printf("      ms      %%   GFLOP/s      GB/s  of roof        kernel\n");
   for (int i = 0; i < l->n; i++) {
     const Layer *x = &l->at[i];
-    printf("%8.4f  %5.1f  %8.1f  %8.1f  %4.0f%% %-5s  %-24s %s  %s\n", x->ms, 100 * x->share, rate(x->flop, x->ms), rate(x->bytes, x->ms),
-           percent(x->roof_ms, x->ms), x->bound, x->kernel->name, x->shapes, x->from);
+    printf("%8.4f  %5.1f  %8.1f  %8.1f  %4.0f%% %-5s  %-24s %s  %s\n", x->ms, 100 * x->share, rate(x->flop, x->ms),
+           rate(x->bytes, x->ms), percent(x->roof_ms, x->ms), x->bound, x->kernel->name, x->shapes, x->from);
   }
-  printf("%8.4f  100.0  %8.1f            %4.0f%%        medians of CPU time over %d calls\n", l->ms, rate(l->flop, l->ms), percent(l->roof_ms, l->ms), l->calls);
+  printf("%8.4f  100.0  %8.1f            %4.0f%%        medians of CPU time over %d calls\n", l->ms,
+         rate(l->flop, l->ms), percent(l->roof_ms, l->ms), l->calls);
 }
 
 /* Where no generator asked the cost model, the roofline stands for it. */
@@ -28,16 +29,18 @@ static void explain_table(const Layers *l) {
     const Layer *x = &l->at[i];
     double p = x->predicted_ms > 0 ? x->predicted_ms : x->roof_ms;
     sum += p;
-    printf("%8.4f%s  %11.4f  %5.2f  %-24s %s\n%31s%s\n", p, x->predicted_ms > 0 ? " " : "~", x->ms, p > 0 ? x->ms / p : 0, x->kernel->name, x->shapes, "",
-           x->kernel->choice ? x->kernel->choice : "plain nest");
+    printf("%8.4f%s  %11.4f  %5.2f  %-24s %s\n", p, x->predicted_ms > 0 ? " " : "~", x->ms, p > 0 ? x->ms / p : 0,
+           x->kernel->name, x->shapes);
+    printf("%31s%s\n", "", x->kernel->choice ? x->kernel->choice : "plain nest");
   }
   printf("%8.4f   %11.4f  %5.2f  all; ~: no cost model, the roofline\n", sum, l->ms, sum > 0 ? l->ms / sum : 0);
 }
 
 static void json_layer(Arena *a, const Layer *x, bool first) {
-  printf("%s\n    {\"kernel\": %s, \"order\": %d, \"ms\": %.6g, \"share\": %.4g, \"flop\": %.0f, \"bytes\": %.0f, \"gflops\": %.4g, \"gbps\": %.4g,", first ? "" : ",",
-         json_quoted(a, x->kernel->name), x->order, x->ms, x->share, x->flop, x->bytes, rate(x->flop, x->ms), rate(x->bytes, x->ms));
-  printf(" \"roof_share\": %.4g, \"bound\": \"%s\", \"predicted_ms\": ", percent(x->roof_ms, x->ms) / 100, x->bound);
+  printf("%s\n    {\"kernel\": %s, \"order\": %d, \"ms\": %.6g, \"share\": %.4g, \"flop\": %.0f, \"bytes\": %.0f, ",
+         first ? "" : ",", json_quoted(a, x->kernel->name), x->order, x->ms, x->share, x->flop, x->bytes);
+  printf("\"gflops\": %.4g, \"gbps\": %.4g, \"roof_share\": %.4g, \"bound\": \"%s\", \"predicted_ms\": ",
+         rate(x->flop, x->ms), rate(x->bytes, x->ms), percent(x->roof_ms, x->ms) / 100, x->bound);
   if (x->predicted_ms > 0) printf("%.6g", x->predicted_ms);
   else printf("null");
   printf(",\n     \"from\": %s, \"shapes\": %s, \"choice\": %s}", json_quoted(a, x->from), json_quoted(a, x->shapes),
@@ -45,9 +48,11 @@ static void json_layer(Arena *a, const Layer *x, bool first) {
 }
 
 static void json_report(const Layers *l, Arena *a) {
-  printf("{\"model\": %s, \"target\": \"%s\", \"ms\": %.6g, \"flop\": %.0f, \"calls\": %d, \"peak_gflops\": %.4g, \"read_gbps\": {", json_quoted(a, l->name),
-         l->target, l->ms, l->flop, l->calls, l->roof.peak);
-  for (int i = 0; i < LEVELS; i++) printf("%s\"%s\": %.4g", i ? ", " : "", l->roof.level[i].name, l->roof.level[i].gbps);
+  printf("{\"model\": %s, \"target\": \"%s\", \"ms\": %.6g, \"flop\": %.0f, \"calls\": %d, \"peak_gflops\": %.4g, ",
+         json_quoted(a, l->name), l->target, l->ms, l->flop, l->calls, l->roof.peak);
+  printf("\"read_gbps\": {");
+  for (int i = 0; i < LEVELS; i++)
+    printf("%s\"%s\": %.4g", i ? ", " : "", l->roof.level[i].name, l->roof.level[i].gbps);
   printf("},\n  \"layers\": [");
   for (int i = 0; i < l->n; i++) json_layer(a, &l->at[i], !i);
   printf("\n  ]}\n");

@@ -1,6 +1,7 @@
 /* Starting peers, talking to them, and pinning to cores. See peer.h. */
 #define _GNU_SOURCE                                            /* sched_setaffinity */
 #include "driver/peer.h"
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -23,7 +24,12 @@ int cores_pin(int n) {
   int taken = 0;
   for (int k = 0; k < CPU_SETSIZE && (!n || taken < n); k++)
     if (CPU_ISSET(k, &all)) { CPU_SET(k, &some); taken++; }
-  return sched_setaffinity(0, sizeof some, &some) ? 0 : taken;
+  DIR *tasks = opendir("/proc/self/task");                     // threads that run already keep their own mask
+  bool ok = tasks != NULL;
+  for (struct dirent *e; tasks && (e = readdir(tasks));)
+    if (e->d_name[0] != '.') ok &= !sched_setaffinity(atoi(e->d_name), sizeof some, &some);
+  if (tasks) closedir(tasks);
+  return ok ? taken : 0;
 #else
   (void)n;
   return 0;
@@ -88,7 +94,8 @@ static void become(const Peer *p, const PeerJob *job, int in, int out, const cha
   if (err >= 0) dup2(err, 2);
   char threads[20];
   snprintf(threads, sizeof threads, "%d", job->threads);
-  execlp(job->python, job->python, job->script, p->name, p->setting, job->model, job->dir, job->cache, threads, (char *)NULL);
+  execlp(job->python, job->python, job->script, p->name, p->setting, job->model, job->dir, job->cache, threads,
+         (char *)NULL);
   fprintf(stderr, "cannot run %s: %s\n", job->python, strerror(errno));
   _exit(127);
 }
@@ -112,10 +119,8 @@ static bool launch(Peer *p, const PeerJob *job, const char *log) {
   return p->pid > 0;
 }
 
-static const char *log_of(const Peer *p, const PeerJob *job, Arena *a) { return arena_printf(a, "%s/%s.%s.log", job->dir, p->name, p->setting); }
-
 bool peer_start(Peer *p, const PeerJob *job, Arena *a) {
-  const char *log = log_of(p, job, a);
+  const char *log = arena_printf(a, "%s/%s.%s.log", job->dir, p->name, p->setting);
   p->why = NULL;
   if (!launch(p, job, log)) { p->why = arena_printf(a, "cannot be started: %s", strerror(errno)); return false; }
   const char *line = read_line(p, START_SECONDS, a);

@@ -7,7 +7,8 @@
 
 typedef struct Samples { Numbers wall, cpu; } Samples;         /* milliseconds per call */
 
-typedef struct PeerJob { const char *python, *script, *model, *dir, *cache; int threads; } PeerJob;   /* as peers.py takes them */
+/* As peers.py takes them. */
+typedef struct PeerJob { const char *python, *script, *model, *dir, *cache; int threads; } PeerJob;
 
 typedef struct Peer {
   const char *name, *setting;        /* "mnn", "default" or "exact" */
@@ -23,7 +24,7 @@ bool peer_start(Peer *p, const PeerJob *job, Arena *a);
 bool peer_run(Peer *p, double seconds, Arena *a);              /* its turn: samples are added */
 void peer_end(Peer *p);
 
-/* This process and those it starts on the first n cores that it may use; how many these are. 0: not on this system.
- * cores_pin(0): on all of them again. */
+/* All threads of this process, and processes it starts, on the first n cores that it may use; how many these are. 0:
+ * not on this system. cores_pin(0): on all of them again. */
 int cores_pin(int n);
 #endif

@@ -1,5 +1,5 @@
-/* What this core can do at most, measured by small kernels that are compiled for the target: multiply-adds in registers, and
- * reads of blocks that fit each cache, and none. See roofline.h. */
+/* What this core can do at most, measured by small kernels that are compiled for the target: multiply-adds in
+ * registers, and reads of blocks that fit each cache, and none. See roofline.h. */
 #include "driver/roofline.h"
 #include <dlfcn.h>
 #include <stdlib.h>
@@ -10,7 +10,7 @@ static const char source_text[] =
   "double peak(long n, float x);\n"
   "double peak(long n, float x) {\n"
   "  vec m = x - (vec){0}, c = x * 0.5f - (vec){0};\n"
-  "  vec a0 = c, a1 = c + 1, a2 = c + 2, a3 = c + 3, a4 = c + 4, a5 = c + 5;         /* alike, they would be merged */\n"
+  "  vec a0 = c, a1 = c + 1, a2 = c + 2, a3 = c + 3, a4 = c + 4, a5 = c + 5;   /* alike, they would be merged */\n"
   "  vec a6 = c + 6, a7 = c + 7, a8 = c + 8, a9 = c + 9, aa = c + 10, ab = c + 11;\n"
   "  for (long i = 0; i < n; i++) {\n"
   "    a0 = a0 * m + c; a1 = a1 * m + c; a2 = a2 * m + c; a3 = a3 * m + c; a4 = a4 * m + c; a5 = a5 * m + c;\n"
@@ -24,7 +24,8 @@ static const char source_text[] =
   "  vec a[8] = {{0}};\n"
   "  for (long t = 0; t < times; t++)\n"
   "    for (const vec *v = (const vec *)p, *end = v + n / LANES; v < end; v += 8) {\n"
-  "      a[0] += v[0]; a[1] += v[1]; a[2] += v[2]; a[3] += v[3]; a[4] += v[4]; a[5] += v[5]; a[6] += v[6]; a[7] += v[7];\n"
+  "      a[0] += v[0]; a[1] += v[1]; a[2] += v[2]; a[3] += v[3];\n"
+  "      a[4] += v[4]; a[5] += v[5]; a[6] += v[6]; a[7] += v[7];\n"
   "    }\n"
   "  a[0] += a[1] + a[2] + a[3] + a[4] + a[5] + a[6] + a[7];\n"
   "  return a[0][0];\n"
@@ -63,7 +64,7 @@ double peak_gflops(const PeakKernels *k) {
 
 /* The best of some rounds, each of about 16 MiB of reads. */
 static double read_gbps(const PeakKernels *k, const float *p, double bytes) {
-  long n = (long)bytes / 4 / (8 * lanes_of(k->target)) * (8 * lanes_of(k->target)), times = (long)(16777216 / bytes) + 1;
+  long step = 8 * lanes_of(k->target), n = (long)bytes / 4 / step * step, times = (long)(16777216 / bytes) + 1;
   double best = 0;
   volatile double sink = k->stream(p, n, 1);
   for (int i = 0; i < 5; i++) {
@@ -87,12 +88,14 @@ static double l3_bytes(const Target *t) {
 void roofline_measure(Roofline *r, const PeakKernels *k) {
   const Target *t = k->target;
   const double l3 = l3_bytes(t);
-  *r = (Roofline){.lanes = lanes_of(t), .peak = peak_gflops(k), .level = {{"L1", t->l1 * 1024.0, 0}, {"L2", t->l2 * 1024.0, 0}, {"L3", l3, 0}, {"DRAM", 1e30, 0}}};
+  *r = (Roofline){.lanes = lanes_of(t), .peak = peak_gflops(k),
+                  .level = {{"L1", t->l1 * 1024.0, 0}, {"L2", t->l2 * 1024.0, 0}, {"L3", l3, 0}, {"DRAM", 1e30, 0}}};
   double most = l3 * 2 < 67108864 ? 67108864 : l3 * 2;         // nothing of it stays in a cache
   void *block = NULL;
   if (!k->stream || posix_memalign(&block, 4096, (size_t)most)) return;
   memset(block, 0, (size_t)most);
-  const double block_bytes[LEVELS] = {t->l1 * 512.0, t->l2 * 512.0, t->l2 * 4096.0 < l3 / 2 ? t->l2 * 4096.0 : l3 / 2, most};     // L3 is shared
+  const double shared = t->l2 * 4096.0 < l3 / 2 ? t->l2 * 4096.0 : l3 / 2;     // others may have most of the L3
+  const double block_bytes[LEVELS] = {t->l1 * 512.0, t->l2 * 512.0, shared, most};
   for (int i = 0; i < LEVELS; i++) r->level[i].gbps = read_gbps(k, block, block_bytes[i]);
   free(block);
 }

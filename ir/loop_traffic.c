@@ -1,5 +1,5 @@
 /* How many bytes a kernel touches, told from its loops: of each parameter what it loads and what it stores, at most the
- * whole of it each. Loads that repeat count once the buffer is used up; both sides of an if are taken. */
+ * whole of it each, so that what is loaded again and again counts once. Both sides of an if are taken. */
 #include "ir/loop.h"
 
 typedef struct Count { const Kernel *k; double *loaded, *stored; } Count;     /* elements, per buffer of the kernel */
@@ -27,7 +27,7 @@ static void visit(const Count *c, const Block *b, double times) {
     visit_expr(c, s->cond, times);
     visit_expr(c, s->index, times);
     visit_expr(c, s->value, times);
-    if (s->kind == ST_STORE) add(c, c->stored, s->buf, times * (s->index->lanes > s->value->lanes ? s->index->lanes : s->value->lanes));
+    if (s->kind == ST_STORE) add(c, c->stored, s->buf, times * s->index->lanes);
     for (int k = 0; s->kind == ST_CALL && k < s->nbufs; k++) {
       const Buf *x = s->bufs[k];
       if (x->role != BUF_OUT) add(c, c->loaded, x, 1e18);      // all of it
@@ -48,7 +48,8 @@ double kernel_traffic(const Kernel *k, int64_t (*symbol)(const char *name, void 
     const Buf *b = k->bufs.at[i];
     if (b->role == BUF_LOCAL) continue;
     double size = (double)dim_eval(b->size, symbol, ctx);
-    bytes += dtype_bytes(b->dtype) * ((c.loaded[i] < size ? c.loaded[i] : size) + (c.stored[i] < size ? c.stored[i] : size));
+    double loaded = c.loaded[i] < size ? c.loaded[i] : size, stored = c.stored[i] < size ? c.stored[i] : size;
+    bytes += dtype_bytes(b->dtype) * (loaded + stored);
   }
   arena_free(&tmp);
   return bytes;
