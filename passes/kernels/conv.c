@@ -166,6 +166,7 @@ bool conv_generate(Lower *l, const Node *n) {
   Builder *b = &l->b;
   if (depthwise || group == 1) try_flat(&t);
   set_strides(&t);
+  t.by_blocks = t.flat && !depthwise;
   if (w && !depthwise && lower_contiguous(l, n->in[0], 1)) tile_try_dot(&t);
   if (winograd_generate(&t)) return true;
   if (!w) {

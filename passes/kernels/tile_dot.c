@@ -43,9 +43,12 @@ double dot_cost(const Tiling *t, int lanes) {
   return (double)t->cols.k * ((cost + 0.05) / lanes + CYCLES_OF_SUM / k);
 }
 
+/* Many columns fill their vectors well enough, and are read once for all of them, not for every few. */
 void tile_try_dot(Tiling *t) {
+  enum { MOST_VECTORS = 2 };
   int lanes = lanes_along_k(t);
-  if (lanes && dot_cost(t, lanes) < tile_row_cost(t)) t->dot = lanes;
+  if (!lanes || t->cols.k > MOST_VECTORS * t->l->target->lanes) return;
+  if (dot_cost(t, lanes) < 0.9 * tile_row_cost(t)) t->dot = lanes;
 }
 
 Tensor *dot_pack(Tiling *t, int64_t k, float (*at)(const void *ctx, int64_t k, int64_t col), const void *ctx) {
