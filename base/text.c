@@ -40,6 +40,12 @@ void text_printf(Text *t, const char *fmt, ...) {
 
 bool char_is_word(char c) { return isalnum((unsigned char)c) || c == '_'; }
 
+void text_quote(Text *t, const char *s) {
+  text_put(t, "\"");
+  for (; *s; s++) text_printf(t, *s == '"' || *s == '\\' ? "\\%c" : *s == '\n' ? "\\n" : *s == '\t' ? "\\t" : "%c", *s);
+  text_put(t, "\"");
+}
+
 void text_free(Text *t) {
   free(t->at);
   *t = (Text){0};

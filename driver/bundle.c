@@ -34,14 +34,16 @@ static bool peek(void *ctx, const char *call, Type *row, int64_t *classes, char 
   return true;
 }
 
-/* The first line of run/net.lathe says where the text lay, so that what it names beside itself is found from there. */
+/* The first line of run/net.lathe says where the text lay, so that what it names beside itself is found from there; a
+ * trainer that finds its data elsewhere changes it (runtime/lt_trainer.c). Paths are whole: a comment of the user's that
+ * begins so is a comment. */
 typedef struct Origin { const char *path, *data_dir; } Origin;
 #define ORIGIN_HEAD "# from "
 #define ORIGIN_DATA ", data in "
 
 static Origin origin_of(Arena *a, const char *text, const char *path) {
   const char *end = strchr(text, '\n'), *data = NULL;
-  if (strncmp(text, ORIGIN_HEAD, strlen(ORIGIN_HEAD)) || !end) return (Origin){path, folder_of(a, path)};
+  if (strncmp(text, ORIGIN_HEAD "/", strlen(ORIGIN_HEAD "/")) || !end) return (Origin){path, folder_of(a, path)};
   for (const char *s = text; (s = strstr(s, ORIGIN_DATA)) && s < end; s++) data = s;
   if (!data) return (Origin){path, folder_of(a, path)};
   text += strlen(ORIGIN_HEAD);
@@ -179,7 +181,9 @@ int bundle_build(Options *o) {
   BundleBuild x;
   EmitFiles files = {0};
   if (!is_language(o->args.at[0])) usage_error("build --train wants a .lathe text; `lathe train %s` makes one around an ONNX file", o->args.at[0]);
-  if (!compile(&x, o->args.at[0], o, true, &files)) return EXIT_FAILED;
+  if (!bundle_load(&x, o->args.at[0], o)) return EXIT_FAILED;
+  source_says_origin(&x);
+  if (!bundle_passes(&x, o) || !bundle_emit(&x, o, true, &files)) { bundle_close(&x); return EXIT_FAILED; }
   add_trainer(&x.arena, &files);
   Toolchain t = toolchain_of(o, x.target, &x.arena);
   double since = seconds_now();
@@ -217,6 +221,10 @@ int verb_train(Options *o) {
   for (int i = 0; is_language(path) && i < o->data.len; i++) {
     *vec_push(&x.arena, &argv) = "--data";
     *vec_push(&x.arena, &argv) = o->data.at[i];
+  }
+  if (o->checkpoint) {
+    *vec_push(&x.arena, &argv) = "--weights";
+    *vec_push(&x.arena, &argv) = o->checkpoint;
   }
   for (int i = 0; i < o->rest.len; i++) *vec_push(&x.arena, &argv) = o->rest.at[i];
   *vec_push(&x.arena, &argv) = NULL;

@@ -6,6 +6,7 @@
 #include "driver/bundle.h"
 #include "frontend/language.h"
 #include <ctype.h>
+#include <math.h>
 #include <stdlib.h>
 
 typedef struct Tune {
@@ -77,7 +78,12 @@ static bool find_all(Tune *t, Strings *to, const Strings *lists) {
 /* ---- the text ---- */
 
 static void put_paths(Text *to, const Strings *names) {
-  for (int k = 0; k < names->len; k++) text_printf(to, "%s\"model.%s\"", k ? ", " : "", names->at[k]);
+  Arena a = {0};
+  for (int k = 0; k < names->len; k++) {
+    if (k) text_put(to, ", ");
+    text_quote(to, arena_printf(&a, "model.%s", names->at[k]));
+  }
+  arena_free(&a);
 }
 
 static void put_type(Text *to, const Type *x, const char *name) {
@@ -88,10 +94,25 @@ static void put_type(Text *to, const Type *x, const char *name) {
 
 typedef struct Column { const char *name, *term; } Column;
 
-/* The data of input k: the column of its name, else the k-th. */
+static const char *input_name(const Tune *t, int k) { return value_of(t->m, t->m->main->inputs.at[k])->name; }
+
+static bool has_column(const Column *c, int n, const char *name) {
+  for (int i = 0; i < n; i++) if (!strcmp(c[i].name, name)) return true;
+  return false;
+}
+
+static bool is_input(const Tune *t, const char *name) {
+  for (int k = 0; k < t->m->main->inputs.len; k++) if (!strcmp(input_name(t, k), name)) return true;
+  return false;
+}
+
+/* The data of input k: the column of its name; inputs without one take the columns that name none, in order. The last
+ * of the n columns is the target. */
 static const char *column_of(const Tune *t, const Column *c, int n, int k) {
-  const char *input = value_of(t->m, t->m->main->inputs.at[k])->name;
-  for (int i = 0; i < n; i++) if (!strcmp(c[i].name, input)) return input;
+  int left = 0;
+  if (has_column(c, n - 1, input_name(t, k))) return input_name(t, k);
+  for (int i = 0; i < k; i++) left += !has_column(c, n - 1, input_name(t, i));
+  for (int i = 0; i < n - 1; i++) if (!is_input(t, c[i].name) && left-- == 0) return c[i].name;
   return c[k].name;
 }
 
@@ -126,9 +147,12 @@ static const Node *last_softmax(const Tune *t, ValueId out) {
 static void put_nets(Tune *t, Text *to, const char *net, const char **trained) {
   ValueId out = t->m->main->outputs.at[0];
   const Node *softmax = last_softmax(t, out);
-  text_printf(to, "net model = onnx(\"%s\"", t->whole);
-  if (softmax) text_printf(to, ", output=\"%s\"", value_of(t->m, softmax->in[0])->name);
-  else if (t->m->main->outputs.len > 1) text_printf(to, ", output=\"%s\"", value_of(t->m, out)->name);
+  const char *last = softmax ? value_of(t->m, softmax->in[0])->name
+                             : t->m->main->outputs.len > 1 ? value_of(t->m, out)->name : NULL;
+  text_put(to, "net model = onnx(");
+  text_quote(to, t->whole);
+  if (last) text_put(to, ", output=");
+  if (last) text_quote(to, last);
   text_put(to, ")\n");
   *trained = net;
   if (softmax) {
@@ -165,6 +189,7 @@ static bool read_columns(Tune *t, Column *c, int n) {
     const char *s = t->o->data.at[k], *eq = strchr(s, '=');
     if (!eq || eq == s) usage_error("--data wants NAME=READER(…), such as 'image=idx(\"images.gz\") / 255', not '%s'", s);
     c[k] = (Column){arena_printf(t->a, "%.*s", (int)(eq - s), s), eq + 1};
+    if (has_column(c, k, c[k].name)) usage_error("--data names the column '%s' twice", c[k].name);
   }
   if (n == t->m->main->inputs.len + 1) return true;
   diag_error(&t->d, "usage", NULL, "%d columns of data; one for each of its %d input%s and then the target are needed", n,
@@ -205,7 +230,7 @@ static bool text_of(Tune *t, Text *to) {
   put_nets(t, to, net, &trained);
   text_put(to, "data {\n");
   for (int k = 0; k < n; k++) text_printf(to, "    %s = %s\n", c[k].name, c[k].term);
-  text_printf(to, "    batch %g shuffle", t->o->batch ? t->o->batch : 32);
+  text_printf(to, "    batch %.0f shuffle", t->o->batch ? t->o->batch : 32);
   if (strtod(held, NULL) > 0) text_printf(to, " hold_out %s%s", held, strchr(held, '%') ? "" : "%");
   text_put(to, "\n}\n");
   put_step(t, to, c, n, trained);
@@ -213,6 +238,7 @@ static bool text_of(Tune *t, Text *to) {
 }
 
 bool finetune_text(const Options *o, const char *path, Arena *a, Text *to) {
+  if (o->batch && !(o->batch >= 1 && o->batch == floor(o->batch))) usage_error("--batch wants a whole number from 1");
   if (!o->loss || !o->data.len) usage_error("to train %s, say --loss cross_entropy (or mse, …), --data 'INPUT=READER(…)' and --data 'TARGET=READER(…)'", path);
   Tune t = {.a = a, .o = o, .path = path, .d = {.file = path}};
   t.whole = whole_path(a, path);

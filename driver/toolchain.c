@@ -39,6 +39,7 @@ static pid_t start(const char *dir, Strings *argv, Arena *a) {
 
 static bool finish(pid_t pid, const char *what, Diags *d) {
   int status = 0;
+  if (pid < 0) { diag_error(d, "io", NULL, "cannot start a process for %s: %s", what, strerror(errno)); return false; }
   while (waitpid(pid, &status, 0) < 0 && errno == EINTR) continue;
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return true;
   if (WIFEXITED(status) && WEXITSTATUS(status) == 127) diag_error(d, "io", NULL, "the C compiler could not be started; --cc names another");
@@ -102,8 +103,8 @@ static bool copy_file(const char *from, const char *to, Diags *d) {
   char *p = file_load(from, &n, why, sizeof why);
   bool ok = p && file_save(p, n, to, why, sizeof why);
   free(p);
-  if (ok) ok = chmod(to, 0755) == 0;
-  else diag_error(d, "io", NULL, "%s", why);
+  if (!ok) diag_error(d, "io", NULL, "%s", why);
+  else if (!(ok = chmod(to, 0755) == 0)) diag_error(d, "io", NULL, "cannot make %s a program: %s", to, strerror(errno));
   return ok;
 }
 

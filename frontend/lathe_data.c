@@ -17,12 +17,6 @@ static const ParamDecl *column_find(Lang *l, const char *name) {
 
 /* ---- readers ---- */
 
-static void put_string(Text *t, const char *s) {
-  text_put(t, "\"");
-  for (; *s; s++) text_printf(t, *s == '"' || *s == '\\' ? "\\%c" : *s == '\n' ? "\\n" : *s == '\t' ? "\\t" : "%c", *s);
-  text_put(t, "\"");
-}
-
 /* The call as the trainer passes it to lt_data_open: constants filled in. NULL after an error. */
 static const char *reader_text(Lang *l, const Term *e) {
   Text t = {0};
@@ -32,7 +26,7 @@ static const char *reader_text(Lang *l, const Term *e) {
     const Arg *a = &e->args.at[k];
     Val v = lang_expr(l, a->value);
     text_printf(&t, "%s%s%s", k ? ", " : "", a->name ? a->name : "", a->name ? "=" : "");
-    if (v.kind == VAL_STR) put_string(&t, v.s);
+    if (v.kind == VAL_STR) text_quote(&t, v.s);
     else if (v.kind == VAL_BOOL) text_put(&t, v.b ? "true" : "false");
     else if (v.kind == VAL_FLOAT) text_printf(&t, "%.17g", v.f);
     else if (v.kind == VAL_INT && dim_is_const(v.i)) text_printf(&t, "%lld", (long long)v.i.k);

@@ -83,16 +83,21 @@ static void build_lets(Lang *l) {
   }
 }
 
-/* Rows of inference and evaluation: 1 up to the batch, or what --dim says. */
-static Dim row_symbol(Lang *l) {
+/* Rows of inference: 1 up to the batch, or what --dim says; `given`: it says something. */
+static Dim inference_rows(Lang *l, bool *given) {
   int64_t lo = 1, hi = l->b->batch;
   for (int k = 0; k < l->o->ndims; k++) {
     if (strcmp(l->o->dims[k].name, "N")) continue;
+    *given = true;
     lo = l->o->dims[k].lo;
     hi = l->o->dims[k].hi;
   }
-  if (lo == hi) return DIM(lo);
-  return dim_symbol("N", lo < 1 ? 1 : lo, hi > l->b->batch ? hi : l->b->batch);
+  return lo == hi ? DIM(lo) : dim_symbol("N", lo < 1 ? 1 : lo, hi > l->b->batch ? hi : l->b->batch);
+}
+
+/* Rows of evaluation: what the trainer hands out, a batch or the rest of the data, whatever --dim says of inference. */
+static Dim evaluation_rows(Lang *l, bool given) {
+  return l->b->batch == 1 ? DIM(1) : dim_symbol(given ? "rows" : "N", 1, l->b->batch);
 }
 
 /* Columns and constants: a step finds both by their names. */
@@ -214,9 +219,9 @@ static void build_all(Lang *l) {
   lang_settings(l);
   check_names(l);
   check_columns(l);
-  Dim rows = row_symbol(l);
-  bool *failed = NEW_N(l->a, bool, l->file->steps.len + 1);
-  build_evaluations(l, rows, failed);
+  bool given = false, *failed = NEW_N(l->a, bool, l->file->steps.len + 1);
+  Dim rows = inference_rows(l, &given);
+  build_evaluations(l, evaluation_rows(l, given), failed);
   build_nets(l, rows);
   check_uses(l);
   if (!l->failures) lang_check_variables(l);

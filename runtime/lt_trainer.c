@@ -5,8 +5,8 @@
  * Both states hold the run's position and history (lt_run.h) behind the network's block. All that decides the next
  * step is in the block (random, total_steps, lr_scale) or in that position; batches follow from seed and epoch: so a
  * resumed run's bytes are those of a run that never stopped. */
-#ifndef _POSIX_C_SOURCE
-#define _POSIX_C_SOURCE 200809L
+#ifndef _XOPEN_SOURCE
+#define _XOPEN_SOURCE 700                                      /* POSIX 2008 and realpath */
 #endif
 #include "lt_trainer.h"
 #include "lt_call.h"
@@ -139,13 +139,33 @@ static int save_last(trainer *t, int live) {
   return 0;
 }
 
+/* Where the data's folder stands in the first line of the text, "# from /a/net.lathe, data in /b"; NULL: it has no such
+ * line, which lathe writes so that the copy of the text beside checkpoints is of use (driver/bundle.c). */
+static const char *data_folder(const char *text, const char *end) {
+  static const char in[] = ", data in ";
+  const char *found = NULL, *s = text;
+  if (!end || strncmp(text, "# from /", 8)) return NULL;
+  while ((s = strstr(s, in)) && s < end) found = s += sizeof in - 1;
+  return found;
+}
+
 static int copy_source(const trainer *t) {
-  char path[PATH];
-  lt_piece piece;
-  if (!t->b->source) return 0;
-  piece.at = t->b->source;
-  piece.n = strlen(t->b->source);
-  return lt_replace_file(path_of(t, "net.lathe", path), &piece, 1, 0, why, sizeof why) ? fail(t, "%s", why) : 0;
+  char path[PATH], *here;
+  const char *text = t->b->source, *end = text ? strchr(text, '\n') : NULL, *folder;
+  lt_piece piece[3];
+  int bad;
+  if (!text) return 0;
+  folder = data_folder(text, end);
+  here = folder ? realpath(t->o->data_dir ? t->o->data_dir : ".", NULL) : NULL;
+  piece[0].at = text;
+  piece[0].n = here ? (size_t)(folder - text) : strlen(text);
+  piece[1].at = here;
+  piece[1].n = here ? strlen(here) : 0;
+  piece[2].at = end;
+  piece[2].n = here ? strlen(end) : 0;
+  bad = lt_replace_file(path_of(t, "net.lathe", path), piece, here ? 3 : 1, 0, why, sizeof why);
+  free(here);
+  return bad ? fail(t, "%s", why) : 0;
 }
 
 /* ---- beginning ---- */
