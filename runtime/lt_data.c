@@ -70,6 +70,10 @@ void lt_data_drop(lt_data *d, void *kept) {
   free(b);
 }
 
+int lt_data_counts(const lt_data *d, int64_t row) {
+  return !d->reader->held || row >= d->reader->held_rows || !d->reader->held[row];
+}
+
 const char *lt_data_option(const lt_data *d, const char *key) {
   const lt_data_reader *r = d->reader;
   int k;
@@ -251,12 +255,15 @@ static int open_column(lt_data *d, const char *call) {
   return lt_data_fail(d, "there is no reader '%s'; there are %s", d->reader->name, names);
 }
 
-int lt_data_open(const char *call, const char *base_dir, lt_data *d, char *why, size_t why_len) {
+int lt_data_open_held(const char *call, const char *base_dir, const unsigned char *held, int64_t rows, lt_data *d,
+                      char *why, size_t why_len) {
   memset(d, 0, sizeof *d);
   d->reader = calloc(1, sizeof *d->reader);
   if (!d->reader) { snprintf(why, why_len, "no memory"); return -1; }
   d->reader->why = why;
   d->reader->why_len = why_len;
+  d->reader->held = held;
+  d->reader->held_rows = rows;
   if (base_dir) d->reader->base_dir = lt_data_keep_text(d, base_dir, strlen(base_dir));
   if ((base_dir && !d->reader->base_dir) || open_column(d, call)) { lt_data_close(d); return -1; }
   if (d->rows < 1) {
@@ -265,7 +272,12 @@ int lt_data_open(const char *call, const char *base_dir, lt_data *d, char *why, 
     return -1;
   }
   d->reader->why = NULL;
+  d->reader->held = NULL;
   return 0;
+}
+
+int lt_data_open(const char *call, const char *base_dir, lt_data *d, char *why, size_t why_len) {
+  return lt_data_open_held(call, base_dir, NULL, 0, d, why, why_len);
 }
 
 void lt_data_close(lt_data *d) {

@@ -22,7 +22,9 @@
  * included; 0: all), min_count=1, lower=true; characters: lower=false; both: pad="right"|"left".
  *
  * Indices of words and characters: 0 is padding, 1 is unknown, then words by falling count (equal ones by their
- * bytes), characters by code point. A line longer than `length` loses its end. text has neither padding nor unknown:
+ * bytes), characters by code point. Once it is known which rows are held out, only the others are counted: what stands
+ * in held-out rows alone is unknown, and where all rows had more tokens some indices stay unused. The alphabet of
+ * text and the classes of labels are those of all rows: the network's shape may not depend on the split. A line longer than `length` loses its end. text has neither padding nor unknown:
  * its indices are the data's characters by code point. Words are what blanks separate.
  *
  * A file is looked for beside `base_dir` unless its path is absolute. Files packed with gzip are unpacked whatever
@@ -41,12 +43,16 @@ typedef struct lt_data {
   size_t row_bytes;
   int64_t classes;                   /* indices lie in [0, classes); 0: the elements are not indices */
   const char *const *token;          /* [classes], UTF-8: the words, characters or labels; NULL: there are none */
+  int counted;                       /* words, characters: the tokens are those of the rows that count */
   int ordered;                       /* neighbouring rows overlap or follow each other (text): hold out the end */
   struct lt_data_reader *reader;     /* private */
 } lt_data;
 
 /* Reads as much as types, rows and tokens need; images are decoded when rows ask for them. On error *d is closed. */
 int lt_data_open(const char *call, const char *base_dir, lt_data *d, char *why, size_t why_len);
+/* The same, where the rows with held[row] do not count: the number of rows is known from lt_data_open. */
+int lt_data_open_held(const char *call, const char *base_dir, const unsigned char *held, int64_t rows, lt_data *d,
+                      char *why, size_t why_len);
 /* Rows index[0 … n), densely, to out [n, dims…]. Not for two threads at once on one column. */
 int lt_data_rows(lt_data *d, const int64_t *index, int64_t n, void *out, char *why, size_t why_len);
 /* Integers must lie in [0, classes), floats must be finite: else -1, and why names the first row that is not so. */

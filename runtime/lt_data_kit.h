@@ -16,6 +16,8 @@ typedef struct lt_data_reader {
   lt_data_arg arg[LT_MAX_ARGS];
   int args, files;                   /* files: how many by position */
   const char *base_dir;
+  const unsigned char *held;         /* [held_rows] rows that do not count; NULL: all do. While the column is opened */
+  int64_t held_rows;
   char *why;                         /* while the column is opened */
   size_t why_len;
   void *blocks;                      /* what lt_data_keep gave, linked */
@@ -31,6 +33,7 @@ void *lt_data_keep(lt_data *d, size_t bytes);
 char *lt_data_keep_text(lt_data *d, const char *text, size_t n);
 void lt_data_drop(lt_data *d, void *kept);                                          /* frees it before that */
 
+int lt_data_counts(const lt_data *d, int64_t row);                                  /* for the vocabulary */
 const char *lt_data_option(const lt_data *d, const char *key);                      /* NULL: not given */
 int64_t lt_data_integer(const lt_data *d, const char *key, int64_t otherwise);
 int lt_data_true(const lt_data *d, const char *key, int otherwise);

@@ -174,9 +174,10 @@ int lt_data_open_characters(lt_data *d) {
   lt_line *line = lt_data_lines(d, &n);
   int32_t *index = line ? lt_data_keep(d, CODE_POINTS * sizeof *index) : NULL;
   if (!index || start_rows(d, &r)) return -1;
+  d->counted = 1;
   for (i = 0; i < n; i++) {
     const char *p = line[i].text, *end = p + line[i].length;
-    while (p < end) {
+    while (p < end && lt_data_counts(d, i)) {
       uint32_t c = lt_data_code_point(&p, end);
       index[lowered ? lower(c) : c] = 1;
     }
@@ -186,7 +187,8 @@ int lt_data_open_characters(lt_data *d) {
     const char *p = line[i].text, *end = p + line[i].length;
     while (p < end) {
       uint32_t c = lt_data_code_point(&p, end);
-      put(&r, index[lowered ? lower(c) : c]);
+      int32_t k = index[lowered ? lower(c) : c];
+      put(&r, k ? k : UNKNOWN);
     }
   }
   lt_data_drop(d, index);
@@ -264,7 +266,7 @@ static int number_words(lt_data *d, vocabulary *v) {
   for (k = 0; k < v->n; k++) {
     word *w = sorted[k];
     w->index = UNKNOWN;
-    if (w->count < least || (most && n >= most)) continue;
+    if (!w->count || w->count < least || (most && n >= most)) continue;        /* 0: in held-out rows alone */
     text[n] = w->text;
     length[n] = w->length;
     w->index = (int32_t)n++;
@@ -304,6 +306,7 @@ int lt_data_open_words(lt_data *d) {
   const char *text;
   int32_t length;
   memset(&v, 0, sizeof v);
+  d->counted = 1;
   if (!line || start_rows(d, &r)) return -1;
   for (i = 0; i < n; i++) {
     const char *p = line[i].text, *end = p + line[i].length;
@@ -311,7 +314,7 @@ int lt_data_open_words(lt_data *d) {
     while ((text = next_word(&p, end, &length))) {
       word *w = find_word(d, &v, text, length);
       if (!w) return -1;
-      w->count++;
+      w->count += lt_data_counts(d, i);
     }
   }
   if (!v.n) return lt_data_fail(d, "%s holds no words", d->reader->arg[0].text);

@@ -42,6 +42,8 @@ int lt_loader_open(lt_loader *l, const lt_bundle *b, const char *const *call, co
   int k;
   memset(l, 0, sizeof *l);
   l->bundle = b;
+  l->call = call;
+  l->base_dir = base_dir;
   pthread_mutex_init(&l->lock, NULL);
   pthread_cond_init(&l->changed, NULL);
   l->data = calloc((size_t)b->columns + 1, sizeof *l->data);
@@ -73,6 +75,26 @@ static int ascending(const void *x, const void *y) {
   return a < b ? -1 : a > b;
 }
 
+/* Words and characters that held-out rows alone have must be as unknown as they will be later. */
+static int count_again(lt_loader *l, char *why, size_t why_len) {
+  unsigned char *held = calloc((size_t)l->rows, 1);
+  int64_t i;
+  int k, bad = 0;
+  if (!held) return lt_fail(why, why_len, "no memory");
+  for (i = 0; i < l->helds; i++) held[l->held[i]] = 1;
+  for (k = 0; k < l->bundle->columns && !bad; k++) {
+    lt_data *d = &l->data[k];
+    char inner[700];
+    if (!d->reader || !d->counted) continue;
+    lt_data_close(d);
+    bad = lt_data_open_held(l->call[k], l->base_dir, held, l->rows, d, inner, sizeof inner);
+    if (!bad && d->rows != l->rows) bad = lt_fail(inner, sizeof inner, "the file has changed");
+    if (bad) lt_fail(why, why_len, "data '%s': %s", l->bundle->column[k].name, inner);
+  }
+  free(held);
+  return bad;
+}
+
 int lt_loader_split(lt_loader *l, int64_t seed, char *why, size_t why_len) {
   const lt_bundle *b = l->bundle;
   int64_t i, held = (int64_t)((double)l->rows * b->hold_out + 0.5);
@@ -92,7 +114,7 @@ int lt_loader_split(lt_loader *l, int64_t seed, char *why, size_t why_len) {
   l->held = l->train + l->trains;
   qsort(l->train, (size_t)l->trains, sizeof *l->train, ascending);
   qsort(l->held, (size_t)held, sizeof *l->held, ascending);
-  return 0;
+  return held ? count_again(l, why, why_len) : 0;
 }
 
 void lt_loader_shuffle(lt_loader *l, int64_t seed, int64_t epoch) {

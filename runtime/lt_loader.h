@@ -18,6 +18,8 @@ typedef struct lt_batch {
 
 typedef struct lt_loader {
   const lt_bundle *bundle;
+  const char *const *call;
+  const char *base_dir;
   lt_data *data;                     /* [columns] */
   int64_t rows;
   int64_t *train, *held, *order;     /* row numbers; order: of the epoch */
@@ -34,12 +36,12 @@ typedef struct lt_loader {
   char why[700];
 } lt_loader;
 
-/* call[k]: of column k. Opens what a function of the bundle takes; types, row counts and class ranges must agree.
+/* call[k]: of column k; these texts stay the caller's. Opens what a function of the bundle takes; types, row counts and class ranges must agree.
  * Warns on stderr about values that are not finite. */
 int lt_loader_open(lt_loader *l, const lt_bundle *b, const char *const *call, const char *base_dir, char *why,
                    size_t why_len);
 /* Holds out the share `hold_out`: the last rows where rows follow each other (text, or no shuffling), else drawn by
- * the seed. */
+ * the seed. Vocabularies are counted again, without them. */
 int lt_loader_split(lt_loader *l, int64_t seed, char *why, size_t why_len);
 /* order[0 … trains) for this epoch. */
 void lt_loader_shuffle(lt_loader *l, int64_t seed, int64_t epoch);

@@ -167,6 +167,33 @@ Test(lt_loader, order_follows_from_the_seed, .init = start, .fini = stop) {
   lt_loader_close(&b);
 }
 
+/* What stands in held-out rows alone is unknown, 1: the line numbers as words, the last character of each. */
+Test(lt_loader, vocabularies_are_those_of_the_rows_that_train, .init = start, .fini = stop) {
+  static const int64_t length[] = {1};
+  static const lt_column of_text[] = {{.name = "x", .dtype = "i32", .elem_bytes = 4, .rank = 1, .dims = length},
+                                      {.name = "y", .dtype = "i32", .elem_bytes = 4, .rank = 1, .dims = length}};
+  static const char *const words[] = {"words(\"t.csv\", length=1, lower=false)", "characters(\"t.csv\", length=1)"};
+  lt_bundle b = bundle;
+  lt_loader l;
+  int32_t word, letter;
+  int64_t unknown = 0;
+  b.columns = 2;
+  b.column = of_text;
+  cr_assert(!lt_loader_open(&l, &b, words, folder, why, sizeof why), "%s", why);
+  cr_assert(l.data[0].classes == ROWS + 2 && l.data[1].classes > 10 && l.data[0].counted);
+  cr_assert(!lt_loader_split(&l, 5, why, sizeof why), "%s", why);
+  cr_expect(l.data[0].classes == l.trains + 2);
+  for (int64_t k = 0; k < ROWS; k++) {
+    cr_assert(!lt_data_rows(&l.data[0], &k, 1, &word, why, sizeof why));
+    cr_assert(!lt_data_rows(&l.data[1], &k, 1, &letter, why, sizeof why));
+    unknown += word == 1;
+    cr_expect(word >= 1 && letter > 1);                            // digits begin other lines, too
+    for (int64_t i = 0; i < l.helds; i++) if (l.held[i] == k) cr_expect(word == 1);
+  }
+  cr_expect(unknown == l.helds);
+  lt_loader_close(&l);
+}
+
 /* Ticks whose distance is lost beside the numbers themselves would never end. */
 Test(lt_curves, flat_but_for_rounding, .timeout = 20) {
   static const double values[][2] = {{0.1, 0.1 + 1.5e-17}, {1e20, 1e20 + 2e4}, {-3, -3}, {0, 5e-324}};
