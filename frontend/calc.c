@@ -1,6 +1,7 @@
 /* Arithmetic shorthand for importers; see calc.h. Thin layers over graph_op and the imp_ functions: the only
  * things decided here are that an absent operand makes the result absent, and how constants are written. */
 #include "frontend/calc.h"
+#include "ir/build.h"
 #include <math.h>
 
 const Type *calc_type(Import *x, ValueId v) {
@@ -17,9 +18,7 @@ bool calc_needs(Import *x, int n) {
 static int from_end(int axis, int rank) { return axis < 0 ? axis + rank : axis; }
 
 Dim calc_dim(Import *x, ValueId v, int axis) {
-  const Type *t = calc_type(x, v);
-  int a = from_end(axis, t->rank);
-  return a >= 0 && a < t->rank ? t->dims[a] : DIM(0);
+  return build_dim(x->g, v, axis);
 }
 
 Dim calc_product(const Dim *d, int n) {
@@ -41,8 +40,8 @@ ValueId calc_floats(Import *x, DType t, const double *v, int n) {
 }
 
 ValueId calc_iota(Import *x, DType t, const Dim *shape, int rank, int axis) {
-  Attr a[] = { attr_dtype("dtype", t), attr_dims(x->m, "shape", shape, rank), attr_int("axis", axis) };
-  return imp_op(x, OP_IOTA, NULL, 0, a, 3);
+  ImportMark since = imp_mark(x);
+  return x->failed ? 0 : imp_made(x, since, build_iota(x->g, t, shape, rank, axis));
 }
 
 ValueId calc_range(Import *x, DType t, Dim n) { return calc_iota(x, t, &n, 1, 0); }
@@ -87,11 +86,7 @@ ValueId calc_cast(Import *x, ValueId v, DType to) {
 ValueId calc_wide(Import *x, ValueId v) { return calc_is_narrow(calc_dtype(x, v)) ? calc_cast(x, v, DT_F32) : v; }
 
 ValueId calc_reshape(Import *x, ValueId v, const Dim *shape, int rank) {
-  if (!v) return 0;
-  const Type *t = calc_type(x, v);
-  bool same = t->rank == rank;
-  for (int i = 0; same && i < rank; i++) same = dim_eq(t->dims[i], shape[i]);
-  return same ? v : imp_reshape(x, v, shape, rank);
+  return v ? imp_reshape(x, v, shape, rank) : 0;
 }
 
 ValueId calc_transpose(Import *x, ValueId v, const int *perm, int rank) {
@@ -106,15 +101,11 @@ ValueId calc_swap_last(Import *x, ValueId v) {
 }
 
 ValueId calc_expand(Import *x, ValueId v, const Dim *shape, int rank) {
-  if (!v) return 0;
-  const Type *t = calc_type(x, v);
-  bool same = t->rank == rank;
-  for (int i = 0; same && i < rank; i++) same = dim_eq(t->dims[i], shape[i]);
-  return same ? v : imp_expand(x, v, shape, rank);
+  return v ? imp_expand(x, v, shape, rank) : 0;
 }
 
 ValueId calc_slice1(Import *x, ValueId v, int axis, Dim start, Dim size) {
-  return v ? imp_slice1(x, v, from_end(axis, calc_rank(x, v)), start, size) : 0;
+  return v ? imp_slice1(x, v, axis, start, size) : 0;
 }
 
 ValueId calc_slice_step(Import *x, ValueId v, int axis, int64_t start, int64_t step, Dim size) {
@@ -137,19 +128,13 @@ ValueId calc_unsqueeze(Import *x, ValueId v, int axis) {
 }
 
 ValueId calc_squeeze(Import *x, ValueId v, int axis) {
-  if (!v) return 0;
-  Dim shape[MAX_RANK];
-  int r = calc_rank(x, v), at = from_end(axis, r), n = 0;
-  for (int i = 0; i < r; i++)
-    if (i != at) shape[n++] = calc_dim(x, v, i);
-  return calc_reshape(x, v, shape, n);
+  ImportMark since = imp_mark(x);
+  return x->failed ? 0 : imp_made(x, since, build_squeeze(x->g, v, axis));
 }
 
 ValueId calc_align(Import *x, ValueId v, int axis, int rank) {
-  if (!v || calc_rank(x, v) != 1) return v;
-  Dim shape[MAX_RANK];
-  for (int i = 0; i < rank; i++) shape[i] = i == from_end(axis, rank) ? calc_dim(x, v, 0) : DIM(1);
-  return calc_reshape(x, v, shape, rank);
+  ImportMark since = imp_mark(x);
+  return x->failed ? v : imp_made(x, since, build_align(x->g, v, axis, rank));
 }
 
 ValueId calc_pad_axis(Import *x, ValueId v, int axis, Dim before, Dim after, double value) {
@@ -177,9 +162,8 @@ ValueId calc_concat2(Import *x, int axis, ValueId a, ValueId b) {
 }
 
 ValueId calc_gather(Import *x, ValueId v, int axis, ValueId index) {
-  if (!v || !index) return 0;
-  Attr a = attr_int("axis", from_end(axis, calc_rank(x, v)));
-  return imp_op(x, OP_GATHER, (ValueId[]){ v, index }, 2, &a, 1);
+  ImportMark since = imp_mark(x);
+  return x->failed ? 0 : imp_made(x, since, build_gather(x->g, v, axis, index));
 }
 
 /* ---- reductions */
@@ -206,8 +190,8 @@ ValueId calc_mean(Import *x, ValueId v, const int *axes, int n, bool keepdims) {
 }
 
 ValueId calc_softmax(Import *x, Op op, ValueId v, int axis) {
-  Attr a = attr_int("axis", from_end(axis, calc_rank(x, v)));
-  return calc_op(x, op, &v, 1, &a, 1);
+  ImportMark since = imp_mark(x);
+  return x->failed ? 0 : imp_made(x, since, build_softmax(x->g, op, v, axis));
 }
 
 ValueId calc_matmul(Import *x, ValueId a, ValueId b) { return calc_op2(x, OP_MATMUL, a, b); }

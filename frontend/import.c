@@ -13,6 +13,7 @@
 #include "frontend/import_fold.h"
 #include "frontend/onnx_import.h"
 #include "frontend/onnx_model.h"
+#include "ir/build.h"
 
 static const char *where_of(const Import *x) {
   char buf[400];
@@ -240,63 +241,54 @@ ValueId imp_dims_value(Import *x, const Dim *v, int n) {
   return imp_op(x, OP_DIMS, NULL, 0, attr, 2);
 }
 
-ValueId imp_cast(Import *x, ValueId v, DType to) {
-  if (!v || x->failed) return 0;
-  if (value_of(x->m, v)->type.dtype == to) return v;
-  Attr attr = attr_dtype("to", to);
-  return imp_op(x, OP_CAST, &v, 1, &attr, 1);
+/* ---- verbs of ir/build.h ---- */
+
+ImportMark imp_mark(const Import *x) { return (ImportMark){x->m->nodes.len, x->m->diags->errors}; }
+
+ValueId imp_made(Import *x, ImportMark since, ValueId v) {
+  if (x->m->diags->errors > since.errors) {
+    x->failed = true;
+    return 0;
+  }
+  NodeId n = v ? value_of(x->m, v)->def : 0;
+  if (n && (int)n >= since.nodes) imp_settle(x, n, &v);
+  return v;
 }
 
-static bool same_shape(const Type *t, const Dim *shape, int rank) {
-  if (t->rank != rank) return false;
-  for (int k = 0; k < rank; k++)
-    if (!dim_eq(t->dims[k], shape[k])) return false;
-  return true;
+ValueId imp_cast(Import *x, ValueId v, DType to) {
+  ImportMark since = imp_mark(x);
+  return x->failed ? 0 : imp_made(x, since, build_cast(x->g, v, to));
 }
 
 ValueId imp_reshape(Import *x, ValueId v, const Dim *shape, int rank) {
-  if (!v || x->failed || same_shape(&value_of(x->m, v)->type, shape, rank)) return v;
-  Attr attr = attr_dims(x->m, "shape", shape, rank);
-  return imp_op(x, OP_RESHAPE, &v, 1, &attr, 1);
+  ImportMark since = imp_mark(x);
+  return x->failed ? v : imp_made(x, since, build_reshape(x->g, v, shape, rank));
 }
 
 ValueId imp_expand(Import *x, ValueId v, const Dim *shape, int rank) {
-  if (!v || x->failed || same_shape(&value_of(x->m, v)->type, shape, rank)) return v;
-  Attr attr = attr_dims(x->m, "shape", shape, rank);
-  return imp_op(x, OP_EXPAND, &v, 1, &attr, 1);
+  ImportMark since = imp_mark(x);
+  return x->failed ? v : imp_made(x, since, build_expand(x->g, v, shape, rank));
 }
 
 ValueId imp_transpose(Import *x, ValueId v, const int *perm, int rank) {
-  if (!v || x->failed) return 0;
-  int64_t p[MAX_RANK];
-  bool identity = true;
-  for (int k = 0; k < rank; k++) p[k] = perm[k], identity &= perm[k] == k;
-  if (identity) return v;
-  Attr attr = attr_ints(x->m, "perm", p, rank);
-  return imp_op(x, OP_TRANSPOSE, &v, 1, &attr, 1);
+  ImportMark since = imp_mark(x);
+  return x->failed ? 0 : imp_made(x, since, build_transpose(x->g, v, perm, rank));
 }
 
 ValueId imp_slice1(Import *x, ValueId v, int axis, Dim start, Dim size) {
-  if (!v || x->failed) return 0;
-  Type t = value_of(x->m, v)->type;
-  if (dim_is(start, 0) && dim_eq(size, t.dims[axis])) return v;
-  Dim starts[MAX_RANK], steps[MAX_RANK], shape[MAX_RANK];
-  for (int k = 0; k < t.rank; k++) starts[k] = DIM(0), steps[k] = DIM(1), shape[k] = t.dims[k];
-  starts[axis] = start, shape[axis] = size;
-  Attr attr[] = {attr_dims(x->m, "starts", starts, t.rank), attr_dims(x->m, "steps", steps, t.rank),
-                 attr_dims(x->m, "shape", shape, t.rank)};
-  return imp_op(x, OP_SLICE, &v, 1, attr, 3);
+  ImportMark since = imp_mark(x);
+  return x->failed ? 0 : imp_made(x, since, build_slice(x->g, v, axis, start, size));
 }
 
-static int by_value(const void *a, const void *b) { return (*(const int64_t *)a > *(const int64_t *)b) - (*(const int64_t *)a < *(const int64_t *)b); }
+static int by_value(const void *a, const void *b) { return *(const int *)a - *(const int *)b; }
 
 ValueId imp_reduce(Import *x, Op op, ValueId v, const int *axes, int n, bool keepdims) {
   if (!v || x->failed) return 0;
-  int64_t sorted[MAX_RANK];
+  ImportMark since = imp_mark(x);
+  int sorted[MAX_RANK];
   for (int k = 0; k < n; k++) sorted[k] = axes[k];
   qsort(sorted, (size_t)n, sizeof *sorted, by_value);
-  Attr attr[] = {attr_ints(x->m, "axes", sorted, n), attr_int("keepdims", keepdims)};
-  return imp_op(x, op, &v, 1, attr, 2);
+  return imp_made(x, since, build_reduce(x->g, op, v, sorted, n, keepdims));
 }
 
 ValueId imp_unsqueeze(Import *x, ValueId v, const int *axes, int n) {

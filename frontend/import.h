@@ -80,6 +80,10 @@ ValueId imp_op2(Import *x, Op op, ValueId a, ValueId b);
 ValueId imp_op3(Import *x, Op op, ValueId a, ValueId b, ValueId c);
 ValueId imp_op(Import *x, Op op, const ValueId *in, int nin, const Attr *attr, int nattr);
 ValueId imp_scalar(Import *x, DType t, double v);                          /* rank-0 constant */
+/* Around what ir/build.h builds: the value, settled if it is new; 0 after an error. imp_mark comes before. */
+typedef struct ImportMark { int nodes, errors; } ImportMark;
+ImportMark imp_mark(const Import *x);
+ValueId imp_made(Import *x, ImportMark since, ValueId v);
 ValueId imp_cast(Import *x, ValueId v, DType to);
 ValueId imp_reshape(Import *x, ValueId v, const Dim *shape, int rank);
 ValueId imp_transpose(Import *x, ValueId v, const int *perm, int rank);
