@@ -10,7 +10,7 @@
 /* ---- options ---- */
 
 #define O(field, dflt) {#field, offsetof(OptimizeSpec, field), dflt, ""},
-#define OPTIMIZER(E, name, lr, options, what) \
+#define OPTIMIZER(E, name, lr, counts, options, what) \
   [OPTIMIZER_##E] = {#name, what, lr, sizeof (OptimizeOption[]){options {0}} / sizeof (OptimizeOption) - 1, \
                      {options {0}}},
 const OptimizerInfo optimizer_info[OPTIMIZER_COUNT] = {
@@ -235,15 +235,18 @@ static ValueId update_lion(Update *u) {
 }
 
 static ValueId (*const update[])(Update *u) = {
-#define OPTIMIZER(E, name, lr, options, what) update_##name,
+#define OPTIMIZER(E, name, lr, counts, options, what) update_##name,
 #include "frontend/optimizers.def"
 };
 
 /* ---- all of a step ---- */
 
 static bool counts_updates(const OptimizeSpec *o) {
-  bool corrects = o->kind == OPTIMIZER_ADAM || o->kind == OPTIMIZER_ADAMW;
-  return corrects || o->lr_decay > 0 || o->dampening != 0 || o->accumulate > 1;
+  const bool asks[] = {
+#define OPTIMIZER(E, name, lr, counts, options, what) counts,
+#include "frontend/optimizers.def"
+  };
+  return asks[o->kind] || o->accumulate > 1;
 }
 
 /* calls/STEP: calls of this step before this one, i64 of rank 0. */

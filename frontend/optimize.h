@@ -26,7 +26,7 @@ typedef struct Schedule {
 } Schedule;
 
 typedef enum {
-#define OPTIMIZER(E, name, lr, options, what) OPTIMIZER_##E,
+#define OPTIMIZER(E, name, lr, counts, options, what) OPTIMIZER_##E,
 #include "frontend/optimizers.def"
   OPTIMIZER_COUNT
 } OptimizerKind;

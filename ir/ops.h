@@ -4,7 +4,8 @@
 #include "ir/graph.h"
 
 typedef enum { HOW_SCALAR, HOW_VIEW, HOW_LOWER, HOW_CALL, HOW_DECOMPOSE, HOW_CONTROL } OpHow;
-enum { ELEMENTWISE = 1, STRIDED_VIEW = 2, READS_ONCE = 4, SCATTERS = 8, CHANNELS_LAST = 16, FOLLOWS_LAYOUT = 32 };   /* ops.def */
+enum { ELEMENTWISE = 1, STRIDED_VIEW = 2, READS_ONCE = 4, SCATTERS = 8, SCATTERS_OVERLAPS = 16, CHANNELS_LAST = 32,
+       FOLLOWS_LAYOUT = 64 };                             /* ops.def */
 
 typedef enum { GRAD_RULE, GRAD_ZERO, GRAD_NONE } OpGrad;
 

@@ -22,9 +22,9 @@ typedef struct Fuse {
 /* Placed into by its inputs (storage.c), or computed from nothing. */
 static bool is_placed(const Node *n) { return n->op == OP_CONCAT || (n->op == OP_PAD && !n->group); }
 
-/* A root that scatters takes none; the gradient of a pool scatters where its windows overlap. */
+/* A root that scatters takes none. */
 static bool takes_epilogue(Module *m, const Node *root) {
-  if (root->op == OP_MAX_POOL_GRAD || root->op == OP_AVG_POOL_GRAD) return pool_grad_tiles(m, root);
+  if (op_has(root->op, SCATTERS_OVERLAPS)) return pool_grad_tiles(m, root);
   return op_info[root->op].how == HOW_LOWER && !op_has(root->op, SCATTERS);
 }
 

@@ -93,7 +93,7 @@ static void choose_blocks(GradWeight *w, int64_t want) {
     int64_t n = w->size[w->cut].k, pieces = (n + w->chunk - 1) / w->chunk;
     if (pieces > 0) w->chunk = (n + pieces - 1) / pieces;
   }
-  w->one_block = dim_known_le(w->size[w->cut], DIM(w->chunk));
+  w->one_block = dim_known_le(w->size[w->cut], DIM(w->chunk)) && dim_lo(w->size[w->cut]) > 0;   // and there is one
   for (int k = 0; k < w->cut; k++) w->one_block &= dim_is(w->size[k], 1);
 }
 

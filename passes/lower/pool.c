@@ -159,7 +159,6 @@ bool lower_lp_pool(Lower *l, const Node *n) {
 
 /* Does every element of dx lie in exactly one window? Then nothing is zeroed or added. */
 bool pool_grad_tiles(Module *m, const Node *n) {
-  if (n->op != OP_MAX_POOL_GRAD && n->op != OP_AVG_POOL_GRAD) return false;
   const Type *x = &value_of(m, n->out[0])->type, *y = &value_of(m, n->in[n->nin - 1])->type;
   const Attr *kernel = node_dims(n, "kernel"), *strides = node_dims(n, "strides"), *pads = node_dims(n, "pads"), *dil = node_dims(n, "dilations");
   for (int s = 0; s < x->rank - 2; s++)

@@ -45,26 +45,37 @@ Expr *read_slice(Lower *l, const Node *n, Expr **i) {
 
 /* mode constant: x inside, the pad value outside. reflect: … 2 1 [0 1 2] 1 0 …; edge: 0 0 [0 1 2] 2 2;
  * wrap: 1 2 [0 1 2] 0 1. Reflections are folded arithmetically, so any pad width is in bounds. */
+/* Where element i of the padded axis is in x. Negative amounts crop, and what is left is repeated, as in ONNX Runtime. */
+static Expr *repeated(Lower *l, const char *mode, Expr *i, Dim x, Dim before, Dim after) {
+  Builder *b = &l->b;
+  Dim crop = dim_max(DIM(0), dim_sub(DIM(0), before)), cut = dim_max(DIM(0), dim_sub(DIM(0), after));
+  Dim left = dim_sub(x, dim_add(crop, cut));
+  Expr *j = ex_sub(b, i, ex_dim(b, dim_max(DIM(0), before))), *size = ex_dim(b, left), *last = ex_sub(b, size, ex_int(b, 1));
+  if (!strcmp(mode, "edge")) {
+    j = ex_max(b, ex_int(b, 0), ex_min(b, last, j));
+  } else if (!strcmp(mode, "reflect")) {                      // period 2(size-1): triangle wave
+    Expr *period = ex_max(b, ex_int(b, 1), ex_mul(b, last, ex_int(b, 2)));
+    Expr *r = ex_scalar(b, S_MOD, j, period, NULL);
+    j = ex_min(b, ex_min(b, r, ex_sub(b, period, r)), last);
+  } else {
+    j = ex_scalar(b, S_MOD, j, size, NULL);
+  }
+  return ex_add(b, j, ex_dim(b, crop));
+}
+
 Expr *read_pad(Lower *l, const Node *n, Expr **i) {
   const Type *x = in_type(l, n, 0), *y = out_type(l, n);
   const char *mode = node_str(n, "mode", "constant");
-  const Attr *before = node_dims(n, "before");
+  const Dim *before = node_dims(n, "before")->dims, *after = node_dims(n, "after")->dims;
   Expr *j[MAX_RANK], *inside = NULL;
   for (int k = 0; k < x->rank; k++) {
-    j[k] = ex_sub(&l->b, i[k], ex_dim(&l->b, before->dims[k]));
-    if (dim_eq(x->dims[k], y->dims[k])) { if (dim_is(before->dims[k], 0)) continue; }
-    Expr *size = ex_dim(&l->b, x->dims[k]), *zero = ex_int(&l->b, 0), *last = ex_sub(&l->b, size, ex_int(&l->b, 1));
-    if (!strcmp(mode, "edge")) {
-      j[k] = ex_max(&l->b, zero, ex_min(&l->b, last, j[k]));
-    } else if (!strcmp(mode, "reflect")) {                    // period 2(size-1): triangle wave
-      Expr *period = ex_max(&l->b, ex_int(&l->b, 1), ex_mul(&l->b, last, ex_int(&l->b, 2)));
-      Expr *r = ex_scalar(&l->b, S_MOD, j[k], period, NULL);
-      j[k] = ex_min(&l->b, r, ex_sub(&l->b, period, r));
-      j[k] = ex_min(&l->b, j[k], last);
-    } else if (!strcmp(mode, "wrap")) {
-      j[k] = ex_scalar(&l->b, S_MOD, j[k], size, NULL);
+    j[k] = i[k];
+    if (dim_eq(x->dims[k], y->dims[k]) && dim_is(before[k], 0)) continue;
+    if (strcmp(mode, "constant")) {
+      j[k] = repeated(l, mode, i[k], x->dims[k], before[k], after[k]);
     } else {
-      Expr *lo = ex_scalar(&l->b, S_GE, j[k], zero, NULL), *hi = ex_lt(&l->b, j[k], size);
+      j[k] = ex_sub(&l->b, i[k], ex_dim(&l->b, before[k]));
+      Expr *lo = ex_scalar(&l->b, S_GE, j[k], ex_int(&l->b, 0), NULL), *hi = ex_lt(&l->b, j[k], ex_dim(&l->b, x->dims[k]));
       Expr *in = ex_scalar(&l->b, S_AND, lo, hi, NULL);
       inside = inside ? ex_scalar(&l->b, S_AND, inside, in, NULL) : in;
     }
