@@ -28,7 +28,7 @@ typedef struct CPrinter {
   VEC(const char *) seen;              /* helpers and types printed so far, interned */
   Text types, helpers;                 /* what goes before the kernels, in order of need */
   VEC(CVecmathUse) vecmath;            /* functions of runtime/vecmath.tmpl in use */
-  bool keep;                           /* LT_KEEP is used */
+  bool keep, prefetch;                 /* LT_KEEP is used, LT_PREFETCH */
   VEC(const char *) calls;             /* runtime functions called, interned */
   CScope *scope;                       /* of the kernel being printed */
   Text *out;

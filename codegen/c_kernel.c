@@ -92,6 +92,9 @@ void c_prelude(CPrinter *p, Text *to) {
   }
   if (p->includes_sleef) text_put(to, "#include <sleef.h>                /* exp and its like: link with -lsleef */\n\n");
   if (p->keep) keep_macro(p, to);
+  if (p->prefetch)
+    text_put(to, "/* Asks for weights that will be read later: they come from far away while others are multiplied. */\n"
+                 "#if defined(__GNUC__)\n#define LT_PREFETCH(p) __builtin_prefetch(p, 0, 2)\n#else\n#define LT_PREFETCH(p)\n#endif\n\n");
   c_vecmath_print(p, to);
   if (p->helpers.len) {
     text_printf(to, "#define INLINE static inline%s\n", p->plain ? "" : " __attribute__((always_inline))");

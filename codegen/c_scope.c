@@ -81,7 +81,7 @@ static void see_block(CScope *s, const Block *b) {
     see_block(s, t->body);
     if (t->kind == ST_FOR || t->kind == ST_LET) name_var(s, t->var);
     if (t->kind == ST_LET && !t->var->mutable && !slot_of(s, t->var)->reads) continue;
-    if (t->kind == ST_STORE) slot_of(s, t->buf)->reads++;
+    if (t->kind == ST_STORE || t->kind == ST_PREFETCH) slot_of(s, t->buf)->reads++;
     see_expr(s, t->lo); see_expr(s, t->hi); see_expr(s, t->cond); see_expr(s, t->index); see_expr(s, t->value);
     for (int k = 0; k < t->nargs; k++) see_expr(s, t->args[k]);
     for (int k = 0; k < t->nbufs; k++) slot_of(s, t->bufs[k])->reads++;

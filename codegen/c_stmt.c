@@ -146,7 +146,7 @@ static bool is_nothing(CPrinter *p, const Stmt *s) {
   case ST_SET: return c_reads(p, s->var) == 0;
   case ST_FOR: case ST_BLOCK: return is_empty(p, s->body);
   case ST_IF: return is_empty(p, s->body) && is_empty(p, s->other);
-  case ST_STORE: case ST_CALL: case ST_NOTE: case STMT_COUNT: break;
+  case ST_STORE: case ST_PREFETCH: case ST_CALL: case ST_NOTE: case STMT_COUNT: break;
   }
   return false;
 }
@@ -213,6 +213,10 @@ void c_block(CPrinter *p, const Block *b) {
     case ST_LET:   if (printed(p, s)) i = let_run(p, b, i) - 1; break;
     case ST_SET:   set(p, s); break;
     case ST_STORE: store(p, s); break;
+    case ST_PREFETCH:
+      p->prefetch = true;
+      c_line(p, "LT_PREFETCH(%s + %s);", c_buf(p, s->buf), c_at(p, s->index, P_ADD));
+      break;
     case ST_CALL:  call(p, s); break;
     case ST_NOTE:  c_line(p, "// %s", s->text); break;
     case STMT_COUNT: BUG("unknown statement");

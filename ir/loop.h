@@ -166,6 +166,7 @@ Expr *let(Builder *b, const char *name, Expr *value);           /* immutable; co
 Var  *reg(Builder *b, const char *name, Expr *init);            /* mutable register of init's type */
 void  st_set(Builder *b, Var *v, Expr *value);
 void  st_store(Builder *b, Buf *buf, Expr *index, Expr *value); /* casts to the storage type */
+void  st_prefetch(Builder *b, Buf *buf, Expr *index);           /* may lie behind the buffer's end */
 void  st_note(Builder *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void  st_call(Builder *b, const char *fn, Buf **bufs, int nbufs, Expr **args, int nargs);
 

@@ -350,6 +350,12 @@ void st_store(Builder *b, Buf *buf, Expr *index, Expr *value) {
   s->value = value;
 }
 
+void st_prefetch(Builder *b, Buf *buf, Expr *index) {
+  Stmt *s = stmt_add(b, ST_PREFETCH);
+  s->buf = buf;
+  s->index = index;
+}
+
 void st_note(Builder *b, const char *fmt, ...) {
   char text[512];
   va_list ap;

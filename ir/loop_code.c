@@ -239,7 +239,7 @@ static void compile_stmt(Code *c, const Stmt *s) {
   case ST_LET: case ST_SET: compile_into(c, s->value, code_var(c, s->var)); break;
   case ST_STORE: compile_store(c, s); break;
   case ST_CALL: compile_call(c, s); break;
-  case ST_NOTE: break;
+  case ST_NOTE: case ST_PREFETCH: break;
   case STMT_COUNT: BUG("loop interpreter: statement kind");
   }
 }

@@ -104,6 +104,7 @@ static void map_stmt(Rebuild *r, const Stmt *s) {
   }
   case ST_SET: st_set(b, target_of(r, s->var), map(r, s->value)); return;
   case ST_STORE: st_store(b, s->buf, map(r, s->index), map(r, s->value)); return;
+  case ST_PREFETCH: st_prefetch(b, s->buf, map(r, s->index)); return;
   case ST_CALL: {
     Expr **args = NEW_N(b->arena, Expr *, s->nargs);
     for (int i = 0; i < s->nargs; i++) args[i] = map(r, s->args[i]);

@@ -393,6 +393,14 @@ static void assignment(Parse *p) {
   s->value = expr(p, 0);
 }
 
+static void prefetch_of(Parse *p) {
+  Stmt *s = add(p, ST_PREFETCH);
+  s->buf = find_buf(p, word(p));
+  expect(p, "[");
+  s->index = expr(p, 0);
+  expect(p, "]");
+}
+
 static void block_of(Parse *p, ForMode mode) {
   Stmt *s = add(p, ST_BLOCK);
   s->mode = mode;
@@ -419,6 +427,7 @@ static bool statement(Parse *p) {
   else if (accept(p, "if")) if_of(p);
   else if (accept(p, "let")) let_of(p, false);
   else if (accept(p, "var")) let_of(p, true);
+  else if (accept(p, "prefetch")) prefetch_of(p);
   else if (accept(p, "call")) call_of(p);
   else if (accept(p, "note")) add(p, ST_NOTE)->text = string(p);
   else if (*p->at == '{') block_of(p, FOR_SEQ);

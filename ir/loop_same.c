@@ -78,6 +78,7 @@ static bool same_stmt(Same *s, const Stmt *x, const Stmt *y) {
   case ST_SET: return same_var(s, x->var, y->var) && same_expr(s, x->value, y->value);
   case ST_STORE:
     return same_buf(s, x->buf, y->buf) && same_expr(s, x->index, y->index) && same_expr(s, x->value, y->value);
+  case ST_PREFETCH: return same_buf(s, x->buf, y->buf) && same_expr(s, x->index, y->index);
   case ST_CALL: return same_call(s, x, y);
   case ST_NOTE: return !strcmp(x->text, y->text) || no(s, "a note");
   case STMT_COUNT: break;

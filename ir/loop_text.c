@@ -182,6 +182,11 @@ static void print_stmt(Text *t, const Stmt *s, int depth) {
     text_put(t, "] = ");
     print_expr(t, s->value, 0);
     break;
+  case ST_PREFETCH:
+    text_printf(t, "prefetch %s[", s->buf->name);
+    print_expr(t, s->index, 0);
+    text_put(t, "]");
+    break;
   case ST_CALL: print_call(t, s); break;
   case ST_NOTE:
     text_put(t, "note ");

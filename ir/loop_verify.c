@@ -138,6 +138,10 @@ static void check_stmt(Verify *v, const Stmt *s) {
     check(v, s->buf->role != BUF_IN, "a store to an input");
     check(v, s->value->elem == dtype_compute(s->buf->dtype) && s->value->lanes == s->index->lanes, "a store of another type");
     break;
+  case ST_PREFETCH:
+    check(v, has_buf(v, s->buf), "a buffer that is not the kernel's");
+    check_scalar_value(v, s->index, DT_I64, "a prefetch at an index that is not one i64");
+    break;
   case ST_CALL:
     for (int i = 0; i < s->nbufs; i++) check(v, has_buf(v, s->bufs[i]), "a buffer that is not the kernel's");
     for (int i = 0; i < s->nargs; i++) check_scalar_value(v, s->args[i], DT_NONE, "an argument that is a vector");

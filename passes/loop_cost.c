@@ -44,7 +44,7 @@ double stmt_cost(const Stmt *s) {
   case ST_LET: case ST_SET: return s->value->elem == DT_I64 ? 0 : expr_cost(s->value);
   case ST_STORE: return expr_cost(s->value) + access_cost(s->index, PER_STORE);
   case ST_CALL: return PER_CALL;
-  case ST_NOTE: case STMT_COUNT: break;
+  case ST_NOTE: case ST_PREFETCH: case STMT_COUNT: break;
   }
   return 0;
 }

@@ -177,7 +177,7 @@ static bool block_legal(Vectorise *v, const Block *s) {
     const Stmt *t = s->stmts.at[i];
     switch (t->kind) {
     case ST_BLOCK: case ST_NOTE: break;
-    case ST_CALL: return false;
+    case ST_CALL: case ST_PREFETCH: return false;
     case ST_FOR:
       v->has_loops = true;
       if (is_varying(v, t->lo) || is_varying(v, t->hi) || !expr_legal(v, t->lo) || !expr_legal(v, t->hi)) return false;
@@ -324,7 +324,7 @@ static void build_stmt(Vectorise *v, const Stmt *s) {
     st_store(b, s->buf, i, build(v, s->value));
     return;
   }
-  case ST_CALL: case STMT_COUNT: break;
+  case ST_CALL: case ST_PREFETCH: case STMT_COUNT: break;
   }
   BUG("vectorise: statement kind %d", (int)s->kind);
 }

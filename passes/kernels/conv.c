@@ -68,6 +68,21 @@ static void conv_write(Tiling *t, Expr *row, Expr *col, Expr *acc) {
   lower_write(t->l, i, acc);
 }
 
+/* Pixels of one image in order. */
+static Expr *conv_place(Tiling *t, Expr *row, int64_t *rows) {
+  Builder *b = &t->l->b;
+  Expr *at = ex_int(b, 0);
+  if (t->flat) return row;
+  *rows = 1;
+  for (int s = 0; s < t->ty->rank - 2; s++) {
+    Dim size = t->ty->dims[2 + s];
+    if (!dim_is_const(size)) { *rows = 0; return row; }
+    at = ex_add(b, ex_mul(b, at, ex_int(b, size.k)), output_index(t, row, s));
+    *rows *= size.k;
+  }
+  return at;
+}
+
 static void image_loops(Tiling *t) {
   Builder *b = &t->l->b;
   int spatial = t->ty->rank - 2;
@@ -145,7 +160,7 @@ bool conv_generate(Lower *l, const Node *n) {
   if (group > 1 && !depthwise && out / group < 4) return false;
   if (depthwise && !lower_contiguous(l, n->in[0], 1)) return false;
   Tiling t = {.l = l, .n = n, .cols = DIM(depthwise ? out : out / group),
-              .a = depthwise ? depthwise_a : conv_a, .b = conv_b, .start = conv_start, .write = conv_write, .outer_begin = image_loops,
+              .a = depthwise ? depthwise_a : conv_a, .b = conv_b, .start = conv_start, .write = conv_write, .place = conv_place, .outer_begin = image_loops,
               .outer_end = image_loops_end, .ta = tx, .tb = tw, .ty = ty, .strides = node_dims(n, "strides"),
               .dilations = node_dims(n, "dilations"), .vector_a = depthwise, .columns = depthwise, .group = group, .group_in = in,
               .group_out = out / group};

@@ -37,6 +37,8 @@ struct Tiling {
   void (*write)(Tiling *t, Expr *row, Expr *col, Expr *acc);
   /* Narrows reduction loop q to what is not padding at the current ctx; NULL: all of it. */
   void (*range)(Tiling *t, int q, Expr **lo, Expr **hi);
+  /* Where among all rows of a panel `row` stands at the current ctx, and how many there are; NULL: row of t->rows. */
+  Expr *(*place)(Tiling *t, Expr *row, int64_t *rows);
   void (*outer_begin)(Tiling *t);    /* loops between panels and rows (image, output row); may be NULL */
   void (*outer_end)(Tiling *t);
   Buf *pack;                         /* panels [cols/width][k…][width]; NULL: b() loads */

@@ -184,6 +184,7 @@ static const char *everything =
   "    }\n"
   "    vec k in n % 3..16 {\n"
   "      note \"here\"\n"
+  "      prefetch x[k * 8 + 100]\n"
   "      {\n"
   "        y[k] = where(x[k] < 1e-05, min(x[k], inf), bits(7:i32, f32))\n"
   "      }\n"
