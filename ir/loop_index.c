@@ -253,6 +253,37 @@ static bool ends_in_const(const Expr *e, Expr **z, int64_t *c) {
   return true;
 }
 
+/* Index k of l is z % d: is there a term that makes more of it?  (z / d % e) * d + z % d -> z % (d * e) */
+static bool meets_quotient(Builder *b, Linear *l, int k) {
+  Expr *z = l->t[k].e->arg[0], *d = l->t[k].e->arg[1], *q = ex_div(b, z, d);
+  int64_t c = l->t[k].c, wanted;
+  if (__builtin_mul_overflow(c, d->i, &wanted)) return false;
+  for (int i = 0; i < l->n; i++) {
+    Expr *e = l->t[i].e;
+    bool whole = expr_eq(e, q), part = e->kind == EX_SCALAR && e->op == S_FMOD && e->arg[1]->kind == EX_CONST && expr_eq(e->arg[0], q);
+    if (l->t[i].c != wanted || !(whole || part)) continue;
+    Expr *rest = l->t[k].e;
+    linear_add(l, e, -wanted);
+    linear_add(l, rest, -c);
+    linear_add(l, whole ? z : ex_rem(b, z, ex_mul(b, d, e->arg[1])), c);
+    return true;
+  }
+  return false;
+}
+
+/* (z / d) * d + z % d -> z, as an unflattened index that is flattened again. */
+static bool join_quotients(Builder *b, Linear *l) {
+  bool joined = false;
+  for (int k = 0; k < l->n; k++) {
+    Expr *e = l->t[k].e;
+    if (e->kind != EX_SCALAR || e->op != S_FMOD || e->arg[1]->kind != EX_CONST || e->arg[1]->i < 1 || e->arg[0]->lo < 0) continue;
+    if (!meets_quotient(b, l, k)) continue;
+    joined = true;
+    k = -1;
+  }
+  return joined;
+}
+
 Expr *index_add(Builder *b, Expr *x, Expr *y, int64_t sign) {
   if (y->kind == EX_CONST && y->i == 0) return x;
   if (x->kind == EX_CONST && x->i == 0 && sign > 0) return y;
@@ -271,7 +302,10 @@ Expr *index_add(Builder *b, Expr *x, Expr *y, int64_t sign) {
   bool negative = y->kind == EX_CONST && sign * y->i < 0 && sign > 0;   // x + -2 is written x - 2
   if (!negative && !interact(&l, &r) && x->kind != EX_CONST) {
     bool minus_negative = y->kind == EX_CONST && sign < 0 && y->i < 0;
-    if (!minus_negative) return NULL;
+    if (!minus_negative) {
+      linear_add(&l, y, sign);
+      return !l.full && join_quotients(b, &l) && !l.full ? linear_build(b, &l) : NULL;
+    }
   }
   linear_add(&l, y, sign);
   return l.full ? NULL : linear_build(b, &l);

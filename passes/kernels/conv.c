@@ -183,7 +183,7 @@ bool conv_generate(Lower *l, const Node *n) {
   set_strides(&t);
   t.by_blocks = t.flat && !depthwise;
   if (w && !depthwise && lower_contiguous(l, n->in[0], 1)) tile_try_dot(&t);
-  if (winograd_generate(&t)) return true;
+  if (winograd_generate(&t, false)) return true;
   if (!w) {
     if (!depthwise && group > 1) t.g = loop_begin(b, "group", ex_int(b, 0), ex_int(b, group), 1, FOR_PARALLEL);
     tile_pack_here(&t);

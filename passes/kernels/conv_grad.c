@@ -14,7 +14,7 @@
  * columns are channels of x and dy alike, A is a vector, all rows are taps, nothing is packed.
  * Padding was split off (passes/split_pads.c). Blocks depend on shapes and the target only, so sums are the same in
  * every run. */
-#include "passes/kernels/tile.h"
+#include "passes/kernels/winograd.h"
 #include "passes/lower/functions.h"
 
 enum { MAX_BLOCK = 256, MAX_FLAT_ROWS = 28, MAX_SUMS = 300000, MAX_PACKED = 300000 };   /* pixels, rows; floats of scratch */
@@ -356,6 +356,7 @@ bool conv_grad_weight_generate(Lower *l, const Node *n) {
   int64_t group = node_int(n, "group", 1), in = tw->dims[1].k, out = tw->dims[0].k / group;
   bool depthwise = group > 1 && in == 1 && out == 1, contiguous = lower_contiguous(l, n->in[1], 1);
   if (depthwise ? !contiguous || !lower_contiguous(l, n->in[0], 1) : out < 4) return false;
+  if (winograd_grad_weight(l, n)) return true;
   GradWeight w = {.spatial = spatial, .in = in, .taps = 1};
   w.t = (Tiling){.l = l, .n = n, .ty = tw, .cols = DIM(depthwise ? group : out), .kaxes = 1, .vector_a = depthwise, .row_stride = 4,
                  .strides = node_dims(n, "strides"), .dilations = node_dims(n, "dilations"), .group_out = out};

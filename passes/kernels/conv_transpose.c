@@ -4,7 +4,7 @@
  * rows are q along the last axis, columns output channels. Taps of a phase are an arithmetic progression.
  * split_pads.c has padded the input so that every i is inside. Weights [C, M, taps…]; groups one after the other, or
  * depthwise: columns are channels of input and output alike, A is a vector. */
-#include "passes/kernels/tile.h"
+#include "passes/kernels/winograd.h"
 #include "passes/lower/functions.h"
 
 typedef struct Phase { int64_t r, k0, kstep, taps, shift, shift_step, count; } Phase;   /* of one axis */
@@ -134,6 +134,16 @@ static bool inside(const Phases *p, int s, int64_t size) {
   return a->taps == 0 || a->count <= 0 || (lowest >= 0 && highest < size);
 }
 
+/* Stride 1, and every input that a tap meets is there: a convolution of the input with the taps in reverse. */
+static bool is_filter(const Phases *p) {
+  for (int s = 0; s < p->spatial; s++) {
+    const Phase *a = &p->axis[s];
+    int64_t size = p->t.ta->dims[2 + s].k;
+    if (!dim_is(p->t.strides->dims[s], 1) || a->taps != p->kernel[s] || a->shift != a->taps - 1 || size != a->count + a->taps - 1) return false;
+  }
+  return true;
+}
+
 bool conv_transpose_generate(Lower *l, const Node *n) {
   const Type *tx = &value_of(l->m, n->in[0])->type, *tw = &value_of(l->m, n->in[1])->type, *ty = &value_of(l->m, n->out[0])->type;
   const Tensor *w = value_of(l->m, n->in[1])->constant;
@@ -147,7 +157,7 @@ bool conv_transpose_generate(Lower *l, const Node *n) {
                  .start = phase_start, .write = phase_write, .range = phase_range,
                  .outer_begin = phase_loops, .outer_end = phase_loops_end, .ta = tx, .tb = tw, .ty = ty,
                  .strides = node_dims(n, "strides"), .dilations = node_dims(n, "dilations"), .vector_a = depthwise,
-                 .group_in = in, .group_out = out};
+                 .group = group, .group_in = in, .group_out = out};
   const Attr *pads = node_dims(n, "pads");
   static const char *const names[] = {"ky", "kx", "kz"};
   int64_t phases = 1;
@@ -165,6 +175,7 @@ bool conv_transpose_generate(Lower *l, const Node *n) {
   p.t.kaxes = spatial + !depthwise;
   p.t.ksize[spatial] = DIM(in);
   p.t.kname[spatial] = "c";
+  if (is_filter(&p) && winograd_generate(&p.t, true)) return true;
   if (group > 1 && !depthwise) p.t.g = loop_begin(&l->b, "group", ex_int(&l->b, 0), ex_int(&l->b, group), 1, FOR_PARALLEL);
   par_begin(&l->b);
   for (int64_t f = 0; f < phases; f++) {

@@ -44,13 +44,6 @@ static void load_all(Builder *b, Buf *buf, Expr *from, int64_t stride, int size,
     x[k] = let(b, "x", ex_load(b, buf, lanes_at(b, ex_add(b, from, ex_int(b, k * stride)), lanes)));
 }
 
-/* Half transformed: a vector of a tile. A small array on the stack, another for each iteration of the loops around. */
-static void part_make(Tiles *w) {
-  Builder *b = &w->t.l->b;
-  w->part = kernel_buf(b, "part", DT_F32, BUF_LOCAL, DIM((int64_t)w->f.n * w->f.n * w->t.l->target->lanes), 0);
-  w->part->private_to = loop_parallel_depth(b);
-}
-
 static Expr *last_of(Builder *b, Dim size) { return ex_dim(b, dim_sub(size, DIM(1))); }
 
 /* v = B' d B for the tiles of a block */
@@ -61,7 +54,7 @@ static void input_transform(Tiles *w) {
   int64_t channels = w->t.ksize[0].k;
   Expr *at[3], *row[WINOGRAD_MAX], *d[WINOGRAD_MAX], *out[WINOGRAD_MAX];
   Expr *t = loop_begin(b, "t", ex_int(b, 0), ex_int(b, w->block_tiles), 1, FOR_PARALLEL);
-  part_make(w);
+  w->part = winograd_part(&w->t.l->b, w->f.n * w->f.n * w->t.l->target->lanes);
   tile_place(w, let(b, "tile", ex_min(b, ex_add(b, w->block, t), last_of(b, w->count))), at);
   for (int i = 0; i < n; i++)
     row[i] = let(b, "row", ex_min(b, ex_add(b, at[1], ex_int(b, i)), last_of(b, w->t.ta->dims[2])));
@@ -173,14 +166,16 @@ static void product_end(Tiling *t) {
   t->matrix = NULL;
   Expr *at[3], *count = ex_min(b, ex_int(b, w->block_tiles), ex_sub(b, ex_dim(b, w->count), w->block));
   Expr *tile = loop_begin(b, "t", ex_int(b, 0), let(b, "count", count), 1, FOR_PARALLEL);
-  part_make(w);
+  w->part = winograd_part(&w->t.l->b, w->f.n * w->f.n * w->t.l->target->lanes);
   tile_place(w, let(b, "tile", ex_add(b, w->block, tile)), at);
   const Panel *p = t->panel;
   int lanes = p->lanes[0];
   int64_t whole = p->cols / lanes * lanes;
-  Expr *v = loop_begin(b, "v", ex_int(b, 0), ex_int(b, whole), lanes, FOR_SEQ);
-  output_tile(w, tile, at, v, lanes);
-  loop_end(b);
+  if (whole) {                                                  // none: an axis of 1 would not take a ramp
+    Expr *v = loop_begin(b, "v", ex_int(b, 0), ex_int(b, whole), lanes, FOR_SEQ);
+    output_tile(w, tile, at, v, lanes);
+    loop_end(b);
+  }
   if (p->cols > whole) output_tile(w, tile, at, ex_int(b, whole), (int)(p->cols - whole));
   loop_end(b);
 }
@@ -190,10 +185,10 @@ static void product_end(Tiling *t) {
 static int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 
 /* As many tiles as leave v and p of a block in L2, in equal blocks; but enough to use a weight several times when it
- * has come from memory. */
-static void block_size(Tiles *w) {
+ * has come from memory; computed ones have just gone there. */
+static void block_size(Tiles *w, bool computed) {
   const Target *g = w->t.l->target;
-  int64_t all = w->f.n * w->f.n, least = 16, channels = w->t.ksize[0].k;
+  int64_t all = w->f.n * w->f.n, least = computed ? 32 : 16, channels = w->t.ksize[0].k;
   w->t.rows = DIM(least);
   int columns = tile_shape(&w->t).columns;
   int64_t most = g->l2 * (int64_t)768 / (all * 4 * (channels + (int64_t)columns * g->lanes));
@@ -227,20 +222,21 @@ static double weight_cycles(const Target *g, double bytes, double times) {
 
 /* The transforms as measured with AVX2 on a Zen 3, cycles for a vector of a tile; PRODUCT: to store a vector of
  * products and to start a sum. */
-static double tiles_cost(const Tiles *w) {
+static double tiles_cost(const Tiles *w, bool computed) {
   enum { PRODUCT = 2 };
-  static const struct { double in, out; } transform[] = {[2] = {45, 36}, [4] = {180, 140}};
+  static const struct { double in, out, weights; } transform[] = {[2] = {45, 36, 50}, [4] = {180, 140, 120}};
   const Tiling *t = &w->t;
   double all = w->f.n * w->f.n, in = guess(t->ksize[0]), out = guess(t->cols), count = guess(t->ty->dims[0]);
   for (int s = 0; s < 2; s++) count *= ceil(guess(t->ty->dims[2 + s]) / w->f.m);
   double blocks = ceil(count / (double)w->block_tiles), to = vectors(t->cols, t->l->target->lanes);
   double cost = tile_cycles(t, blocks * (double)w->block_tiles * all * in * out) + count * all * to * PRODUCT;
   cost += count * (vectors(t->ksize[0], w->lanes) * transform[w->f.m].in + to * transform[w->f.m].out);
+  if (computed) cost += in * to * transform[w->f.m].weights + weight_cycles(t->l->target, all * in * out * 4, 1);
   return cost + weight_cycles(t->l->target, all * in * out * 4, blocks);
 }
 
 static double direct_cost(const Tiling *t) {
-  double in = guess(t->tb->dims[1]), out = guess(t->cols), pixels = guess(t->ty->dims[0]);
+  double in = guess(t->ksize[2]), out = guess(t->cols), pixels = guess(t->ty->dims[0]);
   for (int s = 0; s < 2; s++) pixels *= guess(t->ty->dims[2 + s]);
   return tile_cycles(t, pixels * 9 * in * out) + weight_cycles(t->l->target, 9 * in * out * 4, 1);
 }
@@ -262,18 +258,22 @@ static void note(Tiles *w) {
           m == 2 ? "1, -1" : "5/8, -5/8, 3/2, -3/2");
 }
 
-static void build(Tiles *w, double cycles) {
+static void build(Tiles *w, Tiling *direct, bool flipped, double cycles) {
   Lower *l = w->t.l;
   Builder *b = &l->b;
-  const Type *tw = w->t.tb;
-  int64_t all = w->f.n * w->f.n, in = tw->dims[1].k, out = tw->dims[0].k;
-  Packed u = {winograd_weights(b->arena, &w->f, value_of(l->m, w->t.n->in[1])->constant->data, in, out), out};
+  int64_t all = w->f.n * w->f.n, in = w->t.ksize[0].k, out = w->t.cols.k;
+  const Tensor *g = value_of(l->m, w->t.n->in[1])->constant;
   w->t.matrices = all;
-  w->t.pack = lower_weight(l, "weight", tile_pack(&w->t, all * in, packed_at, &u));
+  if (g) {
+    Packed u = {winograd_weights(b->arena, &w->f, g->data, in, out), out};
+    w->t.pack = lower_weight(l, "weight", tile_pack(&w->t, all * in, packed_at, &u));
+  } else {
+    w->t.pack = winograd_weights_here(&w->t, &w->f, direct, flipped);
+  }
   note(w);
   TileShape shape = tile_shape(&w->t);
-  kernel_choice(l, cycles, "winograd F(%dx%d): tile %dx%d of %d lanes, weights packed, blocks of %lld", w->f.m, w->f.m,
-                shape.rows, shape.columns, l->target->lanes, (long long)w->block_tiles);
+  kernel_choice(l, cycles, "winograd F(%dx%d): tile %dx%d of %d lanes, weights %s, blocks of %lld", w->f.m, w->f.m,
+                shape.rows, shape.columns, l->target->lanes, g ? "packed" : "transformed here", (long long)w->block_tiles);
   Dim images = w->t.ty->dims[0];
   if (!dim_is_const(images)) w->image = loop_begin(b, "image", ex_int(b, 0), ex_dim(b, images), 1, FOR_PARALLEL);
   w->block = loop_begin(b, "block", ex_int(b, 0), ex_dim(b, w->count), w->block_tiles, FOR_PARALLEL);
@@ -284,11 +284,11 @@ static void build(Tiles *w, double cycles) {
   if (w->image) loop_end(b);
 }
 
-static Tiles tiles_of(const Tiling *d, int m) {
+static Tiles tiles_of(const Tiling *d, int m, bool computed) {
   Tiles w = {.t = {.l = d->l, .n = d->n, .cols = d->cols, .pads = true, .kaxes = 1, .kname = {"c"}, .a = product_a,
                    .write = product_write, .outer_begin = product_begin, .outer_end = product_end,
                    .ta = d->ta, .tb = d->tb, .ty = d->ty}};
-  w.t.ksize[0] = d->tb->dims[1];
+  w.t.ksize[0] = d->ksize[2];
   winograd_form(&w.f, m);
   for (w.lanes = d->l->target->lanes; w.lanes > w.t.ksize[0].k; w.lanes /= 2) {}
   w.count = w.tile[0] = dim_is_const(d->ty->dims[0]) ? d->ty->dims[0] : DIM(1);
@@ -296,23 +296,24 @@ static Tiles tiles_of(const Tiling *d, int m) {
     w.tile[1 + s] = dim_ceildiv(d->ty->dims[2 + s], DIM(m));
     w.count = dim_mul(w.count, w.tile[1 + s]);
   }
-  block_size(&w);
+  block_size(&w, computed);
   return w;
 }
 
-bool winograd_generate(const Tiling *d) {
+bool winograd_generate(Tiling *d, bool flipped) {
   Lower *l = d->l;
   if (l->winograd == WINOGRAD_OFF || d->ty->rank != 4 || d->vector_a || d->group != 1) return false;
   for (int s = 0; s < 2; s++) {
     if (!dim_is(d->tb->dims[2 + s], 3)) return false;
     if (!dim_is(d->strides->dims[s], 1) || !dim_is(d->dilations->dims[s], 1)) return false;
   }
-  if (!value_of(l->m, d->n->in[1])->constant || !lower_contiguous(l, d->n->in[0], 1)) return false;
-  Tiles two = tiles_of(d, 2), four = tiles_of(d, 4);
-  double cost[] = {direct_cost(d), tiles_cost(&two), tiles_cost(&four)};
+  bool computed = !value_of(l->m, d->n->in[1])->constant;
+  if ((flipped && !computed) || !lower_contiguous(l, d->n->in[0], 1)) return false;
+  Tiles two = tiles_of(d, 2, computed), four = tiles_of(d, 4, computed);
+  double cost[] = {direct_cost(d), tiles_cost(&two, computed), tiles_cost(&four, computed)};
   // Larger tiles keep more weights and lose more digits: they must be a tenth faster.
   double weighed[] = {cost[0], cost[1] / 0.9, cost[2] / 0.81};
   int form = l->winograd == WINOGRAD_AUTO ? lower_choose(l, weighed, 3) : l->winograd == WINOGRAD_F4 ? 2 : 1;
-  if (form) build(form == 2 ? &four : &two, cost[form]);
+  if (form) build(form == 2 ? &four : &two, d, flipped, cost[form]);
   return form != 0;
 }

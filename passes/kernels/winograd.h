@@ -20,10 +20,17 @@ void winograd_form(Form *f, int m);                 /* m: 2 or 4 */
 /* B' d and A' x for vectors: adds the statements, fills out. */
 void winograd_input(Builder *b, const Form *f, Expr *const *d, Expr **out);
 void winograd_output(Builder *b, const Form *f, Expr *const *x, Expr **out);
+/* What is half transformed: a small array on the stack, another for each iteration of the parallel loops around. */
+Buf *winograd_part(Builder *b, int64_t elements);
 /* Transformed weights [n*n][c][out] of w [out][c][3][3], computed in double. */
 float *winograd_weights(Arena *a, const Form *f, const float *w, int64_t in, int64_t out);
 
 /* Builds the convolution that `direct` describes with tiles of output where that pays, or where the option asks for
- * it; false: nothing was built. */
-bool winograd_generate(const Tiling *direct);
+ * it; false: nothing was built. direct->b reads weights at {ky, kx, input channel}; flipped: those of tap {2 - ky, 2 - kx}
+ * are wanted there, as in the gradient of the input. */
+bool winograd_generate(Tiling *direct, bool flipped);
+/* winograd_weights.c: adds the loops that transform computed weights, into panels for w; gives the scratch. */
+Buf *winograd_weights_here(Tiling *w, const Form *f, Tiling *direct, bool flipped);
+/* winograd_grad.c: the gradient of the weights; false: nothing was built. */
+bool winograd_grad_weight(Lower *l, const Node *n);
 #endif

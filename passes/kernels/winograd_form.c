@@ -58,6 +58,12 @@ float *winograd_weights(Arena *a, const Form *f, const float *w, int64_t in, int
 
 /* ---- on vectors ---- */
 
+Buf *winograd_part(Builder *b, int64_t elements) {
+  Buf *part = kernel_buf(b, "part", DT_F32, BUF_LOCAL, DIM(elements), 0);
+  part->private_to = loop_parallel_depth(b);
+  return part;
+}
+
 /* x * by + to; to NULL: x * by */
 static Expr *scaled(Builder *b, Expr *x, double by, Expr *to) {
   if (by == 1) return to ? ex_add(b, to, x) : x;
