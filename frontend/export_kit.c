@@ -177,10 +177,12 @@ void exp_graph(Export *x, Onnx__Node *n, const char *name, Onnx__Graph *g) {
 
 bool exp_copy_list(Export *x, const char *from, const char *to) {
   const Attr *a = node_dims(x->n, from);
-  int64_t v[2 * MAX_RANK];
   if (!a) return true;
+  int64_t *v = NEW_N(x->a, int64_t, a->n + 1);                 // of a scan there are as many as it has inputs
   for (int k = 0; k < a->n; k++) {
-    if (!dim_is_const(a->dims[k])) return exp_fail(x, "its %s are %s, which ONNX takes only as numbers; fix the size with --dim", from, dim_text(a->dims[k]));
+    if (!dim_is_const(a->dims[k]))
+      return exp_fail(x, "its %s are %s, which ONNX takes only as numbers; fix the size with --dim", from,
+                      dim_text(a->dims[k]));
     v[k] = a->dims[k].k;
   }
   exp_list(x, to, v, a->n);

@@ -114,6 +114,48 @@ Test(export, symbolic_sizes) {
   module_free(m);
 }
 
+/* fmt has the number of each of n, perhaps several times. */
+static void put_each(Text *t, int n, const char *separator, const char *fmt) {
+  for (int k = 0; k < n; k++) {
+    if (k) text_put(t, separator);
+    text_printf(t, fmt, k, k);
+  }
+}
+
+/* Attributes of a scan have a number for each of its inputs, however many there are. */
+Test(export, scan_of_many_inputs) {
+  enum { MANY = 60 };
+  static const char *const lists[] = {"in_axes", "in_reverse", "out_axes", "out_reverse"};
+  Diags d = {0};
+  Text t = {0};
+  text_put(&t, "module m { ");
+  put_each(&t, MANY, " ", "input %%x%d : f32[3,2]");
+  put_each(&t, MANY, ", ", "%%y%d");
+  text_put(&t, " = scan(");
+  put_each(&t, MANY, ", ", "%%x%d");
+  text_printf(&t, ") {scan_inputs=%d", MANY);
+  for (int k = 0; k < 4; k++) {
+    text_printf(&t, ", %s=[", lists[k]);
+    put_each(&t, MANY, ",", "0");
+    text_put(&t, "]");
+  }
+  text_put(&t, "} region body(");
+  put_each(&t, MANY, ", ", "%%a%d : f32[2]");
+  text_put(&t, ") { ");
+  put_each(&t, MANY, " ", "%%b%d : f32[2] = neg(%%a%d)");
+  text_put(&t, " yield ");
+  put_each(&t, MANY, ", ", "%%b%d");
+  text_put(&t, " } ");
+  put_each(&t, MANY, " ", "output %%y%d");
+  text_put(&t, " }");
+  Module *m = there_and_back(t.at, &d);
+  cr_assert(m, "%s", d.len ? d.at[0].text : "");
+  cr_expect_eq(m->main->outputs.len, MANY);
+  module_free(m);
+  diags_free(&d);
+  text_free(&t);
+}
+
 Test(export, refusals_name_the_node) {
   Diags d = {0};
   cr_expect_null(there_and_back("module m { input %x : f32[4] input %t : f32[4] %y = bitcast(%x) {to=i32} %z = mul(%x, %t) "
