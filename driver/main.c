@@ -1,6 +1,7 @@
 /* lathe: the command line. A verb, its arguments, options from driver/options.def.
  * Exit codes: 0 done, 1 the user's input or a failed check, 2 usage, 70 our bug. */
 #include "driver/driver.h"
+#include "runtime/lt_train_help.h"
 #include <stdarg.h>
 #include <stdlib.h>
 
@@ -59,7 +60,8 @@ static void help_verb(const Verb *v) {
     snprintf(left, sizeof left, "%s%s%s", rows[i].name, rows[i].arg ? " " : "", rows[i].arg ? rows[i].arg : "");
     printf("  %-26s %s\n", left, rows[i].help);
   }
-  if (v->hands_on) printf("\nOther options are the trainer's: `lathe %s FILE --help` lists them.\n", v->name);
+  if (v->hands_on) printf("\nOther options are the trainer's (`lathe %s FILE --help` names the columns of FILE, too):\n%s",
+                          v->name, lt_train_options);
 }
 
 static void help(FILE *to) {

@@ -2,6 +2,7 @@
  * emitted files, lt_trainer.c, lt_call.c, lt_loader.c, lt_run.c, lt_curves.c, lt_progress.c, lt_watch.c, lt_state.c,
  * lt_data*.c, lt_csv.c, lt_zip.c, lt_image.c, lt_file.c, random.c; -pthread -lm. */
 #include "lt_data.h"
+#include "lt_train_help.h"
 #include "lt_trainer.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,21 +13,6 @@ extern const lt_bundle LT_BUNDLE;
 static const lt_bundle *const b = &LT_BUNDLE;
 static lt_options o;
 static char last_state[4096];
-
-static const char usage[] =
-  "  --data NAME=CALL    read a column from elsewhere: --data 'image=idx(\"more.gz\")'; --data help lists the readers\n"
-  "  --data-dir DIR      where data files are looked for (the working directory)\n"
-  "  --out DIR           checkpoints, log.csv, curves.html, net.lathe (run)\n"
-  "  --epochs N          passes over the data; --steps N: batches instead\n"
-  "  --lr X              the learning rate; where the text has several, the first, and the others in proportion\n"
-  "  --seed N            of parameters, order, held-out rows, dropout (1)\n"
-  "  --resume [FILE]     go on from a checkpoint (DIR/last.state) as if the run had never stopped\n"
-  "  --weights FILE      begin with the tensors of a checkpoint that have the same names and shapes\n"
-  "  --best NAME         the column of log.csv whose lowest value (+NAME: highest; last: the newest epoch) makes\n"
-  "                      best.state: the first val_ column, or loss; with several training steps last\n"
-  "  --patience N        stop after N epochs without a better one\n"
-  "  --save-every N|Ns   a checkpoint every N steps or seconds, besides each epoch's (60s)\n"
-  "  --quiet             no progress; --no-html: no curves.html\n";
 
 static int complain(const char *what, const char *detail) {
   fprintf(stderr, "%s: %s%s; --help lists what there is\n", b->name, what, detail);
@@ -39,7 +25,7 @@ static void help(void) {
          b->target);
   for (k = 0; k < b->columns; k++) printf("  %s = %s\n", b->column[k].name, b->column[k].call);
   printf("batches of %lld rows%s, %.0f%% held out\n\n%s", (long long)b->batch, b->shuffle ? ", shuffled" : "",
-         100 * b->hold_out, usage);
+         100 * b->hold_out, lt_train_options);
 }
 
 static void help_data(void) {

@@ -250,7 +250,15 @@ Test(bundle, text_of_state) {
   cr_assert(again != NULL);
   module_print(&b, again);
   cr_assert(!strcmp(a.at, b.at), "%s\n%s", a.at, b.at);
-  cr_assert(strstr(a.at, "state momentum/w : %momentum/w -> ") != NULL);
+  cr_assert(strstr(a.at, "state momentum/w : %momentum/w -> %") != NULL);
+  cr_assert(m->state.len > 0 && again->state.len == m->state.len);
+  for (int k = 0; k < m->state.len; k++) {
+    const StateSlot *was = &m->state.at[k], *is = &again->state.at[k];
+    cr_expect_str_eq(is->name, was->name);
+    cr_expect_str_eq(value_of(again, is->value)->name, value_of(m, was->value)->name);
+    cr_assert((is->next != 0) == (was->next != 0), "%s", was->name);
+    if (was->next) cr_expect_str_eq(value_of(again, is->next)->name, value_of(m, was->next)->name);
+  }
   text_free(&a);
   text_free(&b);
   module_free(m);
