@@ -48,7 +48,8 @@ static Origin origin_of(Arena *a, const char *text, const char *path) {
   if (!data) return (Origin){path, folder_of(a, path)};
   text += strlen(ORIGIN_HEAD);
   data += strlen(ORIGIN_DATA);
-  return (Origin){arena_printf(a, "%.*s", (int)(data - strlen(ORIGIN_DATA) - text), text), arena_printf(a, "%.*s", (int)(end - data), data)};
+  return (Origin){arena_printf(a, "%.*s", (int)(data - strlen(ORIGIN_DATA) - text), text),
+      arena_printf(a, "%.*s", (int)(end - data), data)};
 }
 
 const char *whole_path(Arena *a, const char *path) {
@@ -61,7 +62,8 @@ const char *whole_path(Arena *a, const char *path) {
 /* For the trainer's copy of the text. */
 static void source_says_origin(BundleBuild *x) {
   if (!strncmp(x->b->source, ORIGIN_HEAD, strlen(ORIGIN_HEAD))) return;
-  x->b->source = arena_printf(&x->b->arena, ORIGIN_HEAD "%s" ORIGIN_DATA "%s\n%s", whole_path(&x->arena, x->path), whole_path(&x->arena, x->data_dir), x->b->source);
+  x->b->source = arena_printf(&x->b->arena, ORIGIN_HEAD "%s" ORIGIN_DATA "%s\n%s", whole_path(&x->arena, x->path),
+                              whole_path(&x->arena, x->data_dir), x->b->source);
 }
 
 /* `path`: for messages; the text may come from elsewhere. */
@@ -123,7 +125,8 @@ void bundle_close(BundleBuild *x) {
 bool bundle_passes(BundleBuild *x, const Options *o) {
   double since = seconds_now();
   bug_context = "passes";
-  PipelineOptions po = {.naive = o->naive, .part_cycles = options_part_cycles(o), .winograd = winograd_option(o), .verify = o->check, .no_rule = o->no_rule.at, .nno_rule = o->no_rule.len};
+  PipelineOptions po = {.naive = o->naive, .part_cycles = options_part_cycles(o), .winograd = winograd_option(o),
+      .verify = o->check, .no_rule = o->no_rule.at, .nno_rule = o->no_rule.len};
   for (int k = 0; k < x->b->fn.len; k++) {
     Function *f = &x->b->fn.at[k];
     if (o->dump_dir) {
@@ -154,13 +157,18 @@ static bool has_file(const EmitFiles *files, const char *name) {
 static void add_trainer(Arena *a, EmitFiles *files) {
   for (int i = 0; i < embed_count; i++) {
     const EmbedFile *f = &embed_files[i];
-    bool wanted = (!strncmp(f->name, "lt_", 3) && strcmp(f->name, "lt_main.c")) || !strcmp(f->name, "stb_image.h") || !strcmp(f->name, "random.c");
-    if (wanted && !has_file(files, f->name)) *vec_push(a, &files->at) = (EmitFile){.name = f->name, .data = f->text, .size = f->size};
+    bool wanted = (!strncmp(f->name, "lt_", 3) && strcmp(f->name, "lt_main.c")) || !strcmp(f->name, "stb_image.h") ||
+        !strcmp(f->name, "random.c");
+    if (wanted && !has_file(files, f->name))
+      *vec_push(a, &files->at) = (EmitFile){.name = f->name, .data = f->text, .size = f->size};
   }
 }
 
 static bool compile(BundleBuild *x, const char *path, const Options *o, bool table, EmitFiles *files) {
-  return bundle_load(x, path, o) && ((bundle_passes(x, o) && bundle_emit(x, o, table, files)) || (bundle_close(x), false));
+  if (!bundle_load(x, path, o)) return false;
+  if (bundle_passes(x, o) && bundle_emit(x, o, table, files)) return true;
+  bundle_close(x);
+  return false;
 }
 
 int bundle_compile(Options *o) {
@@ -169,18 +177,22 @@ int bundle_compile(Options *o) {
   if (!compile(&x, o->args.at[0], o, o->with_main, &files)) return EXIT_FAILED;
   if (o->with_main) add_trainer(&x.arena, &files);
   bool ok = files_write(&files, o->output, &x.diags);
-  for (int i = 0; ok && i < files.at.len; i++) printf("%s/%s  %zu bytes\n", o->output, files.at.at[i].name, files.at.at[i].size);
+  for (int i = 0; ok && i < files.at.len; i++)
+    printf("%s/%s  %zu bytes\n", o->output, files.at.at[i].name, files.at.at[i].size);
   bundle_close(&x);
   return ok ? EXIT_DONE : EXIT_FAILED;
 }
 
 /* The trainer's main is told its table; threads assemble batches. */
-static const char *trainer_flags(BundleBuild *x) { return arena_printf(&x->arena, "-DLT_BUNDLE=lt_bundle_%s -pthread", x->prefix); }
+static const char *trainer_flags(BundleBuild *x) {
+  return arena_printf(&x->arena, "-DLT_BUNDLE=lt_bundle_%s -pthread", x->prefix);
+}
 
 int bundle_build(Options *o) {
   BundleBuild x;
   EmitFiles files = {0};
-  if (!is_language(o->args.at[0])) usage_error("build --train wants a .lathe text; `lathe train %s` makes one around an ONNX file", o->args.at[0]);
+  if (!is_language(o->args.at[0]))
+    usage_error("build --train wants a .lathe text; `lathe train %s` makes one around an ONNX file", o->args.at[0]);
   if (!bundle_load(&x, o->args.at[0], o)) return EXIT_FAILED;
   source_says_origin(&x);
   if (!bundle_passes(&x, o) || !bundle_emit(&x, o, true, &files)) { bundle_close(&x); return EXIT_FAILED; }
@@ -246,7 +258,8 @@ static const Tensor *tensor_of_entry(Arena *a, const void *block, const lt_state
 /* Averages stand in for parameters where the training kept them. */
 static const lt_state_entry *entry_of(const void *block, const Bundle *b, const StateSlot *s) {
   for (int k = 0; k < b->state.len; k++)
-    if (b->state.at[k].role == ROLE_AVERAGE && b->state.at[k].of && !strcmp(b->state.at[k].of, s->name)) return lt_state_find(block, b->state.at[k].name);
+    if (b->state.at[k].role == ROLE_AVERAGE && b->state.at[k].of && !strcmp(b->state.at[k].of, s->name))
+      return lt_state_find(block, b->state.at[k].name);
   return lt_state_find(block, s->name);
 }
 
@@ -289,7 +302,8 @@ static Function *infer_of(BundleBuild *x, const char *name) {
   }
   if (found) return found;
   diag_error(&x->diags, "name", NULL, name ? "there is no net '%s'" : "there is no net to run", name);
-  for (int k = 0; k < b->fn.len; k++) if (b->fn.at[k].kind == FUNCTION_INFER) diag_note(&x->diags, "there is: %s", b->fn.at[k].name);
+  for (int k = 0; k < b->fn.len; k++)
+    if (b->fn.at[k].kind == FUNCTION_INFER) diag_note(&x->diags, "there is: %s", b->fn.at[k].name);
   return NULL;
 }
 

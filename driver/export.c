@@ -30,7 +30,8 @@ static const char *model_of(Options *o, Arena *a) {
   o->checkpoint = first;
   const char *text = second ? second : text_beside(first, a);
   if (access(text, R_OK) == 0) return text;
-  fprintf(stderr, "lathe: error[io]: there is no %s\n  hint: lathe export %s NET.lathe -o %s, with the text that the checkpoint was trained from\n",
+  fprintf(stderr,
+      "lathe: error[io]: there is no %s\n  hint: lathe export %s NET.lathe -o %s, with the text that the checkpoint was trained from\n",
           text, first, o->output);
   return NULL;
 }
@@ -44,7 +45,8 @@ int verb_export(Options *o) {
   if (!path || !model_import(&c, path, o)) { arena_free(&a); return EXIT_FAILED; }
   if (o->passes && !model_passes(&c, o)) { arena_free(&a); return EXIT_FAILED; }
   if (c.p) usage_error("-p: a graph is exported, `lower` makes a program; leave out the passes from there on");
-  const char *origin = arena_printf(&a, "%s%s%s", path, o->checkpoint ? " with " : "", o->checkpoint ? o->checkpoint : "");
+  const char *with = o->checkpoint ? arena_printf(&a, " with %s", o->checkpoint) : "";
+  const char *origin = arena_printf(&a, "%s%s", path, with);
   bool ok = onnx_export_file(c.m, origin, o->output, &c.diags);
   compiled_free(&c);
   arena_free(&a);

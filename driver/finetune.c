@@ -125,7 +125,8 @@ static void put_net(Tune *t, Text *to, const char *name, const char *before, con
     put_type(to, &value_of(t->m, in->at[k])->type, c_identifier(t->a, value_of(t->m, in->at[k])->name));
   }
   text_printf(to, ") { return %s%s(", before, inner);
-  for (int k = 0; k < in->len; k++) text_printf(to, "%s%s", k ? ", " : "", c_identifier(t->a, value_of(t->m, in->at[k])->name));
+  for (int k = 0; k < in->len; k++)
+    text_printf(to, "%s%s", k ? ", " : "", c_identifier(t->a, value_of(t->m, in->at[k])->name));
   text_printf(to, ")%s }\n", after);
 }
 
@@ -158,7 +159,8 @@ static void put_nets(Tune *t, Text *to, const char *net, const char **trained) {
   if (softmax) {
     *trained = "logits";
     put_net(t, to, "logits", "", "model", "");
-    put_net(t, to, net, "softmax(", "logits", arena_printf(t->a, ", axis=%lld)", (long long)node_int(softmax, "axis", 1)));
+    put_net(t, to, net, "softmax(", "logits",
+            arena_printf(t->a, ", axis=%lld)", (long long)node_int(softmax, "axis", 1)));
   } else put_net(t, to, net, "", "model", "");
 }
 
@@ -187,12 +189,14 @@ static void put_step(Tune *t, Text *to, const Column *c, int n, const char *trai
 static bool read_columns(Tune *t, Column *c, int n) {
   for (int k = 0; k < n; k++) {
     const char *s = t->o->data.at[k], *eq = strchr(s, '=');
-    if (!eq || eq == s) usage_error("--data wants NAME=READER(…), such as 'image=idx(\"images.gz\") / 255', not '%s'", s);
+    if (!eq || eq == s)
+      usage_error("--data wants NAME=READER(…), such as 'image=idx(\"images.gz\") / 255', not '%s'", s);
     c[k] = (Column){arena_printf(t->a, "%.*s", (int)(eq - s), s), eq + 1};
     if (has_column(c, k, c[k].name)) usage_error("--data names the column '%s' twice", c[k].name);
   }
   if (n == t->m->main->inputs.len + 1) return true;
-  diag_error(&t->d, "usage", NULL, "%d columns of data; one for each of its %d input%s and then the target are needed", n,
+  diag_error(&t->d, "usage", NULL,
+             "%d columns of data; one for each of its %d input%s and then the target are needed", n,
              t->m->main->inputs.len, t->m->main->inputs.len == 1 ? "" : "s");
   for (int k = 0; k < t->m->main->inputs.len; k++) {
     const Value *v = value_of(t->m, t->m->main->inputs.at[k]);
@@ -207,7 +211,8 @@ static bool takes_rows(Tune *t) {
   for (int k = 0; k < t->m->main->inputs.len; k++) {
     const Value *v = value_of(t->m, t->m->main->inputs.at[k]);
     if (v->type.rank && !dim_is_const(v->type.dims[0]) && y->rank && !dim_is_const(y->dims[0])) continue;
-    refuse(t, "shape", "it is made for a batch of one size (%s); training takes batches", arena_printf(t->a, "input '%s' is %s", v->name, type_text(&v->type)));
+    refuse(t, "shape", "it is made for a batch of one size (%s); training takes batches",
+           arena_printf(t->a, "input '%s' is %s", v->name, type_text(&v->type)));
     diag_note(&t->d, "hint: export it with a free first axis");
     return false;
   }
@@ -217,16 +222,19 @@ static bool takes_rows(Tune *t) {
 static const char *share_held_out(const Options *o) {
   char *end;
   double v = o->hold_out ? strtod(o->hold_out, &end) : 10;
-  if (o->hold_out && (end == o->hold_out || (*end && strcmp(end, "%")) || !(v >= 0 && v < 100))) usage_error("--hold-out wants a percentage such as 10%%, not '%s'", o->hold_out);
+  if (o->hold_out && (end == o->hold_out || (*end && strcmp(end, "%")) || !(v >= 0 && v < 100)))
+    usage_error("--hold-out wants a percentage such as 10%%, not '%s'", o->hold_out);
   return o->hold_out ? o->hold_out : "10%";
 }
 
 static bool text_of(Tune *t, Text *to) {
   Column *c = NEW_N(t->a, Column, t->o->data.len + 1);
   int n = t->o->data.len;
-  const char *trained, *net = c_identifier(t->a, t->o->net ? t->o->net : emit_prefix(t->a, t->path)), *held = share_held_out(t->o);
+  const char *trained, *held = share_held_out(t->o);
+  const char *net = c_identifier(t->a, t->o->net ? t->o->net : emit_prefix(t->a, t->path));
   if (!strcmp(net, "model")) net = "network";
-  if (!takes_rows(t) || !read_columns(t, c, n) || !find_all(t, &t->over, &t->o->over) || !find_all(t, &t->frozen, &t->o->freeze)) return false;
+  if (!takes_rows(t) || !read_columns(t, c, n) || !find_all(t, &t->over, &t->o->over) ||
+      !find_all(t, &t->frozen, &t->o->freeze)) return false;
   put_nets(t, to, net, &trained);
   text_put(to, "data {\n");
   for (int k = 0; k < n; k++) text_printf(to, "    %s = %s\n", c[k].name, c[k].term);
@@ -239,7 +247,8 @@ static bool text_of(Tune *t, Text *to) {
 
 bool finetune_text(const Options *o, const char *path, Arena *a, Text *to) {
   if (o->batch && !(o->batch >= 1 && o->batch == floor(o->batch))) usage_error("--batch wants a whole number from 1");
-  if (!o->loss || !o->data.len) usage_error("to train %s, say --loss cross_entropy (or mse, …), --data 'INPUT=READER(…)' and --data 'TARGET=READER(…)'", path);
+  if (!o->loss || !o->data.len)
+    usage_error("to train %s, say --loss cross_entropy (or mse, …), --data 'INPUT=READER(…)' and --data 'TARGET=READER(…)'", path);
   Tune t = {.a = a, .o = o, .path = path, .d = {.file = path}};
   t.whole = whole_path(a, path);
   t.m = lathe_onnx_load(path, &t.d);

@@ -30,7 +30,8 @@ static ValueId loss_of(Compiled *c) {
   ValueId v = m->main->outputs.len ? m->main->outputs.at[0] : 0;
   Type t = v ? value_of(m, v)->type : (Type){0};
   if (dtype_is_float(t.dtype) && dim_is(type_count(&t), 1)) return build_reshape(m->main, v, NULL, 0);
-  diag_error(&c->diags, "usage", NULL, "--grad needs a loss: output 0 must be one float%s%s", v ? ", is " : "", v ? type_text(&t) : "");
+  diag_error(&c->diags, "usage", NULL, "--grad needs a loss: output 0 must be one float%s%s", v ? ", is " : "",
+             v ? type_text(&t) : "");
   return 0;
 }
 
@@ -43,7 +44,10 @@ static bool network(Compiled *c, Options *o, DType t, Ends ends, int *n, ValueId
   m->main->outputs.len = m->state.len = 0;                      // what survived a call is an input like others
   *vec_push(&m->perm, &m->main->outputs) = loss;
   if (ends == GRADIENTS && (*n = grad_of_inputs(m, loss, wrt)) < 0) return false;
-  if (ends == GRADIENTS && !*n) { diag_error(&c->diags, "usage", NULL, "it has no float input to differentiate by"); return false; }
+  if (ends == GRADIENTS && !*n) {
+    diag_error(&c->diags, "usage", NULL, "it has no float input to differentiate by");
+    return false;
+  }
   if (t == DT_F32) return module_expand(m, EXPAND_NOTHING);
   return module_retype(m, DT_F32, t) && module_expand(m, ends == LOSS ? EXPAND_GRADIENTS : EXPAND_ALL);
 }
@@ -90,7 +94,8 @@ static double distance(const Tensor *a, const Tensor *b, double scale) {
 
 /* The worst of some elements of input k. A step across a kink (relu) gives another number at every length, the true slope
  * only at those that stay on one side: shorter ones are tried. */
-static bool compare_slopes(Compiled *c, Tensor *const *in, int k, const Tensor *dx, double scale, int64_t *moved, double *worst) {
+static bool compare_slopes(Compiled *c, Tensor *const *in, int k, const Tensor *dx, double scale, int64_t *moved,
+                           double *worst) {
   int64_t n = tensor_count(dx), step = n > SAMPLES ? n / SAMPLES : 1;
   *moved = 0;
   *worst = 0;
@@ -126,7 +131,8 @@ static int compare(Sides *s, Tensor *const *in, const Tensor *const *d64, const 
   double all = 0;
   int wrong = 0;
   for (int k = 1; k <= s->n; k++) all = fmax(all, largest_of(d64[k]));
-  printf("%-24s %-20s %9s  %-28s %s\n", "gradient of", "type", "largest", "f64 - finite differences", "emitted f32 - f64");
+  printf("%-24s %-20s %9s  %-28s %s\n", "gradient of", "type", "largest", "f64 - finite differences",
+         "emitted f32 - f64");
   for (int k = 1; k <= s->n; k++) {
     int input = input_index(s->f64.m->main, s->wrt[k - 1]);
     const Value *v = value_of(s->f32.m, s->f32.m->main->inputs.at[input]);
@@ -139,7 +145,8 @@ static int compare(Sides *s, Tensor *const *in, const Tensor *const *d64, const 
     bool ok = slopes <= limit64 && single <= limit32;
     wrong += !ok;
     const char *of = arena_printf(&s->f32.arena, "(%lld of %lld)", (long long)moved, (long long)tensor_count(d64[k]));
-    printf("%-24s %-20s %9.2e  %8.1e %-19s %8.1e  %s\n", v->name, type_text(&v->type), largest, slopes, of, single, ok ? "ok" : "FAILED");
+    printf("%-24s %-20s %9.2e  %8.1e %-19s %8.1e  %s\n", v->name, type_text(&v->type), largest, slopes, of, single,
+           ok ? "ok" : "FAILED");
   }
   return wrong;
 }
@@ -147,13 +154,16 @@ static int compare(Sides *s, Tensor *const *in, const Tensor *const *d64, const 
 /* -1 after an error. */
 static int verify_sides(Sides *s, Options *o) {
   if (!network(&s->f32, o, DT_F32, GRADIENTS, &s->n, &s->wrt) || !model_passes(&s->f32, o)) return -1;
-  if (!network(&s->f64, o, DT_F64, GRADIENTS, &s->n, &s->wrt) || !network(&s->loss, o, DT_F64, LOSS, NULL, NULL)) return -1;
+  if (!network(&s->f64, o, DT_F64, GRADIENTS, &s->n, &s->wrt) || !network(&s->loss, o, DT_F64, LOSS, NULL, NULL))
+    return -1;
   Case x = case_random(&s->f32, (uint64_t)o->seed, SIZES_FEW, NULL);
-  const Tensor **d32 = NEW_N(&s->f32.arena, const Tensor *, s->n + 1), **d64 = NEW_N(&s->f64.arena, const Tensor *, s->n + 1);
+  const Tensor **d32 = NEW_N(&s->f32.arena, const Tensor *, s->n + 1),
+      **d64 = NEW_N(&s->f64.arena, const Tensor *, s->n + 1);
   int inputs = s->f64.m->main->inputs.len;
   if (s->f32.bundle && !bundle_inputs(s->f32.bundle, s->f32.m, (int64_t)o->seed, x.in, &s->f32.arena)) return -1;
   Tensor **in = case_in_double(&s->f64.arena, &x, inputs);
-  if (!run_emitted(&s->f32, o, &x, d32) || !case_evaluate(s->f64.m, (const Tensor *const *)in, d64, &s->f64.arena)) return -1;
+  if (!run_emitted(&s->f32, o, &x, d32) || !case_evaluate(s->f64.m, (const Tensor *const *)in, d64, &s->f64.arena))
+    return -1;
   printf("%s: loss %.9g in f64, %.9g in emitted f32\n", x.name, tensor_get(d64[0], 0), tensor_get(d32[0], 0));
   Tensor **frozen = eval_freeze(s->loss.m, in, &s->f64.arena);
   return frozen ? compare(s, frozen, d64, d32) : -1;

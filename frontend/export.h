@@ -33,7 +33,7 @@ typedef struct Export {
   VEC(Onnx__Tensor *) initializers;
   VEC(const char *) constant_names;
   bool *written;                                       /* per value: its constant is among the initializers */
-  NameMap edges, nodes, constants;                     /* names in use, but for those of values; small constants -> index */
+  NameMap edges, nodes, constants;                     /* names in use, but of values; small constants -> index */
   bool failed;                                         /* this node: reported */
 } Export;
 

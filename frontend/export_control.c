@@ -24,7 +24,8 @@ bool export_scan(Export *x) {
   Onnx__Node *n = x->last;
   exp_int(x, "num_scan_inputs", node_int(x->n, "scan_inputs", 1));
   if (!exp_copy_list(x, "in_axes", "scan_input_axes") || !exp_copy_list(x, "in_reverse", "scan_input_directions") ||
-      !exp_copy_list(x, "out_axes", "scan_output_axes") || !exp_copy_list(x, "out_reverse", "scan_output_directions")) return false;
+      !exp_copy_list(x, "out_axes", "scan_output_axes") ||
+      !exp_copy_list(x, "out_reverse", "scan_output_directions")) return false;
   exp_graph(x, n, "body", exp_region(x, x->n->region[0], "body"));
   return !x->failed;
 }

@@ -60,7 +60,8 @@ bool export_atan2(Export *x) {
   const double pi = 3.14159265358979324;
   const char *a = exp_in(x, 0), *b = exp_in(x, 1), *zero = number(x, 0);
   const char *turn = EXP(x, "Where", EXP(x, "Less", a, zero), number(x, -pi), number(x, pi));
-  const char *flat = EXP(x, "Equal", b, zero), *angle = EXP(x, "Atan", EXP(x, "Div", a, EXP(x, "Where", flat, zero, b)));
+  const char *flat = EXP(x, "Equal", b, zero);
+  const char *angle = EXP(x, "Atan", EXP(x, "Div", a, EXP(x, "Where", flat, zero, b)));
   const char *whole = EXP(x, "Where", EXP(x, "Less", b, zero), EXP(x, "Add", angle, turn), angle);
   const char *origin = EXP(x, "And", EXP(x, "Equal", a, zero), flat);
   return exp_give(x, 0, EXP(x, "Where", origin, zero, whole));
@@ -80,7 +81,8 @@ bool export_silu(Export *x) {
 bool export_ne(Export *x) { return exp_give(x, 0, EXP(x, "Not", EXP(x, "Equal", exp_in(x, 0), exp_in(x, 1)))); }
 
 bool export_shift(Export *x) {
-  if (dtype_is_signed(dtype_in(x))) return exp_fail(x, "ONNX shifts unsigned integers only, not %s", dtype_info[dtype_in(x)].text);
+  if (dtype_is_signed(dtype_in(x)))
+    return exp_fail(x, "ONNX shifts unsigned integers only, not %s", dtype_info[dtype_in(x)].text);
   bool ok = exp_direct(x, "BitShift");
   exp_str(x, "direction", x->n->op == OP_SHL ? "LEFT" : "RIGHT");
   return ok;

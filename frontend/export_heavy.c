@@ -3,7 +3,8 @@
 #include <math.h>
 
 static bool window(Export *x) {
-  return exp_copy_list(x, "kernel", "kernel_shape") && exp_copy_list(x, "strides", "strides") && exp_copy_list(x, "pads", "pads") &&
+  return exp_copy_list(x, "kernel", "kernel_shape") && exp_copy_list(x, "strides", "strides") &&
+      exp_copy_list(x, "pads", "pads") &&
          exp_copy_list(x, "dilations", "dilations");
 }
 
@@ -41,7 +42,8 @@ static bool operand_bytes(Export *x, ValueId v, Bytes *b) {
   if (of->constant) return constant_bytes(x, of->constant, b);
   const Node *n = of->def ? node_of(x->m, of->def) : NULL;
   ValueId zero = 0;
-  if (n && n->op == OP_SUB && value_of(x->m, n->in[0])->def) zero = n->in[1], n = node_of(x->m, value_of(x->m, n->in[0])->def);
+  if (n && n->op == OP_SUB && value_of(x->m, n->in[0])->def)
+    zero = n->in[1], n = node_of(x->m, value_of(x->m, n->in[0])->def);
   if (!n || n->op != OP_CAST) return false;
   DType t = value_of(x->m, n->in[0])->type.dtype;
   if (t != DT_I8 && t != DT_U8) return false;
@@ -75,14 +77,16 @@ static bool conv_integer(Export *x) {
 
 bool export_conv(Export *x) {
   if (exp_type(x, 0)->dtype == DT_I32) return conv_integer(x);
-  if (!dtype_is_float(exp_type(x, 0)->dtype)) return exp_fail(x, "ONNX has no convolution of %s", type_text(exp_type(x, 0)));
+  if (!dtype_is_float(exp_type(x, 0)->dtype))
+    return exp_fail(x, "ONNX has no convolution of %s", type_text(exp_type(x, 0)));
   exp_direct(x, "Conv");
   conv_attributes(x);
   return !x->failed;
 }
 
 bool export_conv_transpose(Export *x) {
-  if (!dtype_is_float(exp_type(x, 0)->dtype)) return exp_fail(x, "ONNX has no transposed convolution of %s", type_text(exp_type(x, 0)));
+  if (!dtype_is_float(exp_type(x, 0)->dtype))
+    return exp_fail(x, "ONNX has no transposed convolution of %s", type_text(exp_type(x, 0)));
   exp_direct(x, "ConvTranspose");
   conv_attributes(x);
   return exp_copy_list(x, "output_padding", "output_padding");
@@ -94,7 +98,8 @@ bool export_conv_transpose(Export *x) {
  * would start behind the input were counted. */
 static bool rounds_up(Export *x) {
   const Type *in = exp_type(x, 0), *out = exp_out_type(x, 0);
-  const Attr *k = node_dims(x->n, "kernel"), *s = node_dims(x->n, "strides"), *p = node_dims(x->n, "pads"), *d = node_dims(x->n, "dilations");
+  const Attr *k = node_dims(x->n, "kernel"), *s = node_dims(x->n, "strides"), *p = node_dims(x->n, "pads"),
+      *d = node_dims(x->n, "dilations");
   if (!node_int(x->n, "ceil", 0)) return false;
   for (int i = 0; i < k->n; i++) {
     Dim extent = dim_add(dim_mul(dim_sub(k->dims[i], DIM(1)), d->dims[i]), DIM(1));

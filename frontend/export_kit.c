@@ -285,7 +285,8 @@ static void *size_part(void *ctx, DimKind k, int64_t c, const char *symbol, void
   const char *name = known_size(x->scope, d);
   if (name) return mutable(name);
   name = symbol_size(x, x->scope, d);
-  if (!name) exp_fail(x, "the size %s is not that of any value before this node; fix it with --dim %s=N", symbol, symbol);
+  if (!name)
+    exp_fail(x, "the size %s is not that of any value before this node; fix it with --dim %s=N", symbol, symbol);
   else remember_size(x, d, name);
   return mutable(name);
 }

@@ -2,7 +2,8 @@
 #include "frontend/export.h"
 
 static const char *const reduce_names[OP_COUNT] = {
-  [OP_REDUCE_SUM] = "ReduceSum", [OP_REDUCE_PROD] = "ReduceProd", [OP_REDUCE_MAX] = "ReduceMax", [OP_REDUCE_MIN] = "ReduceMin",
+  [OP_REDUCE_SUM] = "ReduceSum", [OP_REDUCE_PROD] = "ReduceProd", [OP_REDUCE_MAX] = "ReduceMax",
+  [OP_REDUCE_MIN] = "ReduceMin",
   [OP_ARGMAX] = "ArgMax", [OP_ARGMIN] = "ArgMin", [OP_SOFTMAX] = "Softmax", [OP_LOG_SOFTMAX] = "LogSoftmax",
 };
 

@@ -91,12 +91,12 @@ static bool is_rest(const ParamSpec *p) { return is_kind(p, "tensors") || is_kin
 
 static const char *kind_text(const ParamSpec *p) {
   static const char *const text[][2] = {
-    {"tensor", "a tensor"}, {"value", "a tensor or a number"}, {"int", "a whole number"}, {"dim", "a size"},
-        {"float", "a number"},
-    {"bool", "true or false"}, {"str", "a text"}, {"ints", "a whole number or a list of them"},
-        {"dims", "a list of sizes"},
-    {"floats", "a list of numbers"}, {"sizes", "a size"}, {"pad", "a whole number, a list of them, or \"same\""},
-        {"dtype", "an element type such as \"f32\""}, {"tensors", "a tensor"}};
+    {"tensor", "a tensor"}, {"value", "a tensor or a number"}, {"tensors", "a tensor"},
+    {"int", "a whole number"}, {"ints", "a whole number or a list of them"},
+    {"dim", "a size"}, {"dims", "a list of sizes"}, {"sizes", "a size"},
+    {"float", "a number"}, {"floats", "a list of numbers"},
+    {"bool", "true or false"}, {"str", "a text"}, {"dtype", "an element type such as \"f32\""},
+    {"pad", "a whole number, a list of them, or \"same\""}};
   for (size_t k = 0; k < sizeof text / sizeof *text; k++) if (is_kind(p, text[k][0])) return text[k][1];
   return "a value that the language has not";
 }

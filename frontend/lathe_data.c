@@ -63,7 +63,8 @@ static bool peek_row(Lang *l, const Term *e, const char *call, Type *row, int64_
   char why[600] = "";
   if (l->o->peek(l->o->peek_ctx, call, row, classes, why, sizeof why)) return true;
   lang_error(l, "io", e->at, "%s", why);
-  if (strstr(why, "cannot open")) lang_hint(l, "files are looked for beside the text; --data-dir DIR names another folder");
+  if (strstr(why, "cannot open"))
+    lang_hint(l, "files are looked for beside the text; --data-dir DIR names another folder");
   return false;
 }
 

@@ -290,7 +290,8 @@ static bool check_state(Call *c, int k, int64_t d, Dim rows) {
 }
 
 /* x [T, N, in] -> y [T, N, D * H] and what each layer ends with, [N, D * H]. */
-static bool cell_layer(Call *c, const Cell *cell, int layer, int directions, ValueId *x, ValueId *state, ValueId *memory) {
+static bool cell_layer(Call *c, const Cell *cell, int layer, int directions, ValueId *x, ValueId *state,
+                       ValueId *memory) {
   Graph *g = c->l->g;
   int64_t h = call_int(c, 1), gates = cell->gates * h;
   Dim d = DIM(directions), in = build_dim(g, *x, 2), rows = build_dim(g, *x, 1);

@@ -39,7 +39,9 @@ static bool is_listed(const ValueList *list, ValueId v) {
   return false;
 }
 
-static bool is_port(const Module *m, ValueId v) { return is_listed(&m->main->inputs, v) || is_listed(&m->main->outputs, v); }
+static bool is_port(const Module *m, ValueId v) {
+  return is_listed(&m->main->inputs, v) || is_listed(&m->main->outputs, v);
+}
 
 /* Inputs and outputs are found by their names: a value between them that has this name (a variable) gets another. */
 void lang_free_name(Lang *l, const char *name) {

@@ -118,11 +118,13 @@ Val function_elu(Call *c) {
   return val_tensor(build_where(g, build_op2c(g, OP_GT, x, 0), x, low));
 }
 
-static ValueId clamp(Graph *g, ValueId x, double low, double high) { return build_op2c(g, OP_MIN,
-    build_op2c(g, OP_MAX, x, low), high); }
+static ValueId clamp(Graph *g, ValueId x, double low, double high) {
+  return build_op2c(g, OP_MIN, build_op2c(g, OP_MAX, x, low), high);
+}
 
-static ValueId hard_sigmoid(Graph *g, ValueId x) { return clamp(g, build_addc(g, build_mulc(g, x, 1.0 / 6), 0.5), 0,
-    1); }
+static ValueId hard_sigmoid(Graph *g, ValueId x) {
+  return clamp(g, build_addc(g, build_mulc(g, x, 1.0 / 6), 0.5), 0, 1);
+}
 
 Val function_hard_sigmoid(Call *c) { return val_tensor(hard_sigmoid(c->l->g, call_tensor(c, 0))); }
 

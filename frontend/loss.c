@@ -198,7 +198,8 @@ ValueId loss_cosine(Graph *g, ValueId x, ValueId target, const LossSpec *o) {
   if (!target) return 0;
   int rank = build_rank(g, x), axis = o->axis < 0 ? o->axis + rank : o->axis;
   if (o->axis == LOSS_AXIS_FOUND) axis = rank - 1;
-  if (axis < 0 || axis >= rank) return fail(g, "cosine: there is no axis %d in %s", o->axis, type_text(build_type(g, x)));
+  if (axis < 0 || axis >= rank)
+    return fail(g, "cosine: there is no axis %d in %s", o->axis, type_text(build_type(g, x)));
   target = build_expand(g, target, build_type(g, x)->dims, rank);
   ValueId dot = build_reduce(g, OP_REDUCE_SUM, build_mul(g, x, target), &axis, 1, false), length[2];
   for (int k = 0; k < 2; k++) {
@@ -221,7 +222,8 @@ ValueId loss_ctc(Graph *g, ValueId x, ValueId target, const LossSpec *o) {
   if (!x || !target) return 0;
   const Type t = *build_type(g, x), u = *build_type(g, target);
   if (t.rank != 3 || u.rank != 2 || !dtype_is_int(u.dtype) || !dim_eq(u.dims[0], t.dims[1]))
-    return fail(g, "ctc: the target is %s, which does not fit %s: it takes integers [N, S] for [T, N, C]", type_text(&u),
+    return fail(g, "ctc: the target is %s, which does not fit %s: it takes integers [N, S] for [T, N, C]",
+                type_text(&u),
                 type_text(&t));
   target = build_cast(g, target, DT_I64);
   ValueId steps = build_expand(g, build_dim_value(g, DT_I64, t.dims[0]), &t.dims[1], 1);

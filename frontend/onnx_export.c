@@ -27,7 +27,8 @@ bool onnx_exports(Op op) { return exporters[op].function || exporters[op].as; }
 static bool type_exists(Export *x, ValueId v) {
   DType t = value_of(x->m, v)->type.dtype;
   if (t != DT_F4E2M1 && t != DT_F8E8M0 && t != DT_I2 && t != DT_U2) return true;
-  return exp_fail(x, "'%s' is of type %s, which opset %d does not have", value_of(x->m, v)->name, dtype_info[t].text, EXPORT_OPSET);
+  return exp_fail(x, "'%s' is of type %s, which opset %d does not have", value_of(x->m, v)->name, dtype_info[t].text,
+                  EXPORT_OPSET);
 }
 
 Onnx__ValueInfo *exp_value_info(Export *x, ValueId v, const char *name) {
@@ -169,7 +170,9 @@ bool onnx_export(Module *m, const char *origin, Arena *a, void **bytes, size_t *
   Onnx__Model *model = model_around(a, g, origin);
   *size = onnx__model__get_packed_size(model);
   if (*size > INT32_MAX) {
-    diag_error(d, "unsupported", NULL, "the model takes %zu MB; a file of ONNX ends at 2048, and weights beside it are not supported", *size >> 20);
+    diag_error(d, "unsupported", NULL,
+               "the model takes %zu MB; a file of ONNX ends at 2048, and weights beside it are not supported",
+               *size >> 20);
     return false;
   }
   *bytes = arena_alloc(a, *size);

@@ -41,7 +41,12 @@ typedef struct OptimizeSpec {
 /* Options by name, for parsers and the reference: `at` is where the double lies in the struct; flags are 0 or 1.
  * All take `lr`, every schedule takes `warmup`, every optimizer what optimize_common lists. */
 typedef struct OptimizeOption { const char *name; size_t at; double dflt; const char *what; } OptimizeOption;
-typedef struct OptimizerInfo { const char *name, *what; double lr; int noption; OptimizeOption option[8]; } OptimizerInfo;
+typedef struct OptimizerInfo {
+  const char *name, *what;
+  double lr;
+  int noption;
+  OptimizeOption option[8];
+} OptimizerInfo;
 extern const OptimizerInfo optimizer_info[OPTIMIZER_COUNT];     /* offsets into OptimizeSpec */
 extern const OptimizeOption optimize_common[];                  /* likewise */
 extern const int optimize_ncommon;

@@ -1,5 +1,5 @@
 /* Shorthand for building graphs: what the passes that make new nodes (gradients, decompositions) and the network
- * language use. Importers have the same verbs with their own errors in frontend/calc.h.
+ * language use. Importers have these verbs in frontend/calc.h and import.h, with their own errors and settled results.
  *
  * Every function appends to `g` (or where graph_insert_before says) and infers types. An operand 0 gives 0, and so
  * does a node whose inference failed (reported in the module's diags): a chain of calls needs one check at its end.

@@ -80,11 +80,13 @@ static int make(lt_tensor *t, const type_row *type, char *why, size_t n) {
   t->elem_bytes = type->bytes;
   t->count = 1;
   for (k = 0; k < t->rank; k++) {
-    if (t->dims[k] < 0 || (t->dims[k] && t->count > INT64_MAX / 16 / t->dims[k])) return lt_fail(why, n, "the shape is damaged");
+    if (t->dims[k] < 0 || (t->dims[k] && t->count > INT64_MAX / 16 / t->dims[k]))
+      return lt_fail(why, n, "the shape is damaged");
     t->count *= t->dims[k];
   }
   t->data = NULL;
-  if (posix_memalign(&t->data, 64, (size_t)t->count * (size_t)t->elem_bytes + 64)) return lt_fail(why, n, "no memory for %lld elements", (long long)t->count);
+  if (posix_memalign(&t->data, 64, (size_t)t->count * (size_t)t->elem_bytes + 64))
+    return lt_fail(why, n, "no memory for %lld elements", (long long)t->count);
   memset(t->data, 0, (size_t)t->count * (size_t)t->elem_bytes + 64);
   return 0;
 }
@@ -137,7 +139,9 @@ int lt_npy_parse(const void *bytes, size_t n, lt_tensor *t, char *why, size_t wh
   for (i = 0; i < TYPES && !type; i++)
     if (!strncmp(s + 2, types[i].npy, 2) && s[4] == '\'') type = &types[i];
   if (!type && s[2] == 'V' && (s[3] == '1' || s[3] == '2') && s[4] == '\'') type = type_of(s[3] == '1' ? "u8" : "u16");
-  if (!type) return lt_fail(why, why_len, "element type %.*s of the .npy file is not supported", (int)strcspn(s + 1, "'"), s + 1);
+  if (!type)
+    return lt_fail(why, why_len, "element type %.*s of the .npy file is not supported", (int)strcspn(s + 1, "'"),
+                   s + 1);
   s = strstr(text, "'fortran_order'");
   s = s ? strchr(s, ':') : NULL;
   fortran = s && strncmp(s + 1 + strspn(s + 1, " "), "True", 4) == 0;
@@ -172,9 +176,12 @@ int lt_npy_save(const char *path, const lt_tensor *t, char *why, size_t why_len)
   int k, bad;
   FILE *f;
   if (!type) return lt_fail(why, why_len, "%s: type %s cannot be written", path, t->dtype);
-  for (k = 0; k < t->rank; k++) len += (size_t)snprintf(shape + len, sizeof shape - len, "%lld,%s", (long long)t->dims[k], k + 1 < t->rank ? " " : "");
+  for (k = 0; k < t->rank; k++)
+    len += (size_t)snprintf(shape + len, sizeof shape - len, "%lld,%s", (long long)t->dims[k],
+                            k + 1 < t->rank ? " " : "");
   if (t->rank > 1) shape[len - 1] = 0;                         /* (2, 3) but (3,) */
-  len = (size_t)snprintf(head + 10, sizeof head - 10, "{'descr': '%c%s', 'fortran_order': False, 'shape': (%s), }", type->bytes == 1 ? '|' : '<', type->npy, shape);
+  len = (size_t)snprintf(head + 10, sizeof head - 10, "{'descr': '%c%s', 'fortran_order': False, 'shape': (%s), }",
+                         type->bytes == 1 ? '|' : '<', type->npy, shape);
   total = (10 + len + 1 + 63) / 64 * 64;
   memset(head + 10 + len, ' ', total - 10 - len);
   head[total - 1] = '\n';
@@ -266,9 +273,11 @@ int lt_pb_parse(const void *bytes, size_t n, lt_tensor *t, char *why, size_t why
   memset(t, 0, sizeof *t);
   w.p = bytes; w.end = w.p + n; w.bad = 0;
   while (next_field(&w, &f)) {                                 /* first the shape and the type */
-    if (f.number == 1 && put_varints(&f, 0, 0, NULL, t->dims, &t->rank) < 0) return lt_fail(why, why_len, "more than %d dimensions", LT_MAX_RANK);
+    if (f.number == 1 && put_varints(&f, 0, 0, NULL, t->dims, &t->rank) < 0)
+      return lt_fail(why, why_len, "more than %d dimensions", LT_MAX_RANK);
     if (f.number == 2 && f.type == 0) code = (int)f.value;
-    if (f.number == 14 && f.type == 0 && f.value == 1) return lt_fail(why, why_len, "the tensor's data is in another file");
+    if (f.number == 14 && f.type == 0 && f.value == 1)
+      return lt_fail(why, why_len, "the tensor's data is in another file");
   }
   if (w.bad) return lt_fail(why, why_len, "not a TensorProto, or damaged");
   for (i = 0; i < TYPES; i++)
@@ -320,7 +329,8 @@ int lt_file_load(const char *path, lt_tensor *t, char *why, size_t why_len) {
   void *p;
   int npy = len > 4 && !strcmp(path + len - 4, ".npy");
   memset(t, 0, sizeof *t);
-  if (!npy && !(len > 3 && !strcmp(path + len - 3, ".pb"))) return lt_fail(why, why_len, "%s: the name ends in neither .npy nor .pb", path);
+  if (!npy && !(len > 3 && !strcmp(path + len - 3, ".pb")))
+    return lt_fail(why, why_len, "%s: the name ends in neither .npy nor .pb", path);
   p = lt_read_file(path, &n, why, why_len);
   if (!p) return -1;
   r = npy ? lt_npy_parse(p, n, t, inner, sizeof inner) : lt_pb_parse(p, n, t, inner, sizeof inner);
@@ -356,7 +366,15 @@ double lt_get(const lt_tensor *t, int64_t i) {
   if (!strcmp(d, "f32")) { float v; memcpy(&v, p, 4); return (double)v; }
   if (!strcmp(d, "f64")) { double v; memcpy(&v, p, 8); return v; }
   if (!strcmp(d, "f16")) { uint16_t v; memcpy(&v, p, 2); return half(v); }
-  if (!strcmp(d, "bf16")) { uint16_t h; uint32_t u; float v; memcpy(&h, p, 2); u = (uint32_t)h << 16; memcpy(&v, &u, 4); return (double)v; }
+  if (!strcmp(d, "bf16")) {
+    uint16_t h;
+    uint32_t u;
+    float v;
+    memcpy(&h, p, 2);
+    u = (uint32_t)h << 16;
+    memcpy(&v, &u, 4);
+    return (double)v;
+  }
   switch (t->elem_bytes) {
   case 1: return d[0] == 'i' ? (double)*(const signed char *)p : (double)*(const unsigned char *)p;
   case 2: { uint16_t v; memcpy(&v, p, 2); return d[0] == 'i' ? (double)(int16_t)v : (double)v; }
@@ -367,7 +385,8 @@ double lt_get(const lt_tensor *t, int64_t i) {
 
 /* ---- XXH64 (Y. Collet's xxHash specification), seed 0 ---- */
 
-static const uint64_t prime[] = {11400714785074694791u, 14029467366897019727u, 1609587929392839161u, 9650029242287828579u, 2870177450012600261u};
+static const uint64_t prime[] = {11400714785074694791u, 14029467366897019727u, 1609587929392839161u,
+    9650029242287828579u, 2870177450012600261u};
 
 static uint64_t rotated(uint64_t x, int r) { return x << r | x >> (64 - r); }
 static uint64_t word(const unsigned char *p) { uint64_t v; memcpy(&v, p, 8); return v; }

@@ -22,13 +22,16 @@ static int open_column(lt_loader *l, int k, const char *call, const char *base_d
   const lt_column *c = &l->bundle->column[k];
   lt_data *d = &l->data[k];
   char is[200], wanted[200], inner[700];
-  if (lt_data_open(call, base_dir, d, inner, sizeof inner)) return lt_fail(why, why_len, "data '%s': %s", c->name, inner);
+  if (lt_data_open(call, base_dir, d, inner, sizeof inner))
+    return lt_fail(why, why_len, "data '%s': %s", c->name, inner);
   lt_type_text(d->dtype, d->rank, d->dims, is, sizeof is);
   lt_type_text(c->dtype, c->rank, c->dims, wanted, sizeof wanted);
   if (strcmp(is, wanted))
-    return lt_fail(why, why_len, "data '%s': a row of %s is %s; the trainer was built for %s", c->name, call, is, wanted);
+    return lt_fail(why, why_len, "data '%s': a row of %s is %s; the trainer was built for %s", c->name, call, is,
+                   wanted);
   if (l->rows && d->rows != l->rows)
-    return lt_fail(why, why_len, "data '%s' has %lld rows, the columns before it have %lld", c->name, (long long)d->rows,
+    return lt_fail(why, why_len, "data '%s' has %lld rows, the columns before it have %lld", c->name,
+                   (long long)d->rows,
                    (long long)l->rows);
   l->rows = d->rows;
   if (!lt_data_check(d, c->classes, inner, sizeof inner)) return 0;

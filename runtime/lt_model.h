@@ -18,7 +18,8 @@ typedef struct lt_port {
   const char *const *dim_text;       /* "N", "28", "2*W + 1" */
 } lt_port;
 
-typedef struct lt_symbol { const char *name; int64_t lo, hi; int input, axis; } lt_symbol;  /* read from dims[axis] of input; input -1: computed */
+typedef struct lt_symbol { const char *name; int64_t lo, hi; int input,
+    axis; } lt_symbol;  /* read from dims[axis] of input; input -1: computed */
 
 typedef struct lt_model {
   int version;
@@ -28,7 +29,8 @@ typedef struct lt_model {
   const lt_symbol *symbol;
   size_t weights_bytes;
   const void *const *weights;        /* where the linked-in weights are; NULL: load `NAME.bin` and give it to `open` */
-  const void *(*open)(const void *file, size_t bytes);    /* weights within the file's bytes, or NULL: another model's */
+  const void *(*open)(const void *file,
+                      size_t bytes);    /* weights within the file's bytes, or NULL: another model's */
   size_t (*arena_bytes)(const int64_t *symbols);
   /* dims of output `port` for these symbol values (after the run where they depend on data) */
   void (*out_dims)(const int64_t *symbols, int port, int64_t *dims);

@@ -56,7 +56,8 @@ void lt_roi_align(const float *x, const float *rois, const int64_t *batch, float
 
 /* Its gradient by x: dy [R, C, PH, PW] -> dx [N, C, H, W]. By the regions there is none, as in torchvision: how many
  * samples a bin has, and which elements they read, jumps as they move. */
-void lt_roi_align_grad(const float *x, const float *rois, const int64_t *batch, const float *dy, float *dx, int64_t N, int64_t C,
+void lt_roi_align_grad(const float *x, const float *rois, const int64_t *batch, const float *dy, float *dx,
+                       int64_t N, int64_t C,
                        int64_t H, int64_t W, int64_t R, int64_t PH, int64_t PW, int64_t ratio, int64_t max);
 
 /* Connectionist temporal classification: the negative log likelihood of a target, over all ways to spread it over the
@@ -64,7 +65,8 @@ void lt_roi_align_grad(const float *x, const float *rois, const int64_t *batch, 
  * are not blank; lengths [N] of both (clamped to T and S). loss [N]; grad [T, N, C] = d loss[n] / d lp. A target that
  * does not fit into its moments costs infinity and has gradient 0; one with a symbol that does not exist costs NaN.
  * scratch: (T + 2) * (2 * S + 1). Graves et al., ICML 2006. */
-void lt_ctc_loss(const float *lp, const int64_t *target, const int64_t *in_length, const int64_t *target_length, float *loss,
+void lt_ctc_loss(const float *lp, const int64_t *target, const int64_t *in_length, const int64_t *target_length,
+                 float *loss,
                  float *grad, float *scratch, int64_t T, int64_t N, int64_t C, int64_t S, int64_t blank);
 
 /* ---- random.c: numbers that are a function of (seed, step, stream, index), never of thread or order ---- */
@@ -77,6 +79,8 @@ void lt_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]
  * Element i comes from word i % 4 of the block with counter (i / 4, stream, step) and key seed.
  * n is at most 2^34, stream below 2^32. Streams tell tensors apart, steps the calls of one model. step: NULL is 0;
  * steps = 2: step[1] is added to the seed. Written is shift + scale * number. */
-void lt_random_uniform(const int64_t *step, float *y, int64_t steps, int64_t n, int64_t seed, int64_t stream, float scale, float shift);
-void lt_random_normal(const int64_t *step, float *y, int64_t steps, int64_t n, int64_t seed, int64_t stream, float scale, float shift);
+void lt_random_uniform(const int64_t *step, float *y, int64_t steps, int64_t n, int64_t seed, int64_t stream,
+                       float scale, float shift);
+void lt_random_normal(const int64_t *step, float *y, int64_t steps, int64_t n, int64_t seed, int64_t stream,
+                      float scale, float shift);
 #endif

@@ -28,7 +28,8 @@ typedef struct lt_function {
   const lt_symbol *symbol;
   size_t (*arena_bytes)(const int64_t *symbols);
   void (*out_dims)(const int64_t *symbols, int port, int64_t *dims);
-  int (*run)(void *state, void *arena, int64_t *symbols, const void *const *in, void *const *out);   /* 0 or a code for `error` */
+  int (*run)(void *state, void *arena, int64_t *symbols, const void *const *in,
+             void *const *out);   /* 0 or a code for `error` */
   const char *(*error)(int code);
   /* The same by the threads of a pool, as in lt_model. */
   int (*run_parallel)(void *state, void *arena, int64_t *symbols, const void *const *in, void *const *out,

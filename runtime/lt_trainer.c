@@ -302,7 +302,8 @@ static int plan(trainer *t) {
     r->epochs = o->epochs > 0 ? o->epochs : t->b->epochs > 0 ? t->b->epochs : 10;
     if (r->steps) r->epochs = (r->steps + t->per_epoch - 1) / t->per_epoch;
   }
-  if (r->epochs > INT64_MAX / 4 / t->per_epoch / t->steps) return fail(t, "%lld epochs are too many", (long long)r->epochs);
+  if (r->epochs > INT64_MAX / 4 / t->per_epoch / t->steps)
+    return fail(t, "%lld epochs are too many", (long long)r->epochs);
   if (r->batch > t->per_epoch) r->batch = t->per_epoch;        /* resumed with less data */
   t->total = r->steps ? r->steps : r->epochs * t->per_epoch;
   if (given && total) *total = t->total * t->steps;
