@@ -7,7 +7,10 @@ typedef struct Target {
   const char *name, *note;
   int lanes;               /* f32 lanes of a vector; 1: plain scalar C99 */
   int registers;           /* vector registers */
-  int l1, l2;              /* KiB per core */
+  int fmas;                /* multiply-adds of vectors a cycle */
+  int l1, l1_ways, line;   /* KiB per core; lines of one set; bytes of a line */
+  int l2;                  /* KiB per core */
+  int from_l2, from_far;   /* bytes a cycle that reach the L1 from the L2, and from behind it, when loads run on */
   const char *cflags;      /* for gcc and clang */
   const char *compiler;    /* default C compiler; cross prefix included */
   const char *barrier;     /* asm register constraint that keeps a loaded weight in a register; NULL: none */
@@ -15,6 +18,9 @@ typedef struct Target {
 
 /* Winograd's transforms for 3x3 convolutions: where they pay, never, or F(2x2) or F(4x4) wherever they can be. */
 typedef enum { WINOGRAD_AUTO, WINOGRAD_OFF, WINOGRAD_F2, WINOGRAD_F4 } Winograd;
+
+/* Addresses so far apart share a set of the L1. */
+static inline int target_set_span(const Target *t) { return t->l1 * 1024 / t->l1_ways; }
 
 extern const Target targets[];
 extern const int target_count;

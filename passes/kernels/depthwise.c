@@ -97,8 +97,8 @@ static int64_t window_bytes(const Tiling *t, int64_t pixels) {
  * output are better computed whole, for the windows of a whole line fit, or a tile is a short piece of memory: the
  * prefetcher follows whole lines, and loses its way where a page ends. */
 static int64_t block_vectors(const Tiling *t, int64_t vectors, int pixels) {
-  enum { LINE = 64, PAGE = 4096 };
-  int64_t room = t->l->target->l1 * (int64_t)768, vector = t->l->target->lanes * 4, least = LINE / vector > 1 ? LINE / vector : 1;
+  enum { PAGE = 4096 };
+  int64_t room = t->l->target->l1 * (int64_t)768, vector = t->l->target->lanes * 4, least = t->l->target->line / vector > 1 ? t->l->target->line / vector : 1;
   if (t->flat || pixels * t->cols.k * 4 < PAGE || (dim_is_const(t->rows) && window_bytes(t, t->rows.k) * t->cols.k <= room)) return 0;
   int64_t fit = room / (window_bytes(t, pixels) * t->l->target->lanes), blocks;
   if (fit < least) return 0;

@@ -44,16 +44,16 @@ static float matrix_at(const void *ctx, int64_t k, int64_t col) {
 /* Rows of B far apart, in steps that few sets of the L1 hold: every tile of rows would load them from the L2 again, and
  * from another page each. Packing costs as much as some two rows of the product. */
 static bool pays_to_pack(const Tiling *t) {
-  enum { MANY_ROWS = 32, FAR = 512, L1_WAYS = 8, SET_SPAN = 4096 };
+  enum { MANY_ROWS = 32, FAR = 512 };
   const Value *b = value_of(t->l->m, t->n->in[1]);
   int rank = b->type.rank;
   if (dim_lo(t->rows) < MANY_ROWS || !dim_is_const(t->ksize[0])) return false;
   Dim row = b->at.base ? b->at.stride[rank - 2] : b->type.dims[rank - 1];
   if (!dim_is_const(row) || row.k * 4 < FAR) return false;
   int64_t step = row.k * 4, sets = step;                        // bytes until the sets repeat
-  while (sets % SET_SPAN) sets += step;
+  while (sets % target_set_span(t->l->target)) sets += step;
   int64_t places = sets / step;
-  return t->ksize[0].k > places * (L1_WAYS / 2);
+  return t->ksize[0].k > places * (t->l->target->l1_ways / 2);
 }
 
 bool gemm_generate(Lower *l, const Node *n) {

@@ -2,12 +2,12 @@
 #include "passes/kernels/tile.h"
 #include <string.h>
 
-/* Most rows beside `columns` accumulators per row: r * c + c + 1 registers. At most 8 when rows lie a multiple of
- * 4096 bytes apart: more streams than the L1 has ways would evict each other. */
+/* Most rows beside `columns` accumulators per row: r * c + c + 1 registers. At most 8 when rows lie in one
+ * set of the L1: more streams than it has ways would evict each other. */
 static int most_rows(const Tiling *t, int columns) {
   int fit = (t->l->target->registers - columns - 1) / columns;
   if (t->vector_a) fit = (t->l->target->registers - columns - 2) / columns;
-  int cap = t->row_stride && t->row_stride % 4096 ? 14 : 8;
+  int ways = t->l->target->l1_ways < 8 ? t->l->target->l1_ways : 8, cap = t->row_stride && t->row_stride % target_set_span(t->l->target) ? 14 : ways;
   if (fit < 1) fit = 1;
   return fit < cap ? fit : cap;
 }
@@ -25,8 +25,8 @@ static double even_rows(int64_t n, int most) {
 static double tile_cost(const Tiling *t, int columns, double rows, double bytes_of_k) {
   const Target *g = t->l->target;
   double tile = rows * columns, panel = bytes_of_k * columns, scalar = g->lanes < 16 ? 0.65 : 0.5;
-  double ports = 0.5, latency = 4.0 / tile, loads = t->vector_a ? 0.5 * (1 + 1 / rows) : 0.5 / rows + scalar / columns;
-  double from = panel <= g->l1 * 768.0 ? 0 : panel <= g->l2 * 700.0 ? 1.0 / 25 : 1.0 / 16;      // cycles per byte
+  double ports = 1.0 / g->fmas, latency = 4.0 / tile, loads = t->vector_a ? 0.5 * (1 + 1 / rows) : 0.5 / rows + scalar / columns;
+  double from = panel <= g->l1 * 768.0 ? 0 : panel <= g->l2 * 700.0 ? 1.0 / g->from_l2 : 1.0 / g->from_far;      // cycles per byte
   double stream = g->lanes * 4 * from / rows;
   double cost = ports > latency ? ports : latency;
   if (loads > cost) cost = loads;
