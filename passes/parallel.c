@@ -257,10 +257,11 @@ static void phase_step(Split *x, const Step *s, const Levels *phases, int at, St
   *vec_push(x->a, &p->kernels) = c.k;
 }
 
-/* May its variables be shared out at all? Locals live in one call; the masks hold 64 parameters. */
+/* May its variables be shared out at all? The masks hold 64 parameters; a local lives in one call, so it must not lead from
+ * one phase to the next: those of one iteration do not. */
 static bool can_split(const Kernel *k) {
   if (k->bufs.len > 64) return false;
-  for (int i = 0; i < k->bufs.len; i++) if (k->bufs.at[i]->role == BUF_LOCAL) return false;
+  for (int i = 0; i < k->bufs.len; i++) if (k->bufs.at[i]->role == BUF_LOCAL && !k->bufs.at[i]->private_to) return false;
   for (int i = 0; i < k->dims.len; i++) if (!strcmp(k->dims.at[i], "part") || !strcmp(k->dims.at[i], "parts")) return false;
   return true;
 }
@@ -298,7 +299,7 @@ static void place_private(Program *p, const StepList *steps) {
     Dim at = DIM(0);
     for (int k = 0; s->kernel && s->kernel->parts && k < s->kernel->bufs.len; k++) {
       const Buf *b = s->kernel->bufs.at[k];
-      if (!b->private_to) continue;
+      if (!b->private_to || b->role == BUF_LOCAL) continue;
       Buffer *x = &p->buffers.at[s->buffer[b->index]];
       x->is_private = true;
       x->part_offset = at;

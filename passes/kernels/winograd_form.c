@@ -59,7 +59,7 @@ float *winograd_weights(Arena *a, const Form *f, const float *w, int64_t in, int
 /* ---- on vectors ---- */
 
 Buf *winograd_part(Builder *b, int64_t elements) {
-  Buf *part = kernel_buf(b, "part", DT_F32, BUF_LOCAL, DIM(elements), 0);
+  Buf *part = kernel_buf(b, "half", DT_F32, BUF_LOCAL, DIM(elements), 0);
   part->private_to = loop_parallel_depth(b);
   return part;
 }
