@@ -45,7 +45,7 @@ static void print_steps(BundleBuild *x, const Program *p, const StepList *steps,
   for (int i = 0; i < steps->len; i++) {
     const Step *s = steps->at[i];
     if (s->kind != STEP_KERNEL) {
-      printf("  %4d  %*s%s\n", s->at, 2 * depth, "", 
+      printf("  %4d  %*s%s\n", s->at, 2 * depth, "",
              s->kind == STEP_IF ? "if" : s->kind == STEP_LOOP ? "loop" : "symbol");
       print_steps(x, p, &s->then, depth + 1);
       print_steps(x, p, &s->other, depth + 1);

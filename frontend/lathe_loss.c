@@ -31,7 +31,7 @@ static bool read_spec(Call *c, LossSpec *o) {
   if ((v = value_named(c, "ignore_index"))) o->ignore_index = v->i.k;
   if ((v = value_named(c, "weight"))) o->weight = v->v;
   if ((v = value_named(c, "pos_weight"))) o->pos_weight = v->v;
-  if ((v = value_named(c, "axis"))) o->axis = (int)v->i.k;
+  if ((v = value_named(c, "axis"))) o->axis = (int)int64_max(-MAX_RANK - 1, int64_min(v->i.k, MAX_RANK));
   if ((v = value_named(c, "delta"))) o->delta = v->f;
   if ((v = value_named(c, "margin"))) o->margin = v->f;
   if ((v = value_named(c, "input_lengths"))) o->input_lengths = v->v;

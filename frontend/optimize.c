@@ -71,7 +71,8 @@ static bool makes_sense(Module *m, const OptimizeSpec *s) {
                v, range[k].lo, range[k].hi);
     ok = false;
   }
-  if (s->accumulate == floor(s->accumulate) && (s->rate.kind != SCHEDULE_STEP || s->rate.every > 0)) return ok;
+  bool steps = s->rate.kind != SCHEDULE_STEP || (s->rate.every >= 1 && s->rate.every == floor(s->rate.every));
+  if (s->accumulate == floor(s->accumulate) && steps) return ok;
   diag_error(m->diags, "usage", optimizer_info[s->kind].name, "accumulate and every count steps: whole numbers from 1");
   return false;
 }
