@@ -271,6 +271,7 @@ void compiled_drop(Compiled *c) {
   c->m = NULL;
   arena_free(&c->samples);
   if (c->bundle) bundle_close(c->bundle);
+  c->bundle = NULL;
   arena_free(&c->arena);
 }
 

@@ -203,7 +203,7 @@ static bool unit_make(Unit *u, Options *o, Arena *a, const char *set) {
   if (!unit_compile(u, o, a, set)) return false;
   if (set) unit_say(u, set);
   bool ok = model_load(&u->l, &u->c, o);
-  if (!ok) diags_print(&u->c.diags, stderr);
+  if (!ok) compiled_free(&u->c);
   return ok && (o->no_eval || (model_import(&u->fresh, o->args.at[0], o) && module_expand(u->fresh.m, EXPAND_ALL)));
 }
 
@@ -283,7 +283,10 @@ static bool load_sets(Verify *v, const Options *o) {
 
 static int verify(Options *o) {
   Verify v = {0};
-  if (!load_sets(&v, o) || !unit_make(&v.u, o, &v.arena, v.sets.len ? v.sets.at[0] : NULL)) return EXIT_FAILED;
+  if (!load_sets(&v, o) || !unit_make(&v.u, o, &v.arena, v.sets.len ? v.sets.at[0] : NULL)) {
+    arena_free(&v.arena);
+    return EXIT_FAILED;
+  }
   bool ok = true;
   for (int i = 0; ok && i < v.sets.len; i++) ok = verify_set(&v, o, v.sets.at[i]);
   if (ok && (!v.sets.len || (!o->no_eval && has_free_sizes(&v.u.l)))) verify_random(&v, o);
