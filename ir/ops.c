@@ -85,6 +85,12 @@ const ScalarInfo scalar_info[SCALAR_COUNT] = {
 #undef SCALAR
 };
 
+bool scalar_is_long(ScalarOp op) {
+  const ScalarInfo *s = &scalar_info[op];
+  if (op == S_ABS || op == S_FLOOR || op == S_CEIL || op == S_TRUNC || op == S_ROUND || op == S_SQRT) return false;    // an instruction each
+  return s->libm || (s->body.flt && strstr(s->body.flt, "@m("));
+}
+
 bool scalar_takes(ScalarDomain domain, DType t) {
   switch (domain) {
   case DOM_NUM: return dtype_is_float(t) || dtype_is_int(t);

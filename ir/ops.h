@@ -54,6 +54,7 @@ typedef struct ScalarInfo {
 } ScalarInfo;
 extern const ScalarInfo scalar_info[SCALAR_COUNT];
 bool scalar_takes(ScalarDomain domain, DType t);
+bool scalar_is_long(ScalarOp op);                             /* of floats: dozens of instructions, as exp and what is made of it */
 double   scalar_eval_float(ScalarOp op, double a, double b, double c);
 int64_t  scalar_eval_int(ScalarOp op, int64_t a, int64_t b, int64_t c);
 uint64_t scalar_eval_uint(ScalarOp op, uint64_t a, uint64_t b, uint64_t c);

@@ -247,6 +247,41 @@ static void ask_for_next_panel(Tiling *t, const Panel *p, Expr *panel, Expr *row
   st_prefetch(b, t->pack, ex_add(b, piece, ex_mul(b, flat, ex_int(b, (rows * p->width + all - 1) / all))));
 }
 
+/* Does something follow that takes a compiler all registers, such as gelu? */
+static bool epilogue_is_long(const Tiling *t) {
+  for (int k = 0; k < t->l->g->epilogue.len; k++) {
+    Op op = node_of(t->l->m, t->l->g->epilogue.at[k])->op;
+    if (op_is_scalar(op) && scalar_is_long(op_scalar(op))) return true;
+  }
+  return false;
+}
+
+/* Writes the sums one after the other, from a small array: one copy of a long epilogue, which then has the registers for
+ * its constants, instead of one for each sum while the others wait. False: columns of several widths, or a folded tile. */
+static bool write_in_turn(Tiling *t, const Panel *p, Expr *first, Expr *row, int rows, Var *(*acc)[16]) {
+  Builder *b = &t->l->b;
+  int lanes = p->lanes[0];
+  if (t->fold_now > 1 || t->matrices || p->cols != (int64_t)p->columns * lanes) return false;
+  for (int c = 1; c < p->columns; c++) if (p->lanes[c] != lanes) return false;
+  Buf *sums = kernel_buf(b, "sums", DT_F32, BUF_LOCAL, DIM((int64_t)rows * p->columns * lanes), 0);
+  sums->private_to = loop_parallel_depth(b);
+  for (int i = 0; i < rows; i++)
+    for (int c = 0; c < p->columns; c++) {
+      Expr *at = ex_int(b, (int64_t)(i * p->columns + c) * lanes);
+      st_store(b, sums, lanes > 1 ? ex_ramp(b, at, 1, lanes) : at, ex_var(b, acc[i][c]));
+    }
+  Expr *i = loop_begin(b, "r", ex_int(b, 0), ex_int(b, rows), 1, FOR_SEQ);
+  Expr *c = loop_begin(b, "c", ex_int(b, 0), ex_int(b, p->columns), 1, FOR_SEQ);
+  Expr *from = ex_mul(b, ex_add(b, ex_mul(b, i, ex_int(b, p->columns)), c), ex_int(b, lanes));
+  Expr *col = let(b, "col", ex_add(b, first, ex_mul(b, c, ex_int(b, lanes))));
+  if (lanes > 1) { from = ex_ramp(b, from, 1, lanes); col = ex_ramp(b, col, 1, lanes); }
+  Expr *sum = ex_load(b, sums, from), *start = start_comes_last(t) ? start_of(t, col, lanes, 1) : NULL;
+  t->write(t, ex_add(b, row, i), col, start ? ex_add(b, sum, start) : sum);
+  loop_end(b);
+  loop_end(b);
+  return true;
+}
+
 static void tile_body(Tiling *t, const Panel *p, Expr *panel, Expr *first, Expr *row, int rows) {
   Builder *b = &t->l->b;
   if (t->dot) { dot_body(t, p, panel, first, row, rows); return; }
@@ -280,6 +315,7 @@ static void tile_body(Tiling *t, const Panel *p, Expr *panel, Expr *first, Expr 
     }
   }
   for (int q = 0; q < t->kaxes; q++) loop_end(b);
+  if (epilogue_is_long(t) && rows * p->columns > 1 && write_in_turn(t, p, first, row, rows, acc)) return;
   Part parts[16][5];
   int nparts[16];
   for (int c = 0; c < p->columns; c++) {

@@ -33,6 +33,8 @@ static const Shape few[] = {
   {0, 2, 30, 77, false, false},
   {0, 2, 901, 600, false, false},       // larger than the caches of all targets
   {0, 3, 700, 790, false, false},
+  {0, 19, 40, 75, false, false},        // rows and a tail, whose sums are written in turn
+  {0, 13, 24, 48, false, false},
 };
 
 /* Weights that are constant: tails of columns, few columns, one, rows that are odd. */
@@ -58,7 +60,8 @@ static Module *module_make(const Shape *s, bool constant, Diags *d) {
   put_operand(&t, "a", s->batch, s->m, s->k, s->turn_a);
   if (constant) text_printf(&t, "  weight %%b : f32[%d,%d] = random 1\n", s->k, s->n);
   else put_operand(&t, "b", s->batch, s->k, s->n, s->turn_b);
-  text_printf(&t, "  input %%c : f32[%d]\n  %%p = matmul(%%a, %%b)\n  %%q = add(%%p, %%c)\n  %%y = relu(%%q)\n  output %%y\n}\n", s->n);
+  text_printf(&t, "  input %%c : f32[%d]\n  %%p = matmul(%%a, %%b)\n  %%q = add(%%p, %%c)\n  %%y = %s(%%q)\n  output %%y\n}\n", s->n,
+              s->m % 2 ? "gelu" : "relu");             // a long epilogue and a short one
   Module *m = module_parse(t.at, NULL, d);
   text_free(&t);
   return m;
