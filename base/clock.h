@@ -2,6 +2,7 @@
 #ifndef BASE_CLOCK_H
 #define BASE_CLOCK_H
 double seconds_now(void);                               /* from some fixed point in the past */
-double cpu_seconds(void);                               /* of this thread: what a busy machine takes away does not count */
+/* of this thread: what a busy machine takes away does not count */
+double cpu_seconds(void);
 double process_cpu_seconds(void);                       /* of all threads */
 #endif

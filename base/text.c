@@ -91,7 +91,11 @@ char *file_load(const char *path, size_t *n, char *why, size_t why_len) {
   }
   bool bad = ferror(f);
   fclose(f);
-  if (bad) { snprintf(why, why_len, "cannot read %s: %s", path, strerror(errno ? errno : EIO)); text_free(&t); return NULL; }
+  if (bad) {
+    snprintf(why, why_len, "cannot read %s: %s", path, strerror(errno ? errno : EIO));
+    text_free(&t);
+    return NULL;
+  }
   t.at[t.len] = 0;
   *n = t.len;
   return t.at;

@@ -10,7 +10,8 @@ typedef struct Text { char *at; size_t len, cap; } Text;
 void text_printf(Text *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void text_put(Text *t, const char *s);
 void text_bytes(Text *t, const void *p, size_t n);
-void text_quote(Text *t, const char *s);                /* in quotes, with \" \\ \n \t: as the network language reads it */
+/* in quotes, with \" \\ \n \t: as the network language reads it */
+void text_quote(Text *t, const char *s);
 void text_free(Text *t);
 bool char_is_word(char c);                              /* a letter, a digit or _, as in C's names */
 bool text_save(const Text *t, const char *path, char *why, size_t why_len);   /* false: why says what failed */

@@ -56,7 +56,8 @@ C c_expr(CPrinter *p, const Expr *e);
 const char *c_at(CPrinter *p, const Expr *e, int prec);      /* in parentheses when it binds weaker than prec */
 const char *c_wrap(CPrinter *p, C c, int prec);
 const char *c_number(Arena *a, DType t, double f, int64_t i);
-const char *c_mask(CPrinter *p, const Expr *e, int bits, int prec);      /* vector bool as a mask of lanes of that many bits */
+/* vector bool as a mask of lanes of that many bits */
+const char *c_mask(CPrinter *p, const Expr *e, int bits, int prec);
 C c_scalar(CPrinter *p, const Expr *e);                      /* EX_SCALAR */
 const Expr *c_unsplat(const Expr *e);                        /* the scalar in every lane, or NULL */
 const char *c_vector_operand(CPrinter *p, const Expr *e, const Expr *other, int prec);  /* a splat may stay scalar */

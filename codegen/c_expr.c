@@ -32,7 +32,9 @@ const char *c_number(Arena *a, DType t, double f, int64_t i) {
     return float_text(a, f, single);
   }
   if (t == DT_BOOL) return i ? "1" : "0";
-  if (t == DT_U64) return (uint64_t)i > INT32_MAX ? arena_printf(a, "UINT64_C(%llu)", (unsigned long long)i) : arena_printf(a, "%lluu", (unsigned long long)i);
+  if (t == DT_U64)
+    return (uint64_t)i > INT32_MAX ? arena_printf(a, "UINT64_C(%llu)", (unsigned long long)i)
+        : arena_printf(a, "%lluu", (unsigned long long)i);
   if (t == DT_U32) return arena_printf(a, "%uu", (unsigned)(uint32_t)i);
   if (i == INT64_MIN) return "INT64_MIN";
   if (i == INT32_MIN) return "INT32_MIN";
@@ -110,7 +112,8 @@ static C load(CPrinter *p, const Expr *e) {
     if (stride == 1) bits.s = arena_printf(p->arena, "%s(%s)", c_load(p, t, e->lanes), at);
     else bits.s = arena_printf(p->arena, "%s(%s, %lld)", c_load_stride(p, t, e->lanes), at, (long long)stride);
   } else {
-    bits = (C){arena_printf(p->arena, "%s(%s, %s)", c_gather(p, t, e->lanes), c_buf(p, e->buf), c_expr(p, i).s), P_POSTFIX};
+    bits = (C){arena_printf(p->arena, "%s(%s, %s)", c_gather(p, t, e->lanes), c_buf(p, e->buf), c_expr(p, i).s),
+               P_POSTFIX};
   }
   return widen ? widened(p, t, e->lanes, bits) : bits;
 }
@@ -179,7 +182,8 @@ static C bits_cast(CPrinter *p, const Expr *e) {
   const Expr *x = e->arg[0];
   if (e->lanes > 1 && x->elem == DT_BOOL)                       // a bool's bits are its byte, 0 or 1
     return (C){arena_printf(p->arena, "(%s)(%s & 1)", c_type(p, e->elem, e->lanes), c_mask(p, x, 8, P_UNARY)), P_UNARY};
-  if (e->lanes > 1) return (C){arena_printf(p->arena, "(%s)%s", c_type(p, e->elem, e->lanes), c_at(p, x, P_UNARY)), P_UNARY};
+  if (e->lanes > 1)
+    return (C){arena_printf(p->arena, "(%s)%s", c_type(p, e->elem, e->lanes), c_at(p, x, P_UNARY)), P_UNARY};
   if (!strcmp(c_storage(e->elem), c_storage(x->elem))) return c_expr(p, x);
   return (C){arena_printf(p->arena, "%s(%s)", c_bits_cast(p, e->elem, x->elem), c_expr(p, x).s), P_POSTFIX};
 }
@@ -191,7 +195,8 @@ static C ramp(CPrinter *p, const Expr *e) {
   int64_t stride = 0, base = 0;
   bool fixed = ex_is_int(e->arg[1], &stride), from_zero = ex_is_int(e->arg[0], &base);
   text_printf(&t, "(%s){", c_type(p, e->elem, e->lanes));
-  for (int i = 0; i < e->lanes; i++) text_printf(&t, "%s%lld", i ? ", " : "", (long long)(base + i * (fixed ? stride : 1)));
+  for (int i = 0; i < e->lanes; i++)
+    text_printf(&t, "%s%lld", i ? ", " : "", (long long)(base + i * (fixed ? stride : 1)));
   text_put(&t, "}");
   C c = {arena_strdup(p->arena, t.at), P_POSTFIX};
   text_free(&t);
@@ -205,7 +210,8 @@ static C fma_expr(CPrinter *p, const Expr *e) {
   bool flat = c_unsplat(a) && c_unsplat(b);                    // a scalar product beside a vector sum
   const char *x = flat ? c_at(p, a, P_MUL) : c_vector_operand(p, a, b, P_MUL);
   const char *y = flat ? c_at(p, b, P_UNARY) : c_vector_operand(p, b, a, P_UNARY);
-  return (C){arena_printf(p->arena, "%s * %s + %s", x, y, e->lanes > 1 ? c_vector_operand(p, c, flat ? c : a, P_MUL) : c_at(p, c, P_MUL)), P_ADD};
+  return (C){arena_printf(p->arena, "%s * %s + %s", x, y, e->lanes > 1 ? c_vector_operand(p, c, flat ? c : a, P_MUL)
+                          : c_at(p, c, P_MUL)), P_ADD};
 }
 
 C c_expr(CPrinter *p, const Expr *e) {
@@ -226,11 +232,14 @@ C c_expr(CPrinter *p, const Expr *e) {
   case EX_REDUCE:
     if (e->arg[0]->elem == DT_BOOL) {                          // of masks, 0 or -1: any is -least, all is -greatest
       ScalarOp op = e->op == S_MAX || e->op == S_ADD ? S_MIN : S_MAX;
-      return (C){arena_printf(p->arena, "-%s(%s)", c_reduce(p, op, DT_I32, e->arg[0]->lanes), c_mask(p, e->arg[0], 32, 0)), P_UNARY};
+      return (C){arena_printf(p->arena, "-%s(%s)", c_reduce(p, op, DT_I32, e->arg[0]->lanes),
+                              c_mask(p, e->arg[0], 32, 0)), P_UNARY};
     }
-    return (C){arena_printf(p->arena, "%s(%s)", c_reduce(p, e->op, e->arg[0]->elem, e->arg[0]->lanes), c_expr(p, e->arg[0]).s), P_POSTFIX};
+    return (C){arena_printf(p->arena, "%s(%s)", c_reduce(p, e->op, e->arg[0]->elem, e->arg[0]->lanes),
+                            c_expr(p, e->arg[0]).s), P_POSTFIX};
   case EX_PART:
-    return (C){arena_printf(p->arena, "%s(%s, %lld)", c_part(p, e->elem, e->lanes, e->arg[0]->lanes), c_expr(p, e->arg[0]).s, (long long)e->i), P_POSTFIX};
+    return (C){arena_printf(p->arena, "%s(%s, %lld)", c_part(p, e->elem, e->lanes, e->arg[0]->lanes),
+                            c_expr(p, e->arg[0]).s, (long long)e->i), P_POSTFIX};
   case EXPR_COUNT: break;
   }
   BUG("unknown expression kind %d", e->kind);

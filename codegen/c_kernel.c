@@ -41,7 +41,8 @@ void c_kernel_signature(CPrinter *p, Text *to, const Kernel *k, const char *link
   for (int i = 0; i < k->bufs.len; i++) {
     const Buf *b = k->bufs.at[i];
     if (b->role == BUF_LOCAL) continue;
-    text_printf(&t, "%s%s%s *%s%s", sep, b->role == BUF_IN ? "const " : "", c_storage(b->dtype), aliased ? "" : "restrict ", c_buf(p, b));
+    text_printf(&t, "%s%s%s *%s%s", sep, b->role == BUF_IN ? "const " : "", c_storage(b->dtype),
+                aliased ? "" : "restrict ", c_buf(p, b));
     sep = ", ";
   }
   for (int i = 0; i < k->dims.len; i++, sep = ", ") text_printf(&t, "%sint64_t %s", sep, c_var(p, k->dim_vars.at[i]));
@@ -78,7 +79,8 @@ void c_kernel(CPrinter *p, Text *to, const Kernel *k, const char *name, bool ali
 
 /* The barrier needs a register class that exists: on x86 only when vectors of that width do. */
 static void keep_macro(CPrinter *p, Text *to) {
-  const char *c = p->target->barrier, *when = p->target->lanes == 16 ? "__AVX512F__" : p->target->lanes == 8 ? "__AVX__" : NULL;
+  const char *c = p->target->barrier, *when = NULL;
+  if (p->target->lanes >= 8) when = p->target->lanes == 16 ? "__AVX512F__" : "__AVX__";
   if (!when) when = *c == 'w' ? "__aarch64__" : "__SSE2__";
   text_put(to, "/* Keeps a weight that several lines use in a register: compilers would load it again in each. */\n");
   text_printf(to, "#if defined(__GNUC__) && defined(%s)\n#define LT_KEEP(v) __asm__(\"\" : \"+%s\"(v))\n#else\n#define LT_KEEP(v)\n#endif\n\n", when, c);
@@ -90,7 +92,8 @@ void c_prelude(CPrinter *p, Text *to) {
     text_bytes(to, p->types.at, p->types.len);
     text_put(to, "\n");
   }
-  if (p->includes_sleef) text_put(to, "#include <sleef.h>                /* exp and its like: link with -lsleef */\n\n");
+  if (p->includes_sleef)
+    text_put(to, "#include <sleef.h>                /* exp and its like: link with -lsleef */\n\n");
   if (p->keep) keep_macro(p, to);
   if (p->prefetch)
     text_put(to, "/* Asks for weights that will be read later: they come from far away while others are multiplied. */\n"

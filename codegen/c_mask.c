@@ -34,7 +34,9 @@ static const char *at_width(CPrinter *p, const Expr *e, int bits, int prec) {
   case EX_CONST:
   case EX_SPLAT: {
     const char *type = c_type(p, c_int_of(bits), e->lanes);
-    if (e->kind == EX_CONST) return e->i ? paren(p, arena_printf(p->arena, "~(%s){0}", type), P_UNARY, prec) : arena_printf(p->arena, "(%s){0}", type);
+    if (e->kind == EX_CONST)
+      return e->i ? paren(p, arena_printf(p->arena, "~(%s){0}", type), P_UNARY, prec)
+          : arena_printf(p->arena, "(%s){0}", type);
     return arena_printf(p->arena, "%s(-%s)", c_splat(p, c_int_of(bits), e->lanes), c_at(p, x, P_UNARY));
   }
   case EX_LOAD: {
@@ -54,15 +56,18 @@ static const char *at_width(CPrinter *p, const Expr *e, int bits, int prec) {
       return arena_printf(p->arena, "%s(%s, %s, %s)", c_select(p, c_int_of(bits), e->lanes), c_mask(p, x, bits, 0),
                           c_mask(p, e->arg[1], bits, 0), c_mask(p, e->arg[2], bits, 0));
     if (is_compare(e->op) && x->elem == DT_BOOL) {
-      const char *s = arena_printf(p->arena, "%s %s %s", c_mask(p, x, bits, P_SHIFT), scalar_info[e->op].c_operator, c_mask(p, e->arg[1], bits, P_SHIFT));
+      const char *s = arena_printf(p->arena, "%s %s %s", c_mask(p, x, bits, P_SHIFT), scalar_info[e->op].c_operator,
+                                   c_mask(p, e->arg[1], bits, P_SHIFT));
       return paren(p, s, P_REL, prec);
     }
     if (is_compare(e->op)) {
-      const char *s = arena_printf(p->arena, "%s %s %s", c_vector_operand(p, x, e->arg[1], P_SHIFT), scalar_info[e->op].c_operator,
+      const char *s = arena_printf(p->arena, "%s %s %s", c_vector_operand(p, x, e->arg[1], P_SHIFT),
+                                   scalar_info[e->op].c_operator,
                                    c_vector_operand(p, e->arg[1], x, P_SHIFT));
       return paren(p, s, P_REL, prec);
     }
-    if (e->op == S_ISNAN || e->op == S_ISINF) return arena_printf(p->arena, "%s(%s)", c_math(p, e->op, x->elem, e->lanes), c_expr(p, x).s);
+    if (e->op == S_ISNAN || e->op == S_ISINF)
+      return arena_printf(p->arena, "%s(%s)", c_math(p, e->op, x->elem, e->lanes), c_expr(p, x).s);
     BUG("no mask for %s", scalar_info[e->op].text);
   case EX_VAR: case EX_FMA: case EX_BITS: case EX_RAMP: case EX_REDUCE: case EX_PART: case EXPR_COUNT: break;
   }
@@ -76,7 +81,8 @@ static bool any_width(const Expr *e) {
   if (e->kind == EX_CAST) return e->arg[0]->elem == DT_BOOL;
   if (e->kind != EX_SCALAR) return false;
   if (is_compare(e->op)) return e->arg[0]->elem == DT_BOOL;
-  return e->op == S_AND || e->op == S_MIN || e->op == S_MUL || e->op == S_OR || e->op == S_MAX || e->op == S_XOR || e->op == S_NOT ||
+  return e->op == S_AND || e->op == S_MIN || e->op == S_MUL || e->op == S_OR || e->op == S_MAX || e->op == S_XOR ||
+         e->op == S_NOT ||
          e->op == S_WHERE;
 }
 

@@ -39,7 +39,8 @@ static const char *scalar_helper(CPrinter *p, ScalarOp op, DType t) {
 static const char *bound_helper(CPrinter *p, ScalarOp op, int lanes) {
   bool max = op == S_MAX;
   const char *name = intern(arena_printf(p->arena, "%s_%s", max ? "atleast" : "atmost", c_suffix(DT_F32, lanes)));
-  const char *v = c_storage_vector(p, DT_F32, lanes), *m = c_storage_vector(p, DT_I32, lanes), *word = max ? "max" : "min";
+  const char *v = c_storage_vector(p, DT_F32, lanes), *m = c_storage_vector(p, DT_I32, lanes);
+  const char *word = max ? "max" : "min";
   const char *class = lanes == 16 ? "v" : "x";
   Text t = {0};
   text_put(&t, "INLINE %s %s(%s a, %s b) {\n");
@@ -47,11 +48,13 @@ static const char *bound_helper(CPrinter *p, ScalarOp op, int lanes) {
     text_printf(&t, "#if defined(%s)\n  __asm__(\"v%sps %%%%1, %%%%2, %%%%0\" : \"=%s\"(a) : \"%s\"(a), \"%s\"(b));\n  return a;\n",
                 lanes == 16 ? "__AVX512F__" : "__AVX__", word, class, class, class);
   if (lanes == 4) {
-    text_printf(&t, "#elif defined(__SSE__)\n  __asm__(\"%sps %%%%1, %%%%0\" : \"+x\"(b) : \"x\"(a));\n  return b;\n", word);
+    text_printf(&t, "#elif defined(__SSE__)\n  __asm__(\"%sps %%%%1, %%%%0\" : \"+x\"(b) : \"x\"(a));\n  return b;\n",
+                word);
     text_printf(&t, "#elif defined(__aarch64__)\n  __asm__(\"f%s %%%%0.4s, %%%%1.4s, %%%%2.4s\" : \"=w\"(a) : \"w\"(a), \"w\"(b));\n  return a;\n", word);
   }
   if (lanes >= 4) text_put(&t, "#else\n");
-  text_printf(&t, "  %%s m = b %s a;\n  return (%%s)((m & (%%s)b) | (~m & (%%s)a));\n%s}\n", max ? ">" : "<", lanes >= 4 ? "#endif\n" : "");
+  text_printf(&t, "  %%s m = b %s a;\n  return (%%s)((m & (%%s)b) | (~m & (%%s)a));\n%s}\n", max ? ">" : "<",
+              lanes >= 4 ? "#endif\n" : "");
   const char *form = arena_strdup(p->arena, t.at);
   text_free(&t);
   return c_helper(p, name, form, v, name, v, v, m, v, m, m);
@@ -70,20 +73,27 @@ static const char *vector_helper(CPrinter *p, ScalarOp op, DType t, int lanes) {
   DType mask = c_int_of(c_bits(t));
   if (op == S_ISNAN || op == S_ISINF) {
     const char *m = c_storage_vector(p, mask, lanes);
-    return c_helper(p, name, op == S_ISNAN ? "INLINE %s %s(%s a) { return a != a; }\n" : "INLINE %s %s(%s a) { return (a - a != a - a) & (a == a); }\n",
+    return c_helper(p, name,
+                    op == S_ISNAN ? "INLINE %s %s(%s a) { return a != a; }\n"
+                                  : "INLINE %s %s(%s a) { return (a - a != a - a) & (a == a); }\n",
                     m, name, v);
   }
   if (op == S_ABS && dtype_is_float(t)) {                      // clears the sign bit
     const char *m = c_storage_vector(p, mask, lanes);
-    return c_helper(p, name, "INLINE %s %s(%s a) { return (%s)((%s)a & %s); }\n", v, name, v, v, m, t == DT_F64 ? "INT64_MAX" : "INT32_MAX");
+    return c_helper(p, name, "INLINE %s %s(%s a) { return (%s)((%s)a & %s); }\n", v, name, v, v, m,
+                    t == DT_F64 ? "INT64_MAX" : "INT32_MAX");
   }
-  if (t == DT_F32 && op == S_RELU) return c_helper(p, name, "INLINE %s %s(%s a) { return %s(a, (%s){0}); }\n", v, name, v, bound_helper(p, S_MAX, lanes), v);
+  if (t == DT_F32 && op == S_RELU)
+    return c_helper(p, name, "INLINE %s %s(%s a) { return %s(a, (%s){0}); }\n", v, name, v,
+                    bound_helper(p, S_MAX, lanes), v);
   if (t == DT_F32 && (op == S_MIN || op == S_MAX))
-    return c_helper(p, name, "INLINE %s %s(%s a, %s b) { return %s(a != a, a, %s(b, a)); }\n", v, name, v, v, c_select(p, t, lanes), bound_helper(p, op, lanes));
+    return c_helper(p, name, "INLINE %s %s(%s a, %s b) { return %s(a != a, a, %s(b, a)); }\n", v, name, v, v,
+                    c_select(p, t, lanes), bound_helper(p, op, lanes));
   const char *s = dtype_is_float(t) ? body[op] : dtype_is_signed(t) || op == S_MIN || op == S_MAX ? body_int[op] : NULL;
   if (!s) return NULL;
   const char *select = c_select(p, t, lanes);
-  const char *args = scalar_info[op].arity == 2 ? arena_printf(p->arena, "%s a, %s b", v, v) : arena_printf(p->arena, "%s a", v);
+  const char *args = scalar_info[op].arity == 2 ? arena_printf(p->arena, "%s a, %s b", v, v)
+      : arena_printf(p->arena, "%s a", v);
   const char *cmp = strstr(s, "zero") ? arena_printf(p->arena, "a < 0, (%s){0}, a", v) : s;
   return c_helper(p, name, "INLINE %s %s(%s) { return %s(%s); }\n", v, name, args, select, cmp);
 }
@@ -182,9 +192,11 @@ static C call(CPrinter *p, const Expr *e) {
 static C where(CPrinter *p, const Expr *e) {
   const Expr *c = e->arg[0], *x = e->arg[1], *y = e->arg[2];
   if (c->lanes == 1)
-    return (C){arena_printf(p->arena, "%s ? %s : %s", c_at(p, c, P_OROR), c_at(p, x, P_COND + 1), c_at(p, y, P_COND)), P_COND};
+    return (C){arena_printf(p->arena, "%s ? %s : %s", c_at(p, c, P_OROR), c_at(p, x, P_COND + 1), c_at(p, y, P_COND)),
+               P_COND};
   const char *mask = c_mask(p, c, c_bits(e->elem), 0);
-  return (C){arena_printf(p->arena, "%s(%s, %s, %s)", c_select(p, e->elem, e->lanes), mask, c_expr(p, x).s, c_expr(p, y).s), P_POSTFIX};
+  return (C){arena_printf(p->arena, "%s(%s, %s, %s)", c_select(p, e->elem, e->lanes), mask, c_expr(p, x).s,
+                          c_expr(p, y).s), P_POSTFIX};
 }
 
 static C product(CPrinter *p, const Expr *e) { return infix(p, e, "*", P_MUL, true); }
@@ -208,7 +220,8 @@ static C reciprocal(CPrinter *p, const Expr *e) {
 
 static C negation(CPrinter *p, const Expr *e) {
   const Expr *x = e->arg[0];
-  int prec = x->kind == EX_CONST ? P_POSTFIX : x->kind == EX_SCALAR && x->op == S_NEG ? P_UNARY + 1 : P_UNARY;   // not --x
+  // not --x
+  int prec = x->kind == EX_CONST ? P_POSTFIX : x->kind == EX_SCALAR && x->op == S_NEG ? P_UNARY + 1 : P_UNARY;
   return narrowed(p, e, (C){arena_printf(p->arena, "-%s", c_at(p, x, prec)), P_UNARY});
 }
 
@@ -224,12 +237,15 @@ static C logic(CPrinter *p, const Expr *e) {
   if (e->lanes > 1) return call(p, e);
   if (e->op == S_AND) return infix(p, e, "&&", P_ANDAND, true);
   if (e->op == S_XOR) return infix(p, e, "!=", P_EQ, false);
-  const char *x = c_at(p, e->arg[0], is_or(e->arg[0]) ? P_OROR : P_ANDAND + 1);   // gcc asks for parentheses around && in ||
+  // gcc asks for parentheses around && in ||
+  const char *x = c_at(p, e->arg[0], is_or(e->arg[0]) ? P_OROR : P_ANDAND + 1);
   const char *y = c_at(p, e->arg[1], is_or(e->arg[1]) ? P_OROR : P_ANDAND + 1);
   return (C){arena_printf(p->arena, "%s || %s", x, y), P_OROR};
 }
 
-static C not(CPrinter *p, const Expr *e) { return (C){arena_printf(p->arena, "!%s", c_at(p, e->arg[0], P_UNARY)), P_UNARY}; }
+static C not(CPrinter *p, const Expr *e) {
+  return (C){arena_printf(p->arena, "!%s", c_at(p, e->arg[0], P_UNARY)), P_UNARY};
+}
 
 static C bit_not(CPrinter *p, const Expr *e) {
   return narrowed(p, e, (C){arena_printf(p->arena, "~%s", c_at(p, e->arg[0], P_UNARY)), P_UNARY});
@@ -248,7 +264,8 @@ C c_scalar(CPrinter *p, const Expr *e) {
     [S_NEG] = negation, [S_RECIP] = reciprocal, [S_WHERE] = where,
     [S_EQ] = equality, [S_NE] = equality, [S_LT] = order, [S_LE] = order, [S_GT] = order, [S_GE] = order,
     [S_AND] = logic, [S_OR] = logic, [S_XOR] = logic, [S_NOT] = not,
-    [S_BITAND] = bit_and, [S_BITOR] = bit_or, [S_BITXOR] = bit_xor, [S_BITNOT] = bit_not, [S_SHL] = shift, [S_SHR] = shift,
+    [S_BITAND] = bit_and, [S_BITOR] = bit_or, [S_BITXOR] = bit_xor, [S_BITNOT] = bit_not, [S_SHL] = shift,
+    [S_SHR] = shift,
   };
   return form[e->op] ? form[e->op](p, e) : call(p, e);
 }

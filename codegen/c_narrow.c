@@ -71,11 +71,13 @@ static const char *widen_small(CPrinter *p, DType t, const char *name) {
   const Layout *l = &layouts[t];
   Text t1 = {0};
   text_printf(&t1, "INLINE float %s(uint8_t x) {\n", name);
-  text_printf(&t1, "  int code = x & 0x%x, e = code >> %d, q = code & %d;\n", l->sign - 1, l->mantissa, (1 << l->mantissa) - 1);
+  text_printf(&t1, "  int code = x & 0x%x, e = code >> %d, q = code & %d;\n", l->sign - 1, l->mantissa,
+              (1 << l->mantissa) - 1);
   if (l->unsigned_zero) text_printf(&t1, "  if (x == 0x%x) return NAN;\n", (unsigned)l->nan);
   else if (l->inf >= 0) text_printf(&t1, "  if (code > 0x%x) return NAN;\n", (unsigned)l->inf);
   else if (l->nan >= 0) text_printf(&t1, "  if (code == 0x%x) return NAN;\n", (unsigned)l->nan);
-  text_printf(&t1, "  float v = e ? ldexpf((float)(q + %d), e + %d) : ldexpf((float)q, %d);\n", 1 << l->mantissa, l->emin - l->mantissa - 1, l->emin - l->mantissa);
+  text_printf(&t1, "  float v = e ? ldexpf((float)(q + %d), e + %d) : ldexpf((float)q, %d);\n", 1 << l->mantissa,
+              l->emin - l->mantissa - 1, l->emin - l->mantissa);
   if (l->inf >= 0) text_printf(&t1, "  if (code == 0x%x) v = HUGE_VALF;\n", (unsigned)l->inf);
   text_printf(&t1, "  return x & 0x%x ? -v : v;\n}\n", l->sign);
   const char *r = c_helper(p, name, "%s", t1.at);
@@ -96,9 +98,11 @@ static const char *narrow_small(CPrinter *p, DType t, const char *name) {
   text_printf(&t1, "  if (x != x) return 0x%x;\n", l->nan >= 0 ? (unsigned)l->nan : 0u);
   text_put(&t1, "  x = fabsf(x);\n  if (x < 0x1p20f) {\n    frexpf(x, &e);\n");
   text_printf(&t1, "    e = e - 1 < %d || x == 0 ? %d : e - 1;\n", l->emin, l->emin);
-  text_printf(&t1, "    code = (e - %d) * %d + (int)nearbyintf(ldexpf(x, %d - e));\n", l->emin, 1 << l->mantissa, l->mantissa);
+  text_printf(&t1, "    code = (e - %d) * %d + (int)nearbyintf(ldexpf(x, %d - e));\n", l->emin, 1 << l->mantissa,
+              l->mantissa);
   text_printf(&t1, "    if (code > 0x%x) code = 0x%x;\n  }\n", l->max, (unsigned)beyond);
-  if (l->unsigned_zero) text_printf(&t1, "  return (uint8_t)(code == 0 || code == 0x%x ? code : sign | code);     /* no -0: that code is NaN */\n}\n", (unsigned)beyond);
+  if (l->unsigned_zero)
+    text_printf(&t1, "  return (uint8_t)(code == 0 || code == 0x%x ? code : sign | code);     /* no -0: that code is NaN */\n}\n", (unsigned)beyond);
   else text_put(&t1, "  return (uint8_t)(sign | code);\n}\n");
   const char *r = c_helper(p, name, "%s", t1.at);
   text_free(&t1);
@@ -115,7 +119,8 @@ static const char *convert(CPrinter *p, DType t, int lanes, bool widen) {
   const char *name = name_of(p, t, lanes, widen);
   if (seen(p, name)) return name;
   if (t == DT_F16 || t == DT_BF16) {
-    const char *body = expand(p, t == DT_F16 ? (widen ? f16_widen : f16_narrow) : (widen ? bf16_widen : bf16_narrow), lanes);
+    const char *body = expand(p, t == DT_F16 ? (widen ? f16_widen : f16_narrow) : (widen ? bf16_widen : bf16_narrow),
+                              lanes);
     const char *to = c_type(p, widen ? DT_F32 : DT_U16, lanes), *from = c_type(p, widen ? DT_U16 : DT_F32, lanes);
     return c_helper(p, name, "INLINE %s %s(%s x) {\n%s}\n", to, name, from, body);
   }

@@ -140,8 +140,9 @@ static void name_bufs(CScope *s, const Kernel *k) {
   int in = 0, wt = 0, out = 0, tmp = 0;
   for (int i = 0; i < k->bufs.len; i++) {
     const Buf *b = k->bufs.at[i];
-    const char *stem = b->is_constant ? "wt" : b->role == BUF_IN ? "in" : b->role == BUF_OUT || b->role == BUF_INOUT ? "out" : "tmp";
-    int *count = b->is_constant ? &wt : b->role == BUF_IN ? &in : b->role == BUF_OUT || b->role == BUF_INOUT ? &out : &tmp;
+    bool written = b->role == BUF_OUT || b->role == BUF_INOUT;
+    const char *stem = b->is_constant ? "wt" : b->role == BUF_IN ? "in" : written ? "out" : "tmp";
+    int *count = b->is_constant ? &wt : b->role == BUF_IN ? &in : written ? &out : &tmp;
     const char *name = b->value ? NULL : c_identifier(s->arena, b->name);       // scratch: its lowering chose the name
     while (!name || taken(s, name)) {
       char text[32];

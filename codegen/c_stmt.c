@@ -46,11 +46,14 @@ static bool is_zero_vector(const Expr *e) {
 
 static const char *init_text(CPrinter *p, const Stmt *s) {
   if (is_zero_vector(s->value)) return arena_printf(p->arena, "%s = {0}", c_var(p, s->var));
-  if (s->value->elem == DT_BOOL && s->value->lanes > 1) return arena_printf(p->arena, "%s = %s", c_var(p, s->var), c_mask(p, s->value, 32, 0));
+  if (s->value->elem == DT_BOOL && s->value->lanes > 1)
+    return arena_printf(p->arena, "%s = %s", c_var(p, s->var), c_mask(p, s->value, 32, 0));
   return arena_printf(p->arena, "%s = %s", c_var(p, s->var), c_expr(p, s->value).s);
 }
 
-static bool printed(CPrinter *p, const Stmt *s) { return s->kind == ST_LET && c_reads(p, s->var) > 0 && !c_in_place(p, s->var); }
+static bool printed(CPrinter *p, const Stmt *s) {
+  return s->kind == ST_LET && c_reads(p, s->var) > 0 && !c_in_place(p, s->var);
+}
 
 /* A weight, constant or packed, that several multiply-adds share must be loaded once: without the barrier gcc folds the
  * load into each of them as a memory operand, and clang spills. */
@@ -114,7 +117,8 @@ static const char *stored_value(CPrinter *p, const Stmt *s) {
   const Expr *v = s->value;
   bool narrow = dtype_is_float(t) && t != DT_F32 && t != DT_F64;
   if (narrow && v->elem == DT_F32) return arena_printf(p->arena, "%s(%s)", c_narrow(p, t, v->lanes), c_expr(p, v).s);
-  if (t == DT_BOOL && v->lanes > 1) return arena_printf(p->arena, "(%s)(%s & 1)", c_type(p, DT_U8, v->lanes), c_mask(p, v, 8, P_UNARY));
+  if (t == DT_BOOL && v->lanes > 1)
+    return arena_printf(p->arena, "(%s)(%s & 1)", c_type(p, DT_U8, v->lanes), c_mask(p, v, 8, P_UNARY));
   if (t == DT_BOOL && v->kind != EX_CONST) return arena_printf(p->arena, "(uint8_t)%s", c_at(p, v, P_UNARY));
   return c_expr(p, v).s;
 }
@@ -181,8 +185,10 @@ static void body(CPrinter *p, const char *head, const Block *b, const char *tail
 static void loop(CPrinter *p, const Stmt *s) {
   if (is_empty(p, s->body)) return;
   const char *v = c_var(p, s->var);
-  const char *step = s->step == 1 ? arena_printf(p->arena, "%s++", v) : arena_printf(p->arena, "%s += %lld", v, (long long)s->step);
-  body(p, arena_printf(p->arena, "for (int64_t %s = %s; %s < %s; %s)", v, c_expr(p, s->lo).s, v, c_at(p, s->hi, P_SHIFT), step), s->body, NULL);
+  const char *step = s->step == 1 ? arena_printf(p->arena, "%s++", v)
+                                  : arena_printf(p->arena, "%s += %lld", v, (long long)s->step);
+  body(p, arena_printf(p->arena, "for (int64_t %s = %s; %s < %s; %s)", v, c_expr(p, s->lo).s, v,
+                       c_at(p, s->hi, P_SHIFT), step), s->body, NULL);
 }
 
 static void call(CPrinter *p, const Stmt *s) {

@@ -10,7 +10,8 @@ enum { SPLIT_LINES = 4000 };
 /* ---- files and names ---- */
 
 void emit_file(Emit *e, const char *name, Text *t) {
-  *vec_push(e->a, &e->out->at) = (EmitFile){.name = name, .data = arena_dup(e->a, t->at ? t->at : "", t->len + 1), .size = t->len};
+  *vec_push(e->a, &e->out->at) = (EmitFile){.name = name, .data = arena_dup(e->a, t->at ? t->at : "", t->len + 1),
+                                            .size = t->len};
   text_free(t);
 }
 
@@ -18,8 +19,9 @@ const char *emit_name(Emit *e, const char *suffix) { return arena_printf(e->a, "
 
 /* Would NAME.h or NAME.c hide a file that emitted code includes, or one that is written beside it? */
 static bool hides_a_file(const char *name) {
-  static const char *const files[] = {"assert", "ctype", "errno", "fcntl", "float", "inttypes", "limits", "math", "random", "signal",
-                                      "stb_image", "stdarg", "stdbool", "stddef", "stdint", "stdio", "stdlib", "string", "time", "unistd"};
+  static const char *const files[] = {"assert", "ctype", "errno", "fcntl", "float", "inttypes", "limits", "math",
+                                      "random", "signal", "stb_image", "stdarg", "stdbool", "stddef", "stdint",
+                                      "stdio", "stdlib", "string", "time", "unistd"};
   for (size_t i = 0; i < sizeof files / sizeof *files; i++)
     if (!strcmp(name, files[i])) return true;
   return !strncmp(name, "lt_", 3) || !strncmp(name, "op_", 3);
@@ -48,7 +50,8 @@ static const char *fresh_name(Arena *a, const char *wish, const char **taken, in
 
 static void find_names(Emit *e) {
   Module *m = e->p->m;
-  static const char *const used[] = {"weights", "arena", "state", "io", "pool", "c", "call", "part", "parts"};     // by the run function
+  // by the run function
+  static const char *const used[] = {"weights", "arena", "state", "io", "pool", "c", "call", "part", "parts"};
   enum { USED = sizeof used / sizeof *used };
   int nin = m->main->inputs.len, nout = m->main->outputs.len, n = 0;
   const char **taken = NEW_N(e->a, const char *, nin + nout + USED + symbol_count() + 1);
@@ -63,7 +66,8 @@ static void find_names(Emit *e) {
     if (!graph_state_of_value(m, v)) taken[n] = e->out_name[i] = fresh_name(e->a, value_of(m, v)->name, taken, n), n++;
   }
   for (int i = 0; i < USED; i++) taken[n++] = intern(used[i]);
-  for (int i = 0; i < e->symbols.len; i++) taken[n] = e->symbols.at[i].c = fresh_name(e->a, e->symbols.at[i].name, taken, n), n++;
+  for (int i = 0; i < e->symbols.len; i++)
+    taken[n] = e->symbols.at[i].c = fresh_name(e->a, e->symbols.at[i].name, taken, n), n++;
 }
 
 int emit_io_index(const char *const *name, int port) {
@@ -126,7 +130,9 @@ static void find_symbols(Emit *e) {
 Dim emit_arena_bytes(const Emit *e) { return e->p->arena_bytes; }
 Dim emit_part_bytes(const Emit *e) { return e->p->part_bytes; }
 
-bool emit_is_parallel(const Emit *e) { return e->o->parallel && !(e->o->function && e->o->function->kind == FUNCTION_INIT); }
+bool emit_is_parallel(const Emit *e) {
+  return e->o->parallel && !(e->o->function && e->o->function->kind == FUNCTION_INIT);
+}
 const char *emit_run_parallel(Emit *e) { return arena_printf(e->a, "%s_parallel", e->run); }
 
 void emit_add_file(Emit *e, const char *name) {
@@ -182,16 +188,19 @@ static void *dim_make(void *ctx, DimKind kind, int64_t k, const char *symbol, vo
   }
   case DIM_FLOORDIV: case DIM_MOD:
     if (r->natural) {
-      r->c = (C){arena_printf(e->a, kind == DIM_MOD ? "%s %% %s" : "%s / %s", c_wrap(e->c, a->c, P_MUL), c_wrap(e->c, b->c, P_UNARY)), P_MUL};
+      r->c = (C){arena_printf(e->a, kind == DIM_MOD ? "%s %% %s" : "%s / %s", c_wrap(e->c, a->c, P_MUL),
+                              c_wrap(e->c, b->c, P_UNARY)), P_MUL};
     } else {
       const char *q = arena_printf(e->a, "(%s %% %s)", c_wrap(e->c, a->c, P_MUL), c_wrap(e->c, b->c, P_UNARY));
       const char *rem = arena_printf(e->a, "(%s < 0 ? %s + %s : %s)", q, q, c_wrap(e->c, b->c, P_ADD), q);
       r->c = kind == DIM_MOD ? (C){rem, P_POSTFIX}
-                             : (C){arena_printf(e->a, "(%s - %s) / %s", c_wrap(e->c, a->c, P_ADD), rem, c_wrap(e->c, b->c, P_UNARY)), P_MUL};
+                             : (C){arena_printf(e->a, "(%s - %s) / %s", c_wrap(e->c, a->c, P_ADD), rem,
+                                                c_wrap(e->c, b->c, P_UNARY)), P_MUL};
     }
     return r;
   case DIM_MIN: case DIM_MAX:                      // functions of the header: as ?: each level would double the text
-    r->c = (C){arena_printf(e->a, "%s_%s(%s, %s)", e->prefix, kind == DIM_MIN ? "min" : "max", a->c.s, b->c.s), P_POSTFIX};
+    r->c = (C){arena_printf(e->a, "%s_%s(%s, %s)", e->prefix, kind == DIM_MIN ? "min" : "max", a->c.s, b->c.s),
+               P_POSTFIX};
     return r;
   }
   BUG("dim kind %d", kind);
@@ -234,7 +243,8 @@ static void find_aliases(Emit *e, Step *const *steps, int n) {
     for (int x = 0; x < np; x++)
       for (int y = 0; y < np; y++) {
         bool written = s->kernel->bufs.at[x]->role != BUF_IN;
-        if (x != y && written && overlap(&e->p->buffers.at[s->buffer[x]], &e->p->buffers.at[s->buffer[y]])) k->aliased = true;
+        if (x != y && written && overlap(&e->p->buffers.at[s->buffer[x]], &e->p->buffers.at[s->buffer[y]]))
+          k->aliased = true;
       }
   }
 }
@@ -255,7 +265,9 @@ static int print_kernels(Emit *e) {
     k->same_as = i;
     c_kernel(e->c, &k->code, k->k, "kernel", k->aliased);
     for (int j = 0; j < i && k->same_as == i; j++)
-      if (e->kernel[j].same_as == j && e->kernel[j].code.len == k->code.len && !memcmp(e->kernel[j].code.at, k->code.at, k->code.len)) k->same_as = j;
+      if (e->kernel[j].same_as == j && e->kernel[j].code.len == k->code.len &&
+          !memcmp(e->kernel[j].code.at, k->code.at, k->code.len))
+        k->same_as = j;
     if (k->same_as == i) lines += lines_of(k->code.at);
   }
   e->split = lines > SPLIT_LINES && !e->o->single_file;
@@ -356,7 +368,8 @@ static bool has_unsupported(Emit *e) {
     const Buffer *b = &e->p->buffers.at[i];
     DClass c = dtype_info[b->dtype].cls;
     if (c != CLASS_STRING && c != CLASS_COMPLEX) continue;
-    diag_error(e->d, "unsupported", NULL, "'%s' is %s: such tensors cannot be emitted yet", b->name, dtype_info[b->dtype].text);
+    diag_error(e->d, "unsupported", NULL, "'%s' is %s: such tensors cannot be emitted yet", b->name,
+               dtype_info[b->dtype].text);
     return true;
   }
   return false;
@@ -380,15 +393,18 @@ void emit_banner(Emit *e, Text *t, const char *what) {
   text_printf(t, " *   weights   %lld bytes, %s\n", (long long)e->p->weight_bytes, e->state_of_weights);
   if (e->p->plan.len) text_printf(t, " *   arena     at most %lld bytes\n", (long long)e->p->arena_bound);
   else text_printf(t, " *   arena     %s bytes\n", dim_text(emit_arena_bytes(e)));
-  text_printf(t, " *   work      %s\n", dim_is_const(e->flops) ? amount(e->a, e->flops.k, "FLOP") : arena_printf(e->a, "%s FLOP", dim_text(e->flops)));
+  text_printf(t, " *   work      %s\n", dim_is_const(e->flops) ? amount(e->a, e->flops.k, "FLOP")
+              : arena_printf(e->a, "%s FLOP", dim_text(e->flops)));
   text_put(t, " */\n");
 }
 
 bool emit_program(const Program *p, const EmitOptions *o, Arena *a, EmitFiles *out, Diags *d) {
-  Emit e = {.p = p, .o = o, .a = a, .out = out, .d = d, .prefix = o->prefix, .PREFIX = emit_upper(a, o->prefix), .from = ""};
+  Emit e = {.p = p, .o = o, .a = a, .out = out, .d = d, .prefix = o->prefix, .PREFIX = emit_upper(a, o->prefix),
+            .from = ""};
   if (has_unsupported(&e)) return false;
   e.state_of_weights = o->weights == WEIGHTS_BIN ? arena_printf(a, "in %s.bin", o->prefix)
-                     : o->weights == WEIGHTS_LINK ? arena_printf(a, "linked in from %s.bin", o->prefix) : arena_printf(a, "in %s_weights.c", o->prefix);
+                     : o->weights == WEIGHTS_LINK ? arena_printf(a, "linked in from %s.bin", o->prefix)
+                     : arena_printf(a, "in %s_weights.c", o->prefix);
   find_symbols(&e);
   find_names(&e);
   for (int i = 0; i < p->kernels.len; i++) e.shares |= p->kernels.at[i]->parts > 0;

@@ -17,7 +17,8 @@ typedef struct EmitOptions {
   bool profile;                    /* PREFIX_profile(step) is called before every kernel, and with -1 at the end */
   bool parallel;                   /* also PREFIX_run_parallel, whose kernels the threads of a pool share */
   bool model_table;                /* also PREFIX_model.c and lt_model.h, for generic programs */
-  const Bundle *bundle;            /* the program is this bundle's function: PREFIX(state, arena, io) instead of PREFIX_run */
+  /* the program is this bundle's function: PREFIX(state, arena, io) instead of PREFIX_run */
+  const Bundle *bundle;
   const Function *function;
   bool in_pieces;                  /* the weights' file may come in pieces, which live as long as the program */
 } EmitOptions;
@@ -28,7 +29,8 @@ typedef struct EmitFiles { VEC(EmitFile) at; } EmitFiles;
 
 /* Appends the module's files. False: d says why (types that have no C yet). */
 bool emit_program(const Program *p, const EmitOptions *o, Arena *a, EmitFiles *out, Diags *d);
-const char *emit_function_prefix(Arena *a, const char *prefix, const Function *f);    /* the C name of a bundle's function */
+/* the C name of a bundle's function */
+const char *emit_function_prefix(Arena *a, const char *prefix, const Function *f);
 /* Every function of a bundle, compiled before: PREFIX.h, PREFIX.c (state, init), PREFIX_FUNCTION.c and so on;
  * with o->model_table PREFIX_bundle.c, the table for trainers (runtime/lt_train.h). o->prefix is the bundle's. */
 bool emit_bundle(const Bundle *b, const EmitOptions *o, Arena *a, EmitFiles *out, Diags *d);

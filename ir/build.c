@@ -130,7 +130,8 @@ ValueId build_slice(Graph *g, ValueId v, int axis, Dim start, Dim size) {
   starts[at] = start;
   shape[at] = size;
   Module *m = g->module;
-  Attr a[] = {attr_dims(m, "starts", starts, t.rank), attr_dims(m, "steps", steps, t.rank), attr_dims(m, "shape", shape, t.rank)};
+  Attr a[] = {attr_dims(m, "starts", starts, t.rank), attr_dims(m, "steps", steps, t.rank),
+              attr_dims(m, "shape", shape, t.rank)};
   return build_op(g, OP_SLICE, &v, 1, a, 3);
 }
 
@@ -165,7 +166,8 @@ ValueId build_pad(Graph *g, ValueId v, const Dim *before, const Dim *after, Valu
   bool any = false;
   for (int k = 0; k < r; k++) any |= !dim_is(before[k], 0) || !dim_is(after[k], 0);
   if (!any) return v;
-  Attr a[] = {attr_dims(g->module, "before", before, r), attr_dims(g->module, "after", after, r), attr_str("mode", "constant")};
+  Attr a[] = {attr_dims(g->module, "before", before, r), attr_dims(g->module, "after", after, r),
+              attr_str("mode", "constant")};
   return build_op(g, OP_PAD, (ValueId[]){v, value}, value ? 2 : 1, a, 3);
 }
 

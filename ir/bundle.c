@@ -44,7 +44,8 @@ void bundle_layout(Bundle *b) {
 uint64_t bundle_hash(const Bundle *b) {
   Text t = {0};
   for (int k = 0; k < b->state.len; k++)
-    text_printf(&t, "%s %s %s\n", b->state.at[k].name, type_text(&b->state.at[k].type), state_role_text[b->state.at[k].role]);
+    text_printf(&t, "%s %s %s\n", b->state.at[k].name, type_text(&b->state.at[k].type),
+                state_role_text[b->state.at[k].role]);
   uint64_t h = XXH64(t.at ? t.at : "", t.len, 0);
   text_free(&t);
   return h;

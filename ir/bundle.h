@@ -8,7 +8,8 @@
 #include "ir/program.h"
 
 typedef enum { ROLE_PARAMETER, ROLE_OPTIMIZER, ROLE_STATISTIC, ROLE_AVERAGE, ROLE_COUNTER, ROLE_SETTING } StateRole;
-extern const char *const state_role_text[];   /* "parameter", "optimizer", "statistic", "average", "counter", "setting" */
+/* "parameter", "optimizer", "statistic", "average", "counter", "setting" */
+extern const char *const state_role_text[];
 
 /* Three tensors are always there: "random", i64[2], the step and the seed (COUNTER; `random` nodes take it as their
  * input, every step function adds [1, 0]), and "total_steps", i64[1], what schedules count to, and "lr_scale",
@@ -54,7 +55,8 @@ typedef struct Bundle {
   double hold_out;                     /* share of the rows that training never sees: drawn by the seed, or the last
                                         * ones where rows follow each other (lt_loader.h); 0: none */
   int64_t epochs;                      /* 0: not said */
-  double lr;                           /* base learning rate of the first optimizer; 0: none. --lr is in proportion to it */
+  /* base learning rate of the first optimizer; 0: none. --lr is in proportion to it */
+  double lr;
   int64_t state_bytes;                 /* of the block, header and table included; set by bundle_layout */
 } Bundle;
 

@@ -41,7 +41,8 @@ int64_t dim_eval(Dim a, int64_t (*value)(const char *symbol, void *ctx), void *c
 void dim_print(Text *t, Dim a);                                 /* "2*N + 1"; parses back */
 const char *dim_text(Dim a);                                    /* interned */
 bool dim_parse(const char **s, Dim *out);                       /* unknown symbols get bounds [0, INT32_MAX] */
-void dim_print_symbol(Text *t, const char *name);               /* quoted like 'batch size' when it is not a plain word */
+/* quoted like 'batch size' when it is not a plain word */
+void dim_print_symbol(Text *t, const char *name);
 const char *dim_parse_symbol(const char **s);                   /* interned; NULL when there is none */
 
 /* Symbols, in order of creation. */
@@ -53,5 +54,6 @@ void symbols_reset(void);                                       /* tests only: f
 
 /* For printers and lowering: walks a polynomial as an expression tree. */
 typedef enum { DIM_CONST, DIM_SYMBOL, DIM_ADD, DIM_MUL, DIM_FLOORDIV, DIM_MOD, DIM_MIN, DIM_MAX } DimKind;
-void *dim_fold(Dim a, void *(*make)(void *ctx, DimKind k, int64_t constant, const char *symbol, void *x, void *y), void *ctx);
+void *dim_fold(Dim a, void *(*make)(void *ctx, DimKind k, int64_t constant, const char *symbol, void *x, void *y),
+               void *ctx);
 #endif

@@ -32,7 +32,8 @@ void dim_print_symbol(Text *t, const char *name) {
 
 static void print_operand(Text *t, Dim d) {                      // of floordiv and mod: parentheses unless simple
   bool simple = !d.poly ? d.k >= 0 : d.poly->n == 1 && !d.k && d.poly->at[0].coef == 1 &&
-                d.poly->at[0].mono->n == 1 && d.poly->at[0].mono->at[0]->kind != DIM_FLOORDIV && d.poly->at[0].mono->at[0]->kind != DIM_MOD;
+                d.poly->at[0].mono->n == 1 && d.poly->at[0].mono->at[0]->kind != DIM_FLOORDIV &&
+                d.poly->at[0].mono->at[0]->kind != DIM_MOD;
   if (!simple) text_put(t, "(");
   dim_print(t, d);
   if (!simple) text_put(t, ")");
@@ -40,7 +41,8 @@ static void print_operand(Text *t, Dim d) {                      // of floordiv 
 
 /* The first operands of a flat min or max, which is kept as min(min(x, y), z). */
 static void print_operands(Text *t, DimKind kind, Dim d) {
-  const Atom *a = d.poly && d.poly->n == 1 && !d.k && d.poly->at[0].coef == 1 && d.poly->at[0].mono->n == 1 ? d.poly->at[0].mono->at[0] : NULL;
+  const Atom *a = d.poly && d.poly->n == 1 && !d.k && d.poly->at[0].coef == 1 && d.poly->at[0].mono->n == 1
+      ? d.poly->at[0].mono->at[0] : NULL;
   if (!a || a->kind != kind) { dim_print(t, d); return; }
   print_operands(t, kind, a->x);
   text_put(t, ", ");
@@ -108,7 +110,8 @@ static bool eat(const char **s, const char *word) {
   skip(s);
   size_t n = strlen(word);
   if (strncmp(*s, word, n)) return false;
-  if (isalpha((unsigned char)word[0]) && (isalnum((unsigned char)(*s)[n]) || (*s)[n] == '_' || (*s)[n] == '.')) return false;
+  if (isalpha((unsigned char)word[0]) && (isalnum((unsigned char)(*s)[n]) || (*s)[n] == '_' || (*s)[n] == '.'))
+    return false;
   *s += n;
   return true;
 }

@@ -26,7 +26,8 @@ DType dtype_from_onnx(int code) {
 }
 
 int dtype_elem(DType t) {
-  static const int class_code[] = {[CLASS_INT] = 0x10, [CLASS_UINT] = 0x20, [CLASS_BOOL] = 0x20, [CLASS_FLOAT] = 0x30, [CLASS_COMPLEX] = 0};
+  static const int class_code[] = {[CLASS_INT] = 0x10, [CLASS_UINT] = 0x20, [CLASS_BOOL] = 0x20, [CLASS_FLOAT] = 0x30,
+                                   [CLASS_COMPLEX] = 0};
   if (t == DT_BF16) return 0x42;
   if (t == DT_F8E8M0) return 0x21;                    // no sign: sorts as its code
   DClass c = dtype_info[t].cls;
@@ -79,7 +80,8 @@ static uint32_t narrow_from_double(DType t, double v, bool saturate) {
     int e;
     frexp(v, &e);                                   // |v| = [0.5, 1) * 2^e
     if (--e < l->emin || v == 0) e = l->emin;
-    if (e < 1024) code = (int64_t)(((int64_t)(e - l->emin) << l->mantissa) + (int64_t)nearbyint(ldexp(fabs(v), l->mantissa - e)));
+    if (e < 1024)
+      code = (int64_t)(((int64_t)(e - l->emin) << l->mantissa) + (int64_t)nearbyint(ldexp(fabs(v), l->mantissa - e)));
   }
   if (code > l->max) {
     if (clamp || (l->inf == NONE && l->nan == NONE)) code = l->max;
@@ -202,7 +204,8 @@ int64_t tensor_get_int(const Tensor *t, int64_t i) {
     case DT_U16: return ((const uint16_t *)t->data)[i];
     case DT_U32: return ((const uint32_t *)t->data)[i];
     case DT_F32: case DT_F64: case DT_F16: case DT_BF16: case DT_F8E4M3FN: case DT_F8E4M3FNUZ: case DT_F8E5M2:
-    case DT_F8E5M2FNUZ: case DT_F8E8M0: case DT_F4E2M1: case DT_C64: case DT_C128: return int_of_double(tensor_get(t, i));
+    case DT_F8E5M2FNUZ: case DT_F8E8M0: case DT_F4E2M1: case DT_C64: case DT_C128:
+      return int_of_double(tensor_get(t, i));
     case DT_STRING: case DT_NONE: case DT_COUNT: break;
   }
   return 0;

@@ -16,7 +16,13 @@ typedef enum DType {
 
 typedef enum { CLASS_NONE, CLASS_FLOAT, CLASS_INT, CLASS_UINT, CLASS_BOOL, CLASS_STRING, CLASS_COMPLEX } DClass;
 
-typedef struct DTypeInfo { const char *text; int onnx, bits, bytes; DClass cls; DType compute; const char *c; } DTypeInfo;
+typedef struct DTypeInfo {
+  const char *text;
+  int onnx, bits, bytes;
+  DClass cls;
+  DType compute;
+  const char *c;
+} DTypeInfo;
 extern const DTypeInfo dtype_info[DT_COUNT];
 
 static inline int dtype_bytes(DType t) { return dtype_info[t].bytes; }
@@ -51,5 +57,6 @@ void    tensor_set_int(Tensor *t, int64_t i, int64_t v);
 /* Narrow floats <-> float, round to nearest even, for every storage-only type. `saturate` as ONNX Cast. */
 float    narrow_to_float(DType t, uint32_t bits);
 uint32_t narrow_from_float(DType t, float v, bool saturate);
-double   narrow_limit(DType t);                                 /* where saturating stops; 0: the type does not saturate */
+/* where saturating stops; 0: the type does not saturate */
+double   narrow_limit(DType t);
 #endif

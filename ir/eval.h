@@ -11,7 +11,8 @@ typedef struct Eval {
   Arena own;                         /* the value table and the bindings */
   const Tensor **value;              /* by ValueId; NULL: not computed; constants are there from the start */
   int nvalues;                       /* length of `value`; grows when the module does (use eval_value) */
-  VEC(struct { const char *symbol; int64_t value; bool given; }) bound;   /* given: by a model input, never bound anew */
+  /* given: by a model input, never bound anew */
+  VEC(struct { const char *symbol; int64_t value; bool given; }) bound;
   Diags *diags;
 } Eval;
 
@@ -26,7 +27,8 @@ void eval_set_value(Eval *e, ValueId v, const Tensor *t);
 int64_t eval_dim(Eval *e, Dim d);                               /* an unbound symbol counts as its lower bound */
 bool eval_dim_known(Eval *e, Dim d, int64_t *v);                /* false: it contains an unbound symbol */
 void eval_bind_symbol(Eval *e, const char *symbol, int64_t v);
-Tensor *eval_output(Eval *e, const Node *n, Tensor **out, int k, const int64_t *dims);  /* allocates out[k] with these dims */
+/* allocates out[k] with these dims */
+Tensor *eval_output(Eval *e, const Node *n, Tensor **out, int k, const int64_t *dims);
 bool eval_fail(Eval *e, const Node *n, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /* Index helpers for the eval functions: row-major odometer. */

@@ -53,7 +53,8 @@ bool eval_unique(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) 
   int axis = (int)node_int(n, "axis", 0), elem;
   if (!elem_of(e, n, x, &elem)) return false;
   Arena tmp = {0};
-  int64_t size = x->dims[axis], count, *first = NEW_N(&tmp, int64_t, size + 1), *inverse = NEW_N(&tmp, int64_t, size + 1);
+  int64_t size = x->dims[axis], count, *first = NEW_N(&tmp, int64_t, size + 1),
+      *inverse = NEW_N(&tmp, int64_t, size + 1);
   int64_t *counts = NEW_N(&tmp, int64_t, size + 1), *scratch = NEW_N(&tmp, int64_t, 3 * size + 1);
   lt_unique(x->data, first, inverse, counts, &count, scratch, elem, dims_product(x->dims, 0, axis), size,
             dims_product(x->dims, axis + 1, x->rank), node_int(n, "sorted", 1));
@@ -79,16 +80,16 @@ bool eval_nms(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) {
 bool eval_roi_align(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) {
   const Tensor *x = in[0], *rois = in[1];
   if (!x->dims[2] || !x->dims[3]) return eval_fail(e, n, "the input is empty, there is nothing to sample");
-  lt_roi_align(x->data, rois->data, in[2]->data, out[0]->data, x->dims[0], x->dims[1], x->dims[2], x->dims[3], rois->dims[0],
-               out[0]->dims[2], out[0]->dims[3], node_int(n, "ratio", 0), node_int(n, "max", 0));
+  lt_roi_align(x->data, rois->data, in[2]->data, out[0]->data, x->dims[0], x->dims[1], x->dims[2], x->dims[3],
+               rois->dims[0], out[0]->dims[2], out[0]->dims[3], node_int(n, "ratio", 0), node_int(n, "max", 0));
   return true;
 }
 
 bool eval_roi_align_grad(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) {
   const Tensor *x = in[0], *dy = in[3];
   (void)e;
-  lt_roi_align_grad(x->data, in[1]->data, in[2]->data, dy->data, out[0]->data, x->dims[0], x->dims[1], x->dims[2], x->dims[3],
-                    dy->dims[0], dy->dims[2], dy->dims[3], node_int(n, "ratio", 0), node_int(n, "max", 0));
+  lt_roi_align_grad(x->data, in[1]->data, in[2]->data, dy->data, out[0]->data, x->dims[0], x->dims[1], x->dims[2],
+                    x->dims[3], dy->dims[0], dy->dims[2], dy->dims[3], node_int(n, "ratio", 0), node_int(n, "max", 0));
   return true;
 }
 
@@ -106,8 +107,9 @@ bool eval_random(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) 
   (void)e;
   const int64_t *step = n->nin > 0 && in[0] ? in[0]->data : NULL;
   bool normal = node_str(n, "kind", "uniform")[0] == 'n';
-  (normal ? lt_random_normal : lt_random_uniform)(step, out[0]->data, step ? tensor_count(in[0]) : 1, tensor_count(out[0]), node_int(n, "seed", 0),
-                                                 node_int(n, "stream", 0), (float)node_float(n, "scale", 1), (float)node_float(n, "shift", 0));
+  (normal ? lt_random_normal : lt_random_uniform)(
+      step, out[0]->data, step ? tensor_count(in[0]) : 1, tensor_count(out[0]), node_int(n, "seed", 0),
+      node_int(n, "stream", 0), (float)node_float(n, "scale", 1), (float)node_float(n, "shift", 0));
   return true;
 }
 

@@ -26,17 +26,20 @@ static bool stack(Eval *e, const Node *n, Tensor **out, int k, const Pieces *p, 
   if (!n->out[k]) return true;
   const Type *type = &value_of(e->m, n->out[k])->type;
   int64_t dims[MAX_RANK] = {0};
-  for (int d = 0; d < type->rank; d++) dims[d] = d == axis ? p->len : p->len ? p->at[0]->dims[d - (d > axis)] : eval_dim(e, type->dims[d]);
+  for (int d = 0; d < type->rank; d++)
+    dims[d] = d == axis ? p->len : p->len ? p->at[0]->dims[d - (d > axis)] : eval_dim(e, type->dims[d]);
   Tensor *y = eval_output(e, n, out, k, dims);
   int64_t outer = dims_product(dims, 0, axis), inner = dims_product(dims, axis + 1, y->rank);
   size_t bytes = (size_t)dtype_bytes(y->dtype);
   for (int s = 0; s < p->len; s++) {
     const Tensor *t = p->at[s];
     if (tensor_count(t) != outer * inner)
-      return eval_fail(e, n, "scan output %d changes its shape: %s, then %s", k, tensor_type_text(p->at[0]), tensor_type_text(t));
+      return eval_fail(e, n, "scan output %d changes its shape: %s, then %s", k, tensor_type_text(p->at[0]),
+                       tensor_type_text(t));
     int64_t at = reverse ? p->len - 1 - s : s;
     for (int64_t o = 0; o < outer && inner; o++)
-      memcpy((char *)y->data + (size_t)((o * p->len + at) * inner) * bytes, (const char *)t->data + (size_t)(o * inner) * bytes,
+      memcpy((char *)y->data + (size_t)((o * p->len + at) * inner) * bytes,
+             (const char *)t->data + (size_t)(o * inner) * bytes,
              (size_t)inner * bytes);
   }
   return true;
@@ -65,7 +68,8 @@ bool eval_loop(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) {
   if (n->nregion != 1) return eval_fail(e, n, "needs one region");
   Graph *body = n->region[0];
   int nscans = body->outputs.len - 1 - ncarried;
-  if (ncarried < 0 || nscans < 0 || body->inputs.len != ncarried + 2) return eval_fail(e, n, "its body does not fit its inputs");
+  if (ncarried < 0 || nscans < 0 || body->inputs.len != ncarried + 2)
+    return eval_fail(e, n, "its body does not fit its inputs");
   int64_t trips = in[0] ? tensor_get_int(in[0], 0) : INT64_MAX, iter = 0;
   bool go = in[1] ? tensor_get_int(in[1], 0) != 0 : true, ok = true;
   Arena whole = {0}, keep[2] = {{0}, {0}};              // whole: scan pieces; keep: carried values, in turns
@@ -75,7 +79,8 @@ bool eval_loop(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) {
   for (; ok && go && iter < trips; iter++) {
     Arena *now = &keep[iter & 1];
     arena_free(now);
-    Tensor *number = tensor_like(now, &(Tensor){.dtype = DT_I64}, 0, NULL), *cond = tensor_like(now, &(Tensor){.dtype = DT_BOOL}, 0, NULL);
+    Tensor *number = tensor_like(now, &(Tensor){.dtype = DT_I64}, 0, NULL),
+        *cond = tensor_like(now, &(Tensor){.dtype = DT_BOOL}, 0, NULL);
     tensor_set_int(number, 0, iter);
     tensor_set_int(cond, 0, 1);
     eval_bind_region_input(e, body->inputs.at[0], number);
@@ -85,7 +90,8 @@ bool eval_loop(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) {
     if (ok) go = tensor_get_int(carried[0], 0) != 0;
   }
   for (int k = 0; ok && k < ncarried && k < n->nout; k++) out[k] = tensor_copy(&e->arena, carried[k + 1]);
-  for (int k = 0; ok && k < nscans && ncarried + k < n->nout; k++) ok = stack(e, n, out, ncarried + k, &scans[k], 0, false);
+  for (int k = 0; ok && k < nscans && ncarried + k < n->nout; k++)
+    ok = stack(e, n, out, ncarried + k, &scans[k], 0, false);
   arena_free(&whole); arena_free(&keep[0]); arena_free(&keep[1]);
   return ok;
 }
@@ -126,8 +132,12 @@ bool eval_scan(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) {
     for (int k = 0; k < nstates; k++) eval_bind_region_input(e, body->inputs.at[k], states[k]);
     for (int k = 0; k < nslices && ok; k++) {
       const Tensor *x = in[nstates + k];
-      if (x->dims[axes[k]] != trips) { ok = eval_fail(e, n, "scan inputs of %lld and %lld steps", (long long)trips, (long long)x->dims[axes[k]]); break; }
-      eval_bind_region_input(e, body->inputs.at[nstates + k], slice_at(now, x, (int)axes[k], reverse[k] ? trips - 1 - iter : iter));
+      if (x->dims[axes[k]] != trips) {
+        ok = eval_fail(e, n, "scan inputs of %lld and %lld steps", (long long)trips, (long long)x->dims[axes[k]]);
+        break;
+      }
+      eval_bind_region_input(e, body->inputs.at[nstates + k],
+                             slice_at(now, x, (int)axes[k], reverse[k] ? trips - 1 - iter : iter));
     }
     if (ok) ok = iterate(e, n, body, states, nstates, 0, now, scans, nscans, &whole);
   }

@@ -71,7 +71,8 @@ static bool conv_shape(Eval *e, const Node *n, const Tensor *x, const Tensor *w,
     if (s->k[d] != 1 || s->stride[d] != 1 || s->pad[d] || s->in[d] != s->out[d]) s->plain_1x1 = false;
   }
   if (s->group < 1 || s->C % s->group || s->M % s->group)
-    return eval_fail(e, n, "group %lld does not divide %lld and %lld channels", (long long)s->group, (long long)s->C, (long long)s->M);
+    return eval_fail(e, n, "group %lld does not divide %lld and %lld channels", (long long)s->group, (long long)s->C,
+                     (long long)s->M);
   return true;
 }
 
@@ -80,7 +81,8 @@ static bool convolve(Eval *e, const Node *n, const Tensor *const *in, Tensor *y,
   ConvShape s;
   if (!conv_shape(e, n, x, w, y, &s)) return false;
   if (transposed ? w->dims[0] != s.C || w->dims[1] * s.group != s.M : w->dims[0] != s.M || w->dims[1] * s.group != s.C)
-    return eval_fail(e, n, "weight %s does not fit input %s with group=%lld", tensor_type_text(w), tensor_type_text(x), (long long)s.group);
+    return eval_fail(e, n, "weight %s does not fit input %s with group=%lld", tensor_type_text(w), tensor_type_text(x),
+                     (long long)s.group);
   Arena tmp = {0};
   int64_t plane = dims_product(s.out, 0, s.rank), channels = s.N * s.M;
   if (tensor_is_float(y)) {
@@ -100,8 +102,12 @@ static bool convolve(Eval *e, const Node *n, const Tensor *const *in, Tensor *y,
   return true;
 }
 
-bool eval_conv(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) { return convolve(e, n, in, out[0], false); }
-bool eval_conv_transpose(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) { return convolve(e, n, in, out[0], true); }
+bool eval_conv(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) {
+  return convolve(e, n, in, out[0], false);
+}
+bool eval_conv_transpose(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) {
+  return convolve(e, n, in, out[0], true);
+}
 
 bool eval_conv_grad_weight(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) {
   const Tensor *x = in[0], *dy = in[1];

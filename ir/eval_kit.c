@@ -109,4 +109,6 @@ void copy_strided(Tensor *y, const Tensor *x, int64_t base, const int64_t *strid
   } while (index_next(i, y->dims, last));
 }
 
-Tensor *tensor_like(Arena *a, const Tensor *t, int rank, const int64_t *dims) { return tensor_new(a, t->dtype, rank, dims); }
+Tensor *tensor_like(Arena *a, const Tensor *t, int rank, const int64_t *dims) {
+  return tensor_new(a, t->dtype, rank, dims);
+}

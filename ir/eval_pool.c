@@ -118,7 +118,8 @@ bool eval_max_pool_grad(Eval *e, const Node *n, const Tensor *const *in, Tensor 
   Window w = window_of(e, n, x, y);
   int64_t plane = dims_product(w.in, 0, w.rank), at = 0;
   Arena tmp = {0};
-  double *xf = load_doubles(&tmp, x), *yf = load_doubles(&tmp, y), *dy = load_doubles(&tmp, in[2]), *dx = NEW_N(&tmp, double, tensor_count(x));
+  double *xf = load_doubles(&tmp, x), *yf = load_doubles(&tmp, y), *dy = load_doubles(&tmp, in[2]),
+      *dx = NEW_N(&tmp, double, tensor_count(x));
   for (int64_t p = 0; p < w.planes; p++) {
     int64_t o[MAX_RANK] = {0};
     do {

@@ -10,7 +10,8 @@
 typedef struct Trace { double *gates, *mid; } Trace;
 
 typedef struct Cell Cell;
-typedef void (*StepFn)(const Cell *c, int64_t d, const double *x, double *h, double *cell, double *tmp, const Trace *trace);
+typedef void (*StepFn)(const Cell *c, int64_t d, const double *x, double *h, double *cell, double *tmp,
+                       const Trace *trace);
 
 struct Cell {
   int64_t T, B, I, H, D, G;             // G gates
@@ -104,25 +105,32 @@ static double *optional(Arena *a, const Node *n, const Tensor *const *in, int k)
 static bool recurrent(Eval *e, const Node *n, const Tensor *const *in, Tensor **out, StepFn step) {
   int states = recurrent_gates(n) == 4 ? 2 : 1, per = recurrent_activations(n);
   Cell c = {.T = in[0]->dims[0], .B = in[0]->dims[1], .I = in[0]->dims[2], .H = in[2]->dims[2], .D = in[1]->dims[0],
-            .G = recurrent_gates(n), .clip = node_float(n, "clip", 0), .input_forget = node_int(n, "input_forget", 0) != 0,
+            .G = recurrent_gates(n), .clip = node_float(n, "clip", 0),
+            .input_forget = node_int(n, "input_forget", 0) != 0,
             .linear_before_reset = node_int(n, "linear_before_reset", 0) != 0};
   for (int k = 0; k < (int)c.D * per; k++) c.f[k] = recurrent_activation(n, k / per, k % per);
   Arena a = {0};
-  double *x = load_doubles(&a, in[0]), *h0 = optional(&a, n, in, 5), *c0 = optional(&a, n, in, 6), *tmp = NEW_N(&a, double, 4 * c.H);
+  double *x = load_doubles(&a, in[0]), *h0 = optional(&a, n, in, 5), *c0 = optional(&a, n, in, 6),
+      *tmp = NEW_N(&a, double, 4 * c.H);
   c.w = load_doubles(&a, in[1]); c.r = load_doubles(&a, in[2]);
   c.b = optional(&a, n, in, 3); c.p = optional(&a, n, in, 7);
   int64_t rows = c.T * c.D * c.B, state = c.D * c.B * c.H;
-  double *y = NEW_N(&a, double, rows * c.H + 1), *h = NEW_N(&a, double, state + 1), *cell = NEW_N(&a, double, state + 1);
+  double *y = NEW_N(&a, double, rows * c.H + 1), *h = NEW_N(&a, double, state + 1),
+      *cell = NEW_N(&a, double, state + 1);
   double *gates = NEW_N(&a, double, rows * c.G * c.H + 1), *mid = NEW_N(&a, double, rows * c.H + 1);
   if (h0) memcpy(h, h0, sizeof *h * (size_t)state);
   if (c0) memcpy(cell, c0, sizeof *h * (size_t)state);
   for (int64_t d = 0; d < c.D; d++)
     for (int64_t b = 0; b < c.B; b++) {
       int64_t at = (d * c.B + b) * c.H, len = n->nin > 4 && in[4] ? tensor_get_int(in[4], b) : c.T;
-      if (len < 0 || len > c.T) { arena_free(&a); return eval_fail(e, n, "sequence length %lld of %lld steps", (long long)len, (long long)c.T); }
+      if (len < 0 || len > c.T) {
+        arena_free(&a);
+        return eval_fail(e, n, "sequence length %lld of %lld steps", (long long)len, (long long)c.T);
+      }
       for (int64_t s = 0; s < len; s++) {
         int64_t t = recurrent_backwards(n, (int)d) ? len - 1 - s : s, row = (t * c.D + d) * c.B + b;
-        step(&c, d, x + (t * c.B + b) * c.I, h + at, cell + at, tmp, &(Trace){gates + row * c.G * c.H, mid + row * c.H});
+        step(&c, d, x + (t * c.B + b) * c.I, h + at, cell + at, tmp,
+             &(Trace){gates + row * c.G * c.H, mid + row * c.H});
         memcpy(y + row * c.H, h + at, sizeof *h * (size_t)c.H);
       }
     }
@@ -135,6 +143,12 @@ static bool recurrent(Eval *e, const Node *n, const Tensor *const *in, Tensor **
   return true;
 }
 
-bool eval_lstm(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) { return recurrent(e, n, in, out, lstm_step); }
-bool eval_gru(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) { return recurrent(e, n, in, out, gru_step); }
-bool eval_rnn(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) { return recurrent(e, n, in, out, rnn_step); }
+bool eval_lstm(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) {
+  return recurrent(e, n, in, out, lstm_step);
+}
+bool eval_gru(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) {
+  return recurrent(e, n, in, out, gru_step);
+}
+bool eval_rnn(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) {
+  return recurrent(e, n, in, out, rnn_step);
+}

@@ -7,7 +7,8 @@
 
 typedef struct Back Back;
 /* h, c: the states before this step; dh, dc: gradients of those after it, then of those before it. */
-typedef void (*BackFn)(const Back *k, int64_t d, int64_t row, const double *h, const double *c, double *dh, double *dc, double *tmp);
+typedef void (*BackFn)(const Back *k, int64_t d, int64_t row, const double *h, const double *c, double *dh, double *dc,
+                       double *tmp);
 
 struct Back {
   int64_t T, B, H, D, G;
@@ -34,7 +35,8 @@ static void through_r(const Back *k, int64_t d, int64_t first, int64_t gates, co
     for (int64_t i = 0; i < k->H; i++) to[i] += k->r[(d * k->G * k->H + first * k->H + g) * k->H + i] * dgate[g];
 }
 
-static void lstm_back(const Back *k, int64_t d, int64_t row, const double *h, const double *c, double *dh, double *dc, double *tmp) {
+static void lstm_back(const Back *k, int64_t d, int64_t row, const double *h, const double *c, double *dh, double *dc,
+                      double *tmp) {
   (void)h, (void)tmp;
   int64_t H = k->H;
   const double *pre = k->gates + row * 4 * H, *cell = k->mid + row * H, *p = k->p ? k->p + d * 3 * H : NULL;
@@ -54,7 +56,8 @@ static void lstm_back(const Back *k, int64_t d, int64_t row, const double *h, co
   through_r(k, d, 0, 4, out, dh);
 }
 
-static void gru_back(const Back *k, int64_t d, int64_t row, const double *h, const double *c, double *dh, double *dc, double *tmp) {
+static void gru_back(const Back *k, int64_t d, int64_t row, const double *h, const double *c, double *dh, double *dc,
+                     double *tmp) {
   (void)c, (void)dc;
   int64_t H = k->H;
   const double *pre = k->gates + row * 3 * H, *mid = k->mid + row * H;
@@ -79,7 +82,8 @@ static void gru_back(const Back *k, int64_t d, int64_t row, const double *h, con
   through_r(k, d, 0, 2, out, dh);
 }
 
-static void rnn_back(const Back *k, int64_t d, int64_t row, const double *h, const double *c, double *dh, double *dc, double *tmp) {
+static void rnn_back(const Back *k, int64_t d, int64_t row, const double *h, const double *c, double *dh, double *dc,
+                     double *tmp) {
   (void)h, (void)c, (void)dc, (void)tmp;
   double *out = k->dgates + row * k->H, slope;
   for (int64_t j = 0; j < k->H; j++) {
@@ -115,7 +119,8 @@ static void sequence(const Back *k, const Node *n, BackFn back, int64_t d, int64
 
 static bool recurrent_grad(Eval *e, const Node *n, const Tensor *const *in, Tensor **out, BackFn back) {
   Back k = {.T = in[0]->dims[0], .B = in[0]->dims[2], .H = in[1]->dims[2], .D = in[1]->dims[0], .G = recurrent_gates(n),
-            .per = recurrent_activations(n), .clip = node_float(n, "clip", 0), .input_forget = node_int(n, "input_forget", 0) != 0,
+            .per = recurrent_activations(n), .clip = node_float(n, "clip", 0),
+            .input_forget = node_int(n, "input_forget", 0) != 0,
             .linear_before_reset = node_int(n, "linear_before_reset", 0) != 0};
   bool lstm = k.G == 4, gru = k.G == 3;
   for (int q = 0; q < (int)k.D * k.per; q++) k.f[q] = recurrent_activation(n, q / k.per, q % k.per);
@@ -127,13 +132,17 @@ static bool recurrent_grad(Eval *e, const Node *n, const Tensor *const *in, Tens
   k.p = lstm ? optional(&a, n, in, 7) : NULL;
   k.dgates = NEW_N(&a, double, rows * k.G * k.H + 1);
   k.drec = NEW_N(&a, double, rows * k.H + 1);
-  double *after = lstm ? k.mid : gru ? optional(&a, n, in, 6) : NULL, *first = lstm ? optional(&a, n, in, 6) : optional(&a, n, in, 7);
-  double *dy = optional(&a, n, in, 3), *dh = optional_copy(&a, n, in, 4, state), *dc = optional_copy(&a, n, in, 8, state);
+  double *after = lstm ? k.mid : gru ? optional(&a, n, in, 6) : NULL, *first = optional(&a, n, in, lstm ? 6 : 7);
+  double *dy = optional(&a, n, in, 3), *dh = optional_copy(&a, n, in, 4, state),
+      *dc = optional_copy(&a, n, in, 8, state);
   double *tmp = NEW_N(&a, double, 2 * k.H);
   for (int64_t d = 0; d < k.D; d++)
     for (int64_t b = 0; b < k.B; b++) {
       int64_t at = (d * k.B + b) * k.H, len = n->nin > 2 && in[2] ? tensor_get_int(in[2], b) : k.T;
-      if (len < 0 || len > k.T) { arena_free(&a); return eval_fail(e, n, "sequence length %lld of %lld steps", (long long)len, (long long)k.T); }
+      if (len < 0 || len > k.T) {
+        arena_free(&a);
+        return eval_fail(e, n, "sequence length %lld of %lld steps", (long long)len, (long long)k.T);
+      }
       sequence(&k, n, back, d, b, len, after, first, dy, dh + at, dc + at, tmp);
     }
   const double *results[3] = {k.dgates, gru ? k.drec : dh, gru ? dh : dc};
@@ -143,6 +152,12 @@ static bool recurrent_grad(Eval *e, const Node *n, const Tensor *const *in, Tens
   return true;
 }
 
-bool eval_lstm_grad(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) { return recurrent_grad(e, n, in, out, lstm_back); }
-bool eval_gru_grad(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) { return recurrent_grad(e, n, in, out, gru_back); }
-bool eval_rnn_grad(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) { return recurrent_grad(e, n, in, out, rnn_back); }
+bool eval_lstm_grad(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) {
+  return recurrent_grad(e, n, in, out, lstm_back);
+}
+bool eval_gru_grad(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) {
+  return recurrent_grad(e, n, in, out, gru_back);
+}
+bool eval_rnn_grad(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) {
+  return recurrent_grad(e, n, in, out, rnn_back);
+}

@@ -22,7 +22,8 @@ static bool reduce(Eval *e, const Node *n, const Tensor *x, Tensor *y, ScalarOp 
   reduce_strides(e, n, x, stride);
   bool floats = tensor_is_float(x);
   double start = op == S_ADD ? 0 : op == S_MUL ? 1 : op == S_MAX ? lowest_double(x->dtype) : highest_double(x->dtype);
-  uint64_t start_word = op == S_ADD ? 0 : op == S_MUL ? 1 : op == S_MAX ? lowest_word(x->dtype) : highest_word(x->dtype);
+  uint64_t start_word = op == S_ADD ? 0 : op == S_MUL ? 1
+                      : op == S_MAX ? lowest_word(x->dtype) : highest_word(x->dtype);
   double *xf = floats ? load_doubles(&tmp, x) : NULL, *yf = floats ? NEW_N(&tmp, double, results + 1) : NULL;
   uint64_t *xw = floats ? NULL : load_words(&tmp, x), *yw = floats ? NULL : NEW_N(&tmp, uint64_t, results + 1);
   for (int64_t k = 0; k < results; k++)
@@ -43,10 +44,18 @@ static bool reduce(Eval *e, const Node *n, const Tensor *x, Tensor *y, ScalarOp 
   return true;
 }
 
-bool eval_reduce_sum(Eval *e, const Node *n, const Tensor *const *in, Tensor **out)  { return reduce(e, n, in[0], out[0], S_ADD); }
-bool eval_reduce_prod(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) { return reduce(e, n, in[0], out[0], S_MUL); }
-bool eval_reduce_max(Eval *e, const Node *n, const Tensor *const *in, Tensor **out)  { return reduce(e, n, in[0], out[0], S_MAX); }
-bool eval_reduce_min(Eval *e, const Node *n, const Tensor *const *in, Tensor **out)  { return reduce(e, n, in[0], out[0], S_MIN); }
+bool eval_reduce_sum(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) {
+  return reduce(e, n, in[0], out[0], S_ADD);
+}
+bool eval_reduce_prod(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) {
+  return reduce(e, n, in[0], out[0], S_MUL);
+}
+bool eval_reduce_max(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) {
+  return reduce(e, n, in[0], out[0], S_MAX);
+}
+bool eval_reduce_min(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) {
+  return reduce(e, n, in[0], out[0], S_MIN);
+}
 
 /* ---- lines about one axis ---- */
 
@@ -79,13 +88,20 @@ static bool arg_extreme(const Node *n, const Tensor *x, Tensor *y, bool largest)
   return true;
 }
 
-bool eval_argmax(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) { (void)e; return arg_extreme(n, in[0], out[0], true); }
-bool eval_argmin(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) { (void)e; return arg_extreme(n, in[0], out[0], false); }
+bool eval_argmax(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) {
+  (void)e;
+  return arg_extreme(n, in[0], out[0], true);
+}
+bool eval_argmin(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) {
+  (void)e;
+  return arg_extreme(n, in[0], out[0], false);
+}
 
 /* y[k] = x[0] op … op x[k]; exclusive: without x[k] itself; reverse: from the end */
 static bool running(const Node *n, const Tensor *x, Tensor *y, bool product) {
   Lines l = lines_about(x, (int)node_int(n, "axis", 0));
-  bool exclusive = node_int(n, "exclusive", 0) != 0, reverse = node_int(n, "reverse", 0) != 0, floats = tensor_is_float(x);
+  bool exclusive = node_int(n, "exclusive", 0) != 0, reverse = node_int(n, "reverse", 0) != 0,
+      floats = tensor_is_float(x);
   Arena tmp = {0};
   double *xf = floats ? load_doubles(&tmp, x) : NULL;
   uint64_t *xw = floats ? NULL : load_words(&tmp, x);
@@ -107,8 +123,14 @@ static bool running(const Node *n, const Tensor *x, Tensor *y, bool product) {
   return true;
 }
 
-bool eval_cumsum(Eval *e, const Node *n, const Tensor *const *in, Tensor **out)  { (void)e; return running(n, in[0], out[0], false); }
-bool eval_cumprod(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) { (void)e; return running(n, in[0], out[0], true); }
+bool eval_cumsum(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) {
+  (void)e;
+  return running(n, in[0], out[0], false);
+}
+bool eval_cumprod(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) {
+  (void)e;
+  return running(n, in[0], out[0], true);
+}
 
 /* softmax: exp(x - max) / sum(exp(x - max)). log: x - max - log(sum(exp(x - max))) */
 static bool softmax(const Node *n, const Tensor *x, Tensor *y, bool take_log) {
@@ -130,8 +152,14 @@ static bool softmax(const Node *n, const Tensor *x, Tensor *y, bool take_log) {
   return true;
 }
 
-bool eval_softmax(Eval *e, const Node *n, const Tensor *const *in, Tensor **out)     { (void)e; return softmax(n, in[0], out[0], false); }
-bool eval_log_softmax(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) { (void)e; return softmax(n, in[0], out[0], true); }
+bool eval_softmax(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) {
+  (void)e;
+  return softmax(n, in[0], out[0], false);
+}
+bool eval_log_softmax(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) {
+  (void)e;
+  return softmax(n, in[0], out[0], true);
+}
 
 /* ---- normalisation over the trailing axes ---- */
 
@@ -150,7 +178,8 @@ static bool normalise(const Node *n, const Tensor *const *in, Tensor **out, bool
   int64_t outer = dims_product(x->dims, 0, axis), size = dims_product(x->dims, axis, x->rank);
   double epsilon = node_float(n, "epsilon", 1e-5);
   Arena tmp = {0};
-  double *v = load_doubles(&tmp, x), *s = scale ? load_doubles(&tmp, scale) : NULL, *b = bias ? load_doubles(&tmp, bias) : NULL;
+  double *v = load_doubles(&tmp, x), *s = scale ? load_doubles(&tmp, scale) : NULL;
+  double *b = bias ? load_doubles(&tmp, bias) : NULL;
   for (int64_t o = 0; o < outer; o++) {
     double *p = v + o * size, mean = 0, variance = 0;
     for (int64_t k = 0; centred && k < size; k++) mean += p[k] / (double)size;
@@ -169,5 +198,11 @@ static bool normalise(const Node *n, const Tensor *const *in, Tensor **out, bool
   return true;
 }
 
-bool eval_layer_norm(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) { (void)e; return normalise(n, in, out, true); }
-bool eval_rms_norm(Eval *e, const Node *n, const Tensor *const *in, Tensor **out)   { (void)e; return normalise(n, in, out, false); }
+bool eval_layer_norm(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) {
+  (void)e;
+  return normalise(n, in, out, true);
+}
+bool eval_rms_norm(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) {
+  (void)e;
+  return normalise(n, in, out, false);
+}

@@ -14,7 +14,9 @@ static double keys(double x, double a) {
 }
 
 static double keys_slope(double x, double a) {
-  double t = fabs(x), slope = t <= 1 ? (3 * (a + 2) * t - 2 * (a + 3)) * t : t < 2 ? (3 * a * t - 10 * a) * t + 8 * a : 0;
+  double t = fabs(x), slope = 0;
+  if (t <= 1) slope = (3 * (a + 2) * t - 2 * (a + 3)) * t;
+  else if (t < 2) slope = (3 * a * t - 10 * a) * t + 8 * a;
   return x < 0 ? -slope : slope;
 }
 
@@ -100,7 +102,8 @@ bool eval_resize(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) 
     ResizeAxis s = resize_axis_of(n, x->dims[k], y->dims[k], roi, x->rank, k);
     if (s.scale <= 0) { arena_free(&tmp); return eval_fail(e, n, "scale %g of axis %d", s.scale, k); }
     outside[k] = NEW_N(&tmp, bool, s.out);
-    for (int64_t o = 0; crop && o < s.out; o++) outside[k][o] = resize_position(&s, o) < 0 || resize_position(&s, o) > (double)s.in - 1;
+    for (int64_t o = 0; crop && o < s.out; o++)
+      outside[k][o] = resize_position(&s, o) < 0 || resize_position(&s, o) > (double)s.in - 1;
     if (s.in == s.out && s.scale == 1 && !crop) continue;
     dims[k] = s.out;
     double *next = NEW_N(&tmp, double, dims_product(dims, 0, x->rank));
@@ -129,7 +132,8 @@ static void resize_axis_back(const ResizeAxis *s, int64_t outer, int64_t inner, 
       int64_t j = first + k;
       j = j < 0 ? 0 : j >= s->in ? s->in - 1 : j;
       for (int64_t p = 0; p < outer; p++)
-        for (int64_t q = 0; q < inner; q++) dx[(p * s->in + j) * inner + q] += weight[k] * dy[(p * s->out + o) * inner + q];
+        for (int64_t q = 0; q < inner; q++)
+          dx[(p * s->in + j) * inner + q] += weight[k] * dy[(p * s->out + o) * inner + q];
     }
   }
 }
@@ -146,7 +150,10 @@ bool eval_resize_grad(Eval *e, const Node *n, const Tensor *const *in, Tensor **
   memcpy(dims, y->dims, sizeof dims);
   for (int k = 0; k < y->rank; k++) {
     ResizeAxis s = resize_axis_of(n, x->dims[k], y->dims[k], roi, x->rank, k);
-    if (tensor_count(y) && s.scale <= 0) { arena_free(&tmp); return eval_fail(e, n, "scale %g of axis %d", s.scale, k); }
+    if (tensor_count(y) && s.scale <= 0) {
+      arena_free(&tmp);
+      return eval_fail(e, n, "scale %g of axis %d", s.scale, k);
+    }
     if (s.in == s.out && s.scale == 1 && !crop) continue;
     int64_t outer = dims_product(dims, 0, k), inner = dims_product(dims, k + 1, x->rank);
     for (int64_t o = 0; crop && o < s.out; o++) {
@@ -209,7 +216,8 @@ static int sample_taps(const Sampler *s, int d, double g, Taps *taps) {
     double t = from + k - ratio;
     taps->element[k] = sample_element(s, d, (int64_t)left + from + k);
     taps->weight[k] = s->mode == 'n' ? 1 : s->mode == 'c' ? keys(t, -0.75) : tent(t);
-    taps->slope[k] = grows * (s->mode == 'n' ? 0 : s->mode == 'c' ? -keys_slope(t, -0.75) : k ? 1 : -1);   // t falls with x
+    // t falls with x
+    taps->slope[k] = grows * (s->mode == 'n' ? 0 : s->mode == 'c' ? -keys_slope(t, -0.75) : k ? 1 : -1);
   }
   return count;
 }
@@ -222,7 +230,8 @@ typedef struct Points {                                 // what a grid samples: 
 
 static bool points_of(Points *p, Eval *e, const Node *n, Arena *tmp, const Tensor *x, const Tensor *grid) {
   const char *mode = node_str(n, "mode", "linear");
-  p->s = (Sampler){.padding = node_str(n, "padding", "zeros")[0], .align = node_int(n, "align_corners", 0) != 0, .rank = x->rank - 2};
+  p->s = (Sampler){.padding = node_str(n, "padding", "zeros")[0], .align = node_int(n, "align_corners", 0) != 0,
+                   .rank = x->rank - 2};
   p->s.mode = strstr(mode, "cubic") ? 'c' : mode[0] == 'n' ? 'n' : 'l';
   if (p->s.rank < 1 || grid->dims[grid->rank - 1] != p->s.rank)
     return eval_fail(e, n, "grid %s for %s", tensor_type_text(grid), tensor_type_text(x));

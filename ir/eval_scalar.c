@@ -92,16 +92,20 @@ bool eval_scalar_node(Eval *e, const Node *n, const Tensor *const *in, Tensor **
   if (n->nin < arity) return eval_fail(e, n, "takes %d inputs, got %d", arity, n->nin);
   for (int k = 0; k < arity; k++)
     if (!in[k]) return eval_fail(e, n, "input %d is absent", k);
-  if (!out) return eval_fail(e, n, "its shape %s has a symbol without a value", type_text(&value_of(e->m, n->out[0])->type));
+  if (!out)
+    return eval_fail(e, n, "its shape %s has a symbol without a value", type_text(&value_of(e->m, n->out[0])->type));
   for (int k = 0; k < arity; k++)
     for (int d = 1; d <= in[k]->rank; d++)
-      if (d > out->rank || (in[k]->dims[in[k]->rank - d] != out->dims[out->rank - d] && in[k]->dims[in[k]->rank - d] != 1))
-        return eval_fail(e, n, "input %d is %s, which does not broadcast to %s", k, tensor_type_text(in[k]), tensor_type_text(out));
+      if (d > out->rank || (in[k]->dims[in[k]->rank - d] != out->dims[out->rank - d] &&
+                            in[k]->dims[in[k]->rank - d] != 1))
+        return eval_fail(e, n, "input %d is %s, which does not broadcast to %s", k, tensor_type_text(in[k]),
+                         tensor_type_text(out));
   if (tensor_count(out) == 0) return true;
   if (op == S_WHERE) { eval_where(in, out); return true; }
   const Tensor *decides = in[arity - 1];                        // the type it computes in
   if (decides->dtype == DT_STRING) return eval_string_equal(e, n, in, out, op);
-  if (dtype_info[decides->dtype].cls == CLASS_COMPLEX) return eval_fail(e, n, "complex numbers are not supported by %s", scalar_info[op].text);
+  if (dtype_info[decides->dtype].cls == CLASS_COMPLEX)
+    return eval_fail(e, n, "complex numbers are not supported by %s", scalar_info[op].text);
   Arena tmp = {0};
   Walk w;
   walk_begin(&w, out, in, arity);

@@ -2,7 +2,16 @@
  * reduction none moves bytes, so it works for every type; the others compute in double or in words. */
 #include "ir/eval_kit.h"
 
-typedef struct Scatter { Arena tmp; DType dtype; char how[8]; bool floats; double *f, *uf; uint64_t *w, *uw; Tensor *y; const Tensor *updates; } Scatter;
+typedef struct Scatter {
+  Arena tmp;
+  DType dtype;
+  char how[8];
+  bool floats;
+  double *f, *uf;
+  uint64_t *w, *uw;
+  Tensor *y;
+  const Tensor *updates;
+} Scatter;
 
 static void scatter_begin(Scatter *s, const Node *n, const Tensor *x, const Tensor *updates, Tensor *y) {
   memset(s, 0, sizeof *s);
@@ -16,7 +25,8 @@ static void scatter_begin(Scatter *s, const Node *n, const Tensor *x, const Tens
 
 /* y[to, to + count) takes updates[from, from + count) */
 static void scatter_run(Scatter *s, int64_t to, int64_t from, int64_t count) {
-  ScalarOp op = !strcmp(s->how, "add") ? S_ADD : !strcmp(s->how, "mul") ? S_MUL : !strcmp(s->how, "max") ? S_MAX : S_MIN;
+  ScalarOp op = !strcmp(s->how, "add") ? S_ADD : !strcmp(s->how, "mul") ? S_MUL
+              : !strcmp(s->how, "max") ? S_MAX : S_MIN;
   for (int64_t k = 0; k < count; k++, to++, from++) {
     if (s->how[0] == 'n') copy_element(s->y->data, to, s->updates->data, from, (size_t)dtype_bytes(s->dtype));
     else if (s->floats) s->f[to] = scalar_eval_float(op, s->f[to], s->uf[from], 0);
@@ -45,7 +55,8 @@ bool eval_scatter_elements(Eval *e, const Node *n, const Tensor *const *in, Tens
     memcpy(j, i, sizeof j);
     j[axis] = tensor_get_int(idx, at);
     if (!index_wrap(&j[axis], x->dims[axis]))
-      return scatter_end(&s, eval_fail(e, n, "index %lld is outside an axis of size %lld", (long long)tensor_get_int(idx, at), (long long)x->dims[axis]));
+      return scatter_end(&s, eval_fail(e, n, "index %lld is outside an axis of size %lld",
+                                       (long long)tensor_get_int(idx, at), (long long)x->dims[axis]));
     scatter_run(&s, index_flat(j, x->dims, x->rank), at++, 1);
   } while (index_next(i, idx->dims, idx->rank));
   return scatter_end(&s, true);
@@ -63,7 +74,8 @@ bool eval_scatter_nd(Eval *e, const Node *n, const Tensor *const *in, Tensor **o
     for (int d = 0; d < k; d++) {
       int64_t j = tensor_get_int(idx, p * k + d);
       if (!index_wrap(&j, x->dims[d]))
-        return scatter_end(&s, eval_fail(e, n, "index %lld is outside an axis of size %lld", (long long)j, (long long)x->dims[d]));
+        return scatter_end(&s, eval_fail(e, n, "index %lld is outside an axis of size %lld", (long long)j,
+                                         (long long)x->dims[d]));
       to = to * x->dims[d] + j;
     }
     scatter_run(&s, to * rest, p * rest, rest);

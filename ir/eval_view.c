@@ -13,10 +13,18 @@ static bool same_elements(Eval *e, const Node *n, const Tensor *x, Tensor *y) {
   return true;
 }
 
-bool eval_reshape(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) { return same_elements(e, n, in[0], out[0]); }
-bool eval_copy(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) { return same_elements(e, n, in[0], out[0]); }
-bool eval_stop_gradient(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) { return same_elements(e, n, in[0], out[0]); }
-bool eval_bitcast(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) { return same_elements(e, n, in[0], out[0]); }
+bool eval_reshape(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) {
+  return same_elements(e, n, in[0], out[0]);
+}
+bool eval_copy(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) {
+  return same_elements(e, n, in[0], out[0]);
+}
+bool eval_stop_gradient(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) {
+  return same_elements(e, n, in[0], out[0]);
+}
+bool eval_bitcast(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) {
+  return same_elements(e, n, in[0], out[0]);
+}
 
 /* y[i] = x[j], j[perm[k]] = i[k] */
 bool eval_transpose(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) {
@@ -53,7 +61,8 @@ bool eval_slice(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) {
   for (int k = 0; k < x->rank; k++) {
     int64_t end = starts[k] + (y->dims[k] - 1) * steps[k];
     if (starts[k] < 0 || starts[k] >= x->dims[k] || end < 0 || end >= x->dims[k])
-      return eval_fail(e, n, "axis %d: elements %lld..%lld of %lld", k, (long long)starts[k], (long long)end, (long long)x->dims[k]);
+      return eval_fail(e, n, "axis %d: elements %lld..%lld of %lld", k, (long long)starts[k], (long long)end,
+                       (long long)x->dims[k]);
     base += starts[k] * stride[k];
     stride[k] *= steps[k];
   }
@@ -92,7 +101,8 @@ bool eval_pad(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) {
     }
     if (from >= 0) copy_element(y->data, at, x->data, from, bytes);
     else if (value && tensor_count(value)) copy_element(y->data, at, value->data, 0, bytes);
-    else if (mode != 'c') return eval_fail(e, n, "nothing to take the padding from: %s has an empty axis", tensor_type_text(x));
+    else if (mode != 'c')
+      return eval_fail(e, n, "nothing to take the padding from: %s has an empty axis", tensor_type_text(x));
     at++;                                                        // absent value: y is zeroed
   } while (index_next(i, y->dims, y->rank));
   return true;

@@ -122,8 +122,10 @@ ValueId graph_ints(Module *m, const int64_t *v, int n);                /* i64[n]
 /* Append a node with `nout` fresh outputs, infer their types; returns the node (outputs in node_of(m,n)->out).
  * `source` is taken from graph_set_source. Errors of inference go to module->diags; outputs then have DT_NONE. */
 NodeId graph_add_node(Graph *g, Op op, const ValueId *in, int nin, int nout, const Attr *attr, int nattr);
-NodeId graph_new_node(Graph *g, Op op, const ValueId *in, int nin, int nout, const Attr *attr, int nattr);  /* without inference */
-void graph_attach_region(Module *m, NodeId n, Graph *region);          /* sets its owner; infer_node(n) when all are there */
+/* without inference */
+NodeId graph_new_node(Graph *g, Op op, const ValueId *in, int nin, int nout, const Attr *attr, int nattr);
+/* sets its owner; infer_node(n) when all are there */
+void graph_attach_region(Module *m, NodeId n, Graph *region);
 /* A tensor of the state: reads it (adds an input, or finds the one that is there), and says what it becomes (an
  * output; v has its type). Without graph_state_next it stays as it is; after two calls the later one counts. */
 ValueId graph_state(Module *m, const char *name, Type t);
@@ -146,7 +148,8 @@ void graph_adopt_nodes(Graph *to, Graph *from);                        /* moves 
  * cannot (it is an input, a constant or itself an output) that output stays `old`; graph_may_replace asks. */
 void graph_replace_uses(Module *m, ValueId old, ValueId by);
 bool graph_may_replace(const Module *m, ValueId old, ValueId by);
-void graph_remove_node(Module *m, NodeId n);                           /* marks it and its regions' nodes dead; graph_sweep drops them */
+/* marks it and its regions' nodes dead; graph_sweep drops them */
+void graph_remove_node(Module *m, NodeId n);
 void graph_sweep(Module *m);                                           /* drops dead nodes from every list */
 int *graph_use_counts(Module *m, Arena *a);                            /* per value: uses by live nodes and outputs */
 
@@ -183,8 +186,10 @@ bool type_is_static(const Type *t);
 void module_print(Text *t, Module *m);
 void attr_print(Text *t, const Attr *a);                               /* name=value */
 Module *module_parse(const char *text, const char *weights_path, Diags *d);
-Module *module_parse_with(const char *text, const Module *constants, Diags *d);   /* those of another module, not copied */
-bool module_same(Module *a, Module *b, Text *why);                     /* as the text states them; false: `why` says what differs first */
+/* those of another module, not copied */
+Module *module_parse_with(const char *text, const Module *constants, Diags *d);
+/* as the text states them; false: `why` says what differs first */
+bool module_same(Module *a, Module *b, Text *why);
 bool module_save_weights(Module *m, const char *path, char *why, size_t why_len);
 bool module_verify(Module *m, Diags *d);                               /* structure, arity, types, order */
 #endif

@@ -40,7 +40,8 @@ static bool same_value(Same *s, ValueId x, ValueId y) {
   if (!same_ref(s, x, y) || !x) return x == y || !s->what;
   const Value *a = value_of(s->x, x), *b = value_of(s->y, y);
   if (!type_eq(&a->type, &b->type)) return no(s, "the type", a->name);
-  if (!a->constant != !b->constant || (a->constant && !tensor_same(a->constant, b->constant))) return no(s, "the constant", a->name);
+  if (!a->constant != !b->constant || (a->constant && !tensor_same(a->constant, b->constant)))
+    return no(s, "the constant", a->name);
   return same_storage(s, a, b) && same_content(s, a, b);
 }
 
@@ -53,7 +54,8 @@ static bool same_node(Same *s, const Node *a, const Node *b) {
   if (a->op != b->op || a->nin != b->nin || a->nout != b->nout || a->nattr != b->nattr || a->nregion != b->nregion)
     return no(s, "the node", where);
   if (a->group != b->group) return no(s, "the group", where);
-  if (!same_text(a->source.node, b->source.node) || !same_text(a->source.op, b->source.op) || a->source.line != b->source.line)
+  if (!same_text(a->source.node, b->source.node) || !same_text(a->source.op, b->source.op) ||
+      a->source.line != b->source.line)
     return no(s, "the source", where);
   for (int k = 0; k < a->nattr; k++)
     if (!attr_eq(&a->attr[k], &b->attr[k])) return no(s, a->attr[k].name, where);

@@ -92,9 +92,11 @@ static void put_element(Text *t, const Tensor *x, int64_t i) {
     case CLASS_UINT: text_printf(t, "%" PRIu64, (uint64_t)tensor_get_int(x, i)); break;
     case CLASS_STRING: put_string(t, ((const char *const *)x->data)[i]); break;
     case CLASS_COMPLEX:
-      put_float(t, x->dtype == DT_C64 ? (double)((float *)x->data)[2 * i] : ((double *)x->data)[2 * i], x->dtype == DT_C64);
+      put_float(t, x->dtype == DT_C64 ? (double)((float *)x->data)[2 * i] : ((double *)x->data)[2 * i],
+                x->dtype == DT_C64);
       text_put(t, " ");
-      put_float(t, x->dtype == DT_C64 ? (double)((float *)x->data)[2 * i + 1] : ((double *)x->data)[2 * i + 1], x->dtype == DT_C64);
+      put_float(t, x->dtype == DT_C64 ? (double)((float *)x->data)[2 * i + 1] : ((double *)x->data)[2 * i + 1],
+                x->dtype == DT_C64);
       break;
     case CLASS_NONE: break;
   }
@@ -356,7 +358,8 @@ static bool put_record(FILE *f, const Tensor *x) {
   uint64_t head[2] = {tensor_hash(x), tensor_bytes(x)};
   static const char zero[8];
   size_t pad = (8 - head[1] % 8) % 8;
-  return fwrite(head, sizeof head, 1, f) == 1 && fwrite(x->data, 1, head[1], f) == head[1] && fwrite(zero, 1, pad, f) == pad;
+  return fwrite(head, sizeof head, 1, f) == 1 && fwrite(x->data, 1, head[1], f) == head[1] &&
+         fwrite(zero, 1, pad, f) == pad;
 }
 
 /* Written in place: a dump is remade by running again, and may be large. Equal tensors are written twice. */

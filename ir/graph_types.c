@@ -43,9 +43,13 @@ const Attr *node_dims(const Node *n, const char *name) { return attr_of_kind(n, 
 
 Attr attr_int(const char *name, int64_t v) { return (Attr){.name = intern(name), .kind = ATTR_INT, .i = v}; }
 Attr attr_float(const char *name, double v) { return (Attr){.name = intern(name), .kind = ATTR_FLOAT, .f = v}; }
-Attr attr_str(const char *name, const char *v) { return (Attr){.name = intern(name), .kind = ATTR_STR, .s = intern(v)}; }
+Attr attr_str(const char *name, const char *v) {
+  return (Attr){.name = intern(name), .kind = ATTR_STR, .s = intern(v)};
+}
 Attr attr_dtype(const char *name, DType t) { return (Attr){.name = intern(name), .kind = ATTR_DTYPE, .i = t}; }
-Attr attr_tensor(const char *name, const Tensor *t) { return (Attr){.name = intern(name), .kind = ATTR_TENSOR, .tensor = t}; }
+Attr attr_tensor(const char *name, const Tensor *t) {
+  return (Attr){.name = intern(name), .kind = ATTR_TENSOR, .tensor = t};
+}
 
 Attr attr_ints(Module *m, const char *name, const int64_t *v, int n) {
   Dim *d = NEW_N(&m->perm, Dim, n);
@@ -58,7 +62,8 @@ Attr attr_dims(Module *m, const char *name, const Dim *v, int n) {
 }
 
 Attr attr_floats(Module *m, const char *name, const double *v, int n) {
-  return (Attr){.name = intern(name), .kind = ATTR_FLOATS, .n = n, .floats = arena_dup(&m->perm, v, (size_t)n * sizeof *v)};
+  return (Attr){.name = intern(name), .kind = ATTR_FLOATS, .n = n,
+                .floats = arena_dup(&m->perm, v, (size_t)n * sizeof *v)};
 }
 
 Attr attr_strs(Module *m, const char *name, const char *const *v, int n) {

@@ -60,7 +60,8 @@ static void check_uses(Verify *v, const Node *n) {
     if (!n->in[i]) continue;                                     // absent
     if (!exists(v, n->in[i])) wrong(v, n, "input %d is value %u, which does not exist", i, n->in[i]);
     else if (!v->visible[n->in[i]] && !value_of(v->m, n->in[i])->constant)
-      wrong(v, n, "input %d, %%%s, is used before its definition or outside of its region", i, value_of(v->m, n->in[i])->name);
+      wrong(v, n, "input %d, %%%s, is used before its definition or outside of its region", i,
+            value_of(v->m, n->in[i])->name);
   }
 }
 
@@ -69,7 +70,8 @@ static void check_outputs(Verify *v, NodeId id) {
   for (int i = 0; i < n->nout; i++) {
     if (!exists(v, n->out[i])) { wrong(v, n, "output %d is value %u, which does not exist", i, n->out[i]); continue; }
     const Value *x = value_of(v->m, n->out[i]);
-    if (x->def != id || x->def_index != i) wrong(v, n, "output %d, %%%s, names another node as its definition", i, x->name);
+    if (x->def != id || x->def_index != i)
+      wrong(v, n, "output %d, %%%s, names another node as its definition", i, x->name);
     if (x->constant) wrong(v, n, "output %d, %%%s, is also a constant", i, x->name);
     if (v->visible[n->out[i]]) wrong(v, n, "output %d, %%%s, is defined twice", i, x->name);
     v->visible[n->out[i]] = true;
@@ -111,7 +113,8 @@ static void check_node(Verify *v, Graph *g, NodeId id) {
   if (n->dead) { wrong(v, n, "is dead and still in the list of '%s'", g->name); return; }
   if (v->listed[id]) { wrong(v, n, "is in two lists"); return; }
   v->listed[id] = true;
-  if (n->graph != g) wrong(v, n, "is in the list of '%s' and says it belongs to '%s'", g->name, n->graph ? n->graph->name : "none");
+  if (n->graph != g)
+    wrong(v, n, "is in the list of '%s' and says it belongs to '%s'", g->name, n->graph ? n->graph->name : "none");
   if (n->op <= OP_NONE || n->op >= OP_COUNT) { wrong(v, n, "has no op"); return; }
   int before = v->errors;
   check_row(v, n);
@@ -127,14 +130,16 @@ static void check_node(Verify *v, Graph *g, NodeId id) {
 static void check_graph(Verify *v, Graph *g) {
   for (int i = 0; i < g->inputs.len; i++) {
     if (!exists(v, g->inputs.at[i])) { wrong(v, NULL, "input %d of '%s' does not exist", i, g->name); continue; }
-    if (value_of(v->m, g->inputs.at[i])->def) wrong(v, NULL, "input %%%s is also a node's output", value_of(v->m, g->inputs.at[i])->name);
+    if (value_of(v->m, g->inputs.at[i])->def)
+      wrong(v, NULL, "input %%%s is also a node's output", value_of(v->m, g->inputs.at[i])->name);
     v->visible[g->inputs.at[i]] = true;
   }
   for (int i = 0; i < g->nodes.len; i++) check_node(v, g, g->nodes.at[i]);
   for (int i = 0; i < g->outputs.len; i++) {
     ValueId x = g->outputs.at[i];
     if (!exists(v, x)) wrong(v, NULL, "output %d of '%s' does not exist", i, g->name);
-    else if (!v->visible[x] && !value_of(v->m, x)->constant) wrong(v, NULL, "output %%%s of '%s' is never defined", value_of(v->m, x)->name, g->name);
+    else if (!v->visible[x] && !value_of(v->m, x)->constant)
+      wrong(v, NULL, "output %%%s of '%s' is never defined", value_of(v->m, x)->name, g->name);
   }
   for (int i = 0; g->owner && i < g->nodes.len; i++) {           // a region's values end with it
     const Node *n = node_of(v->m, g->nodes.at[i]);

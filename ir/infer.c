@@ -59,7 +59,9 @@ void infer_hint(Infer *x, const char *fmt, ...) {
   x->hint = arena_strdup(&x->m->perm, text);
 }
 
-static bool attr_is_short(const Attr *a) { return a->kind != ATTR_FLOATS && a->kind != ATTR_TENSOR && a->kind != ATTR_STRS; }
+static bool attr_is_short(const Attr *a) {
+  return a->kind != ATTR_FLOATS && a->kind != ATTR_TENSOR && a->kind != ATTR_STRS;
+}
 
 static void put_attr(Text *t, const Attr *a) {
   switch (a->kind) {
@@ -112,7 +114,8 @@ const char *infer_name(const Infer *x, int k) {
 bool infer_int(Infer *x, const char *name, int64_t lo, int64_t hi, int64_t *v) {
   *v = node_int(x->n, name, lo);
   if (*v >= lo && *v <= hi) return true;
-  if (hi == ATTR_BOUND && *v < lo) return infer_fail(x, "%s is %lld, must be at least %lld", name, (long long)*v, (long long)lo);
+  if (hi == ATTR_BOUND && *v < lo)
+    return infer_fail(x, "%s is %lld, must be at least %lld", name, (long long)*v, (long long)lo);
   return infer_fail(x, "%s is %lld, must be in %lld..%lld", name, (long long)*v, (long long)lo, (long long)hi);
 }
 
@@ -129,7 +132,8 @@ bool infer_dim_list(Infer *x, const char *name, int n, const Dim **v) {
   int have = a ? a->n : 0;
   *v = a ? a->dims : NULL;
   if (n >= 0 && have != n) return infer_fail(x, "%s has %d entries, needs %d", name, have, n);
-  if (have > MAX_RANK) return infer_fail(x, "%s has %d entries, tensors have at most %d dimensions", name, have, MAX_RANK);
+  if (have > MAX_RANK)
+    return infer_fail(x, "%s has %d entries, tensors have at most %d dimensions", name, have, MAX_RANK);
   return true;
 }
 
@@ -141,7 +145,8 @@ bool infer_ints(Infer *x, const char *name, int n, int64_t lo, int64_t hi, int64
     Dim d = a->dims[i];
     if (!dim_is_const(d)) return infer_fail(x, "%s must be constant, entry %d is %s", name, i, dim_text(d));
     if (d.k < lo || d.k > hi) {
-      return infer_fail(x, "%s[%d] is %lld, must be in %lld..%lld", name, i, (long long)d.k, (long long)lo, (long long)hi);
+      return infer_fail(x, "%s[%d] is %lld, must be in %lld..%lld", name, i, (long long)d.k, (long long)lo,
+                        (long long)hi);
     }
     v[i] = d.k;
   }
@@ -188,7 +193,8 @@ bool infer_numeric_input(Infer *x, int k) {
 bool infer_index_input(Infer *x, int k) {
   const Type *t = infer_in(x, k);
   if (!t || t->dtype == DT_I64 || t->dtype == DT_I32) return true;
-  return infer_fail_type(x, "'%s' holds indices and must be i32 or i64, is %s", infer_name(x, k), dtype_info[t->dtype].text);
+  return infer_fail_type(x, "'%s' holds indices and must be i32 or i64, is %s", infer_name(x, k),
+                         dtype_info[t->dtype].text);
 }
 
 bool infer_same_dtype(Infer *x, int k) {
@@ -243,7 +249,8 @@ bool type_broadcast(Infer *x, const Type *a, const Type *b, Type *out) {
 Dim infer_fresh_dim(Infer *x, int out, int axis, const char *stem, int64_t lo, int64_t hi) {
   const Type *old = &value_of(x->m, x->n->out[out])->type;
   if (old->dtype != DT_NONE && axis < old->rank && !dim_is_const(old->dims[axis])) {
-    const char *text = dim_text(old->dims[axis]);     // made by an earlier run on this node: keep its users' shapes valid
+    // made by an earlier run on this node: keep its users' shapes valid
+    const char *text = dim_text(old->dims[axis]);
     if (!strncmp(text, stem, strlen(stem)) && symbol_find(text)) return dim_symbol(text, lo, hi);
   }
   return dim_fresh_symbol(stem, lo, hi);
@@ -272,11 +279,13 @@ static bool infer_scalar(Infer *x) {
   const ScalarInfo *info = &scalar_info[op];
   int first = op == S_WHERE;                          // where: input 0 is the condition
   if (first && x->in[0]->dtype != DT_BOOL) {
-    return infer_fail_type(x, "the condition '%s' must be bool, is %s", infer_name(x, 0), dtype_info[x->in[0]->dtype].text);
+    return infer_fail_type(x, "the condition '%s' must be bool, is %s", infer_name(x, 0),
+                           dtype_info[x->in[0]->dtype].text);
   }
   DType t = x->in[first]->dtype;
   if (!domain_takes(info->domain, t)) {
-    return infer_fail_type(x, "%s takes %s, '%s' is %s", info->text, takes[info->domain], infer_name(x, first), dtype_info[t].text);
+    return infer_fail_type(x, "%s takes %s, '%s' is %s", info->text, takes[info->domain], infer_name(x, first),
+                           dtype_info[t].text);
   }
   for (int k = first + 1; k < info->arity; k++) {
     if (x->in[k]->dtype == t) continue;
@@ -298,7 +307,8 @@ static bool check_arity(Infer *x, const OpInfo *op) {
   if (op_is_scalar(n->op)) min_in = max_in = scalar_info[op_scalar(n->op)].arity, nout = 1;
   if (n->nin < min_in || (max_in >= 0 && n->nin > max_in)) {
     return infer_fail(x, "%s has %d inputs, takes %s%d", op->text, n->nin,
-                      min_in == max_in ? "" : n->nin < min_in ? "at least " : "at most ", n->nin < min_in ? min_in : max_in);
+                      min_in == max_in ? "" : n->nin < min_in ? "at least " : "at most ",
+                      n->nin < min_in ? min_in : max_in);
   }
   if (nout >= 0 ? n->nout != nout : n->nout < 1 && op->how != HOW_CONTROL) {
     return infer_fail(x, "%s has %d outputs, gives %d", op->text, n->nout, nout < 0 ? 1 : nout);
@@ -351,7 +361,8 @@ static bool inputs_are_tensors(Infer *x) {
     const Type *t = infer_in(x, k);
     if (!t) continue;
     if (t->kind != KIND_TENSOR) {
-      return infer_fail_type(x, "'%s' is a %s, must be a tensor", infer_name(x, k), t->kind == KIND_SEQUENCE ? "sequence" : "optional");
+      return infer_fail_type(x, "'%s' is a %s, must be a tensor", infer_name(x, k),
+                             t->kind == KIND_SEQUENCE ? "sequence" : "optional");
     }
   }
   return true;

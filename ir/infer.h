@@ -22,7 +22,8 @@ void infer_hint(Infer *x, const char *fmt, ...) __attribute__((format(printf, 2,
 bool infer_int(Infer *x, const char *name, int64_t lo, int64_t hi, int64_t *v);
 bool infer_axis(Infer *x, int rank, int *axis);                /* attribute `axis` in [0, rank) */
 bool infer_ints(Infer *x, const char *name, int n, int64_t lo, int64_t hi, int64_t *v);    /* n constants */
-bool infer_dim_list(Infer *x, const char *name, int n, const Dim **v);                         /* n dims; n < 0: up to MAX_RANK */
+/* n dims; n < 0: up to MAX_RANK */
+bool infer_dim_list(Infer *x, const char *name, int n, const Dim **v);
 bool infer_shape(Infer *x, const char *name, Type *t);         /* dims that are a shape: sets rank and dims of t */
 bool infer_choice(Infer *x, const char *name, const char *choices);                        /* "a b c" */
 
@@ -34,7 +35,8 @@ bool infer_same_dtype(Infer *x, int k);                        /* of input 0 and
 bool infer_input_shape(Infer *x, int k, int rank, const Dim *dims, const char *what);      /* exactly this shape */
 
 /* dims (ir/infer_dims.c) */
-bool dim_always_eq(Dim a, Dim b);                              /* for every value of the symbols; exact for small ranges */
+/* for every value of the symbols; exact for small ranges */
+bool dim_always_eq(Dim a, Dim b);
 void infer_hint_dims(Infer *x, Dim a, Dim b);                  /* what would make them equal */
 /* A dim that only running tells. Inferring again gives the same symbol. */
 Dim infer_fresh_dim(Infer *x, int out, int axis, const char *stem, int64_t lo, int64_t hi);

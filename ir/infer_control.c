@@ -159,8 +159,10 @@ static bool known_outside(Infer *x, const Graph *g, Dim d) {
 /* Scan output k: one slice of type `item` per trip, stacked along `axis`. */
 static bool stack(Infer *x, int k, const Graph *g, const Type *item, int64_t axis, Dim trips, const char *stem) {
   Type *y = &x->out[k];
-  if (item->kind != KIND_TENSOR) return infer_fail_type(x, "output %d collects tensors, the body gives %s", k, type_text(item));
-  if (item->rank >= MAX_RANK) return infer_fail(x, "output %d would have rank %d, at most %d is supported", k, item->rank + 1, MAX_RANK);
+  if (item->kind != KIND_TENSOR)
+    return infer_fail_type(x, "output %d collects tensors, the body gives %s", k, type_text(item));
+  if (item->rank >= MAX_RANK)
+    return infer_fail(x, "output %d would have rank %d, at most %d is supported", k, item->rank + 1, MAX_RANK);
   if (axis < 0 || axis > item->rank) return infer_fail(x, "output %d has no axis %lld", k, (long long)axis);
   *y = (Type){.dtype = item->dtype, .rank = item->rank + 1};
   for (int i = 0, from = 0; i < y->rank; i++) {
@@ -205,16 +207,19 @@ bool infer_loop(Infer *x) {
   const Graph *body = n->region[0];
   int carried = n->nin - 2, scans = n->nout - carried;
   if (!region_typed(x, body)) return false;
-  if (body->inputs.len != 2 + carried) return infer_fail(x, "the body takes %d values, the loop gives %d", body->inputs.len, 2 + carried);
+  if (body->inputs.len != 2 + carried)
+    return infer_fail(x, "the body takes %d values, the loop gives %d", body->inputs.len, 2 + carried);
   if (scans < 0 || body->outputs.len != 1 + n->nout) {
     return infer_fail(x, "the body gives %d values, %d outputs need %d", body->outputs.len, n->nout, 1 + n->nout);
   }
   const Type *cond = type_at(x, body->outputs.at[0]);
-  if (cond->dtype != DT_BOOL || !dim_is(type_count(cond), 1)) return infer_fail_type(x, "the body's condition must be one bool, is %s", type_text(cond));
+  if (cond->dtype != DT_BOOL || !dim_is(type_count(cond), 1))
+    return infer_fail_type(x, "the body's condition must be one bool, is %s", type_text(cond));
   for (int k = 0; k < carried; k++) {
     const Type *first = infer_in(x, 2 + k);
     if (!first) return infer_fail(x, "carried value %d is missing", k);
-    if (!carry(x, k, first, type_at(x, body->inputs.at[2 + k]), type_at(x, body->outputs.at[1 + k]), "loop_dim")) return false;
+    if (!carry(x, k, first, type_at(x, body->inputs.at[2 + k]), type_at(x, body->outputs.at[1 + k]), "loop_dim"))
+      return false;
   }
   const Dim *count = n->in[0] ? value_of(x->m, n->in[0])->content : NULL;
   int64_t most = count ? int64_max(0, int64_min(dim_hi(*count), INT32_MAX)) : INT32_MAX;
@@ -232,7 +237,8 @@ bool infer_loop(Infer *x) {
 static bool scan_item(Infer *x, int k, int64_t axis, Dim *trips, Type *item) {
   const Type *a = infer_in(x, k);
   if (!a || a->kind != KIND_TENSOR) return infer_fail(x, "scan input %d is missing", k);
-  if (axis < 0 || axis >= a->rank) return infer_fail(x, "scan input '%s' has no axis %lld", infer_name(x, k), (long long)axis);
+  if (axis < 0 || axis >= a->rank)
+    return infer_fail(x, "scan input '%s' has no axis %lld", infer_name(x, k), (long long)axis);
   if (trips->k >= 0 && !dim_always_eq(*trips, a->dims[axis])) {
     return infer_fail(x, "scan inputs have different lengths: %s and %s", dim_text(*trips), dim_text(a->dims[axis]));
   }
@@ -251,12 +257,16 @@ bool infer_scan(Infer *x) {
   const Graph *body = n->region[0];
   int states = n->nin - (int)cut, scans = n->nout - states;
   if (!region_typed(x, body)) return false;
-  if (body->inputs.len != n->nin) return infer_fail(x, "the body takes %d values, scan gives %d", body->inputs.len, n->nin);
-  if (scans < 0 || body->outputs.len != n->nout) return infer_fail(x, "the body gives %d values for %d outputs", body->outputs.len, n->nout);
+  if (body->inputs.len != n->nin)
+    return infer_fail(x, "the body takes %d values, scan gives %d", body->inputs.len, n->nin);
+  if (scans < 0 || body->outputs.len != n->nout)
+    return infer_fail(x, "the body gives %d values for %d outputs", body->outputs.len, n->nout);
   const Attr *in_axes = node_dims(n, "in_axes"), *out_axes = node_dims(n, "out_axes");
   const Attr *in_reverse = node_dims(n, "in_reverse"), *out_reverse = node_dims(n, "out_reverse");
-  if (in_axes->n != cut || in_reverse->n != cut) return infer_fail(x, "in_axes and in_reverse need %d entries", (int)cut);
-  if (out_axes->n != scans || out_reverse->n != scans) return infer_fail(x, "out_axes and out_reverse need %d entries", scans);
+  if (in_axes->n != cut || in_reverse->n != cut)
+    return infer_fail(x, "in_axes and in_reverse need %d entries", (int)cut);
+  if (out_axes->n != scans || out_reverse->n != scans)
+    return infer_fail(x, "out_axes and out_reverse need %d entries", scans);
   for (int k = 0; k < states; k++) {
     const Type *first = infer_in(x, k);
     if (!first) return infer_fail(x, "state %d is missing", k);
@@ -271,7 +281,8 @@ bool infer_scan(Infer *x) {
   }
   for (int k = 0; k < scans; k++) {
     if (!dim_is_const(out_axes->dims[k])) return infer_fail(x, "out_axes must be constant");
-    if (!stack(x, states + k, body, type_at(x, body->outputs.at[states + k]), out_axes->dims[k].k, trips, "scan_dim")) return false;
+    if (!stack(x, states + k, body, type_at(x, body->outputs.at[states + k]), out_axes->dims[k].k, trips, "scan_dim"))
+      return false;
   }
   return true;
 }

@@ -12,7 +12,8 @@ typedef struct { int n; int64_t stride[MAX_RANK], dilation[MAX_RANK], pad[2 * MA
 static bool read_window(Infer *x, int rank, Window *w) {
   if (rank < 3) return infer_fail(x, "input must have rank 3 or more [N, C, spatial…], has %d", rank);
   w->n = rank - 2;
-  return infer_ints(x, "strides", w->n, 1, ATTR_BOUND, w->stride) && infer_ints(x, "dilations", w->n, 1, ATTR_BOUND, w->dilation) &&
+  return infer_ints(x, "strides", w->n, 1, ATTR_BOUND, w->stride) &&
+         infer_ints(x, "dilations", w->n, 1, ATTR_BOUND, w->dilation) &&
          infer_ints(x, "pads", 2 * w->n, 0, ATTR_BOUND, w->pad);
 }
 
@@ -26,7 +27,8 @@ static bool window_count(Infer *x, const Window *w, int i, Dim d, Dim k, bool ce
   Dim e = window_extent(w, i, k), room = dim_sub(padded, e), stride = DIM(w->stride[i]);
   if (dim_hi(k) < 1) return infer_fail(x, "kernel size on spatial axis %d is %s, must be at least 1", i, dim_text(k));
   if (dim_hi(room) < 0) {
-    return infer_fail(x, "the kernel spans %s on spatial axis %d, the padded input only %s", dim_text(e), i, dim_text(padded));
+    return infer_fail(x, "the kernel spans %s on spatial axis %d, the padded input only %s", dim_text(e), i,
+                      dim_text(padded));
   }
   Dim reach = dim_add(room, stride);                 // the last window starts before ceil(reach / stride) strides
   if (!ceil) *out = dim_floordiv(reach, stride);
@@ -41,12 +43,14 @@ bool infer_matmul(Infer *x) {
   Type *y = &x->out[0];
   if (!infer_numeric_input(x, 0) || !infer_same_dtype(x, 1)) return false;
   for (int k = 0; k < 2; k++) {
-    if (x->in[k]->rank < 2) return infer_fail(x, "'%s' must have rank 2 or more, has %d", infer_name(x, k), x->in[k]->rank);
+    if (x->in[k]->rank < 2)
+      return infer_fail(x, "'%s' must have rank 2 or more, has %d", infer_name(x, k), x->in[k]->rank);
   }
   Dim inner_a = a->dims[a->rank - 1], inner_b = b->dims[b->rank - 2];
   if (!dim_always_eq(inner_a, inner_b)) {
     infer_hint_dims(x, inner_a, inner_b);
-    return infer_fail(x, "'%s' has %s columns, '%s' has %s rows", infer_name(x, 0), dim_text(inner_a), infer_name(x, 1), dim_text(inner_b));
+    return infer_fail(x, "'%s' has %s columns, '%s' has %s rows", infer_name(x, 0), dim_text(inner_a),
+                      infer_name(x, 1), dim_text(inner_b));
   }
   Type batch_a = *a, batch_b = *b;
   batch_a.rank -= 2;
@@ -77,7 +81,8 @@ bool infer_conv(Infer *x) {
     if (dim_is_const(channels) && dim_is_const(per_group) && per_group.k > 0 && channels.k % per_group.k == 0) {
       infer_hint(x, "the weight fits group=%lld; was 'group' lost in export?", (long long)(channels.k / per_group.k));
     }
-    if (group == 1) return infer_fail(x, "weight takes %s channels, input has %s", dim_text(per_group), dim_text(channels));
+    if (group == 1)
+      return infer_fail(x, "weight takes %s channels, input has %s", dim_text(per_group), dim_text(channels));
     return infer_fail(x, "weight takes %s channels per group, input has %s for %lld groups", dim_text(per_group),
                       dim_text(channels), (long long)group);
   }
@@ -102,12 +107,15 @@ bool infer_conv_grad_weight(Infer *x) {
   Dim per_group, q;
   if (!infer_numeric_input(x, 0) || !infer_same_dtype(x, 1) || !read_window(x, a->rank, &win) ||
       !infer_int(x, "group", 1, ATTR_BOUND, &group) || !infer_dim_list(x, "kernel", win.n, &kernel)) return false;
-  if (dy->rank != a->rank) return infer_fail(x, "'%s' has rank %d, the input has rank %d", infer_name(x, 1), dy->rank, a->rank);
+  if (dy->rank != a->rank)
+    return infer_fail(x, "'%s' has rank %d, the input has rank %d", infer_name(x, 1), dy->rank, a->rank);
   if (!dim_always_eq(a->dims[0], dy->dims[0])) {
-    return infer_fail(x, "'%s' has batch %s, the input has %s", infer_name(x, 1), dim_text(dy->dims[0]), dim_text(a->dims[0]));
+    return infer_fail(x, "'%s' has batch %s, the input has %s", infer_name(x, 1), dim_text(dy->dims[0]),
+                      dim_text(a->dims[0]));
   }
   if (!dim_divisible(a->dims[1], DIM(group), &per_group) || !dim_divisible(dy->dims[1], DIM(group), &q)) {
-    return infer_fail(x, "%s and %s channels cannot be divided into %lld groups", dim_text(a->dims[1]), dim_text(dy->dims[1]), (long long)group);
+    return infer_fail(x, "%s and %s channels cannot be divided into %lld groups", dim_text(a->dims[1]),
+                      dim_text(dy->dims[1]), (long long)group);
   }
   *dw = *a;
   dw->dims[0] = dy->dims[1];
@@ -116,7 +124,8 @@ bool infer_conv_grad_weight(Infer *x) {
     Dim out;
     if (!window_count(x, &win, i, a->dims[2 + i], kernel[i], false, &out)) return false;
     if (!dim_always_eq(out, dy->dims[2 + i])) {
-      return infer_fail(x, "the convolution gives %s on spatial axis %d, '%s' has %s", dim_text(out), i, infer_name(x, 1), dim_text(dy->dims[2 + i]));
+      return infer_fail(x, "the convolution gives %s on spatial axis %d, '%s' has %s", dim_text(out), i,
+                        infer_name(x, 1), dim_text(dy->dims[2 + i]));
     }
     dw->dims[2 + i] = kernel[i];
   }
@@ -135,7 +144,8 @@ bool infer_conv_transpose(Infer *x) {
     return infer_fail(x, "weight takes %s channels, input has %s", dim_text(w->dims[0]), dim_text(a->dims[1]));
   }
   if (!dim_divisible(a->dims[1], DIM(group), &q)) {
-    return infer_fail(x, "%s input channels cannot be divided into %lld groups", dim_text(a->dims[1]), (long long)group);
+    return infer_fail(x, "%s input channels cannot be divided into %lld groups", dim_text(a->dims[1]),
+                      (long long)group);
   }
   if (!infer_input_shape(x, 2, 1, &outputs, "bias")) return false;
   *y = *a;
@@ -147,7 +157,8 @@ bool infer_conv_transpose(Infer *x) {
     Dim full = dim_add(dim_add(grown, window_extent(&win, i, k)), DIM(extra[i]));
     y->dims[2 + i] = dim_sub(full, DIM(win.pad[i] + win.pad[win.n + i]));
     if (dim_hi(y->dims[2 + i]) < 0) {
-      return infer_fail(x, "pads take %lld from spatial axis %d of size %s", (long long)(win.pad[i] + win.pad[win.n + i]), i, dim_text(full));
+      return infer_fail(x, "pads take %lld from spatial axis %d of size %s",
+                        (long long)(win.pad[i] + win.pad[win.n + i]), i, dim_text(full));
     }
   }
   return true;
@@ -158,13 +169,16 @@ static bool pooled(Infer *x, const Type *a, Type *y) {
   Window win;
   const Dim *kernel;
   int64_t ceil;
-  if (!read_window(x, a->rank, &win) || !infer_dim_list(x, "kernel", win.n, &kernel) || !infer_int(x, "ceil", 0, 1, &ceil)) return false;
+  if (!read_window(x, a->rank, &win) || !infer_dim_list(x, "kernel", win.n, &kernel) ||
+      !infer_int(x, "ceil", 0, 1, &ceil))
+    return false;
   *y = *a;
   for (int i = 0; i < win.n; i++) {
     Dim e = window_extent(&win, i, kernel[i]);
     int64_t pad = win.pad[i] > win.pad[win.n + i] ? win.pad[i] : win.pad[win.n + i];
     if (pad > 0 && dim_hi(e) <= pad) {               // else some window would see padding only
-      return infer_fail(x, "padding %lld on spatial axis %d is not smaller than the window (%s)", (long long)pad, i, dim_text(e));
+      return infer_fail(x, "padding %lld on spatial axis %d is not smaller than the window (%s)", (long long)pad, i,
+                        dim_text(e));
     }
     if (!window_count(x, &win, i, a->dims[2 + i], kernel[i], ceil, &y->dims[2 + i])) return false;
   }

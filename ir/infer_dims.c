@@ -99,7 +99,8 @@ void infer_hint_dims(Infer *x, Dim a, Dim b) {
   for (int i = 0; i < tried && !x->hint; i++) {
     const char *name = p.name[i];
     int64_t k = helpful_multiple(d, name), lo, hi;
-    if (k) infer_hint(x, "they agree when %s is a multiple of %lld: fix it with --dim %s=VALUE", name, (long long)k, name);
+    if (k)
+      infer_hint(x, "they agree when %s is a multiple of %lld: fix it with --dim %s=VALUE", name, (long long)k, name);
     else if (!helpful_values(d, name, &lo, &hi)) continue;
     else if (lo == hi) infer_hint(x, "they agree with --dim %s=%lld", name, (long long)lo);
     else infer_hint(x, "they agree when %s is in %lld..%lld: --dim %s=VALUE", name, (long long)lo, (long long)hi, name);

@@ -26,12 +26,14 @@ bool infer_gather(Infer *x) {
   const Type *a = x->in[0], *idx = x->in[1];
   Type *y = &x->out[0];
   int axis;
-  if (!infer_index_input(x, 1) || !infer_axis(x, a->rank, &axis) || !rank_fits(x, a->rank - 1 + idx->rank)) return false;
+  if (!infer_index_input(x, 1) || !infer_axis(x, a->rank, &axis) || !rank_fits(x, a->rank - 1 + idx->rank))
+    return false;
   y->dtype = a->dtype;
   for (int i = 0; i < axis; i++) y->dims[y->rank++] = a->dims[i];
   for (int i = 0; i < idx->rank; i++) y->dims[y->rank++] = idx->dims[i];
   for (int i = axis + 1; i < a->rank; i++) y->dims[y->rank++] = a->dims[i];
-  if (dim_is(a->dims[axis], 0) && dim_lo(type_count(idx)) > 0) return infer_fail(x, "axis %d is empty, there is nothing to gather", axis);
+  if (dim_is(a->dims[axis], 0) && dim_lo(type_count(idx)) > 0)
+    return infer_fail(x, "axis %d is empty, there is nothing to gather", axis);
   return check_indices(x, 1, a->dims[axis]);
 }
 
@@ -61,7 +63,8 @@ static bool tuple_length(Infer *x, const Type *idx, int most, int *n) {
   if (idx->rank < 1) return infer_fail(x, "indices must have rank 1 or more");
   Dim last = idx->dims[idx->rank - 1];
   if (!dim_is_const(last)) return infer_fail(x, "the last dim of the indices must be known, is %s", dim_text(last));
-  if (last.k < 0 || last.k > most) return infer_fail(x, "indices name %lld axes, data has %d to index", (long long)last.k, most);
+  if (last.k < 0 || last.k > most)
+    return infer_fail(x, "indices name %lld axes, data has %d to index", (long long)last.k, most);
   *n = (int)last.k;
   return true;
 }
@@ -76,7 +79,8 @@ bool infer_gather_nd(Infer *x) {
   if (!infer_int(x, "batch_dims", 0, limit, &b) || !tuple_length(x, idx, a->rank - (int)b, &n)) return false;
   for (int i = 0; i < b; i++) {
     if (dim_always_eq(a->dims[i], idx->dims[i])) continue;
-    return infer_fail(x, "batch axis %d is %s in data and %s in the indices", i, dim_text(a->dims[i]), dim_text(idx->dims[i]));
+    return infer_fail(x, "batch axis %d is %s in data and %s in the indices", i, dim_text(a->dims[i]),
+                      dim_text(idx->dims[i]));
   }
   if (!rank_fits(x, idx->rank - 1 + a->rank - (int)b - n)) return false;
   y->dtype = a->dtype;
@@ -103,10 +107,12 @@ bool infer_scatter_nd(Infer *x) {
   const Type *a = x->in[0], *idx = x->in[1];
   int n, rank = 0;
   Dim want[2 * MAX_RANK];
-  if (!infer_index_input(x, 1) || !infer_same_dtype(x, 2) || !check_reduction(x) || !tuple_length(x, idx, a->rank, &n)) return false;
+  if (!infer_index_input(x, 1) || !infer_same_dtype(x, 2) || !check_reduction(x) || !tuple_length(x, idx, a->rank, &n))
+    return false;
   for (int i = 0; i < idx->rank - 1; i++) want[rank++] = idx->dims[i];
   for (int i = n; i < a->rank; i++) want[rank++] = a->dims[i];
-  if (!rank_fits(x, rank) || !infer_input_shape(x, 2, rank, want, "updates, one slice of data per index tuple,")) return false;
+  if (!rank_fits(x, rank) || !infer_input_shape(x, 2, rank, want, "updates, one slice of data per index tuple,"))
+    return false;
   x->out[0] = *a;
   return true;
 }
@@ -116,7 +122,8 @@ bool infer_topk(Infer *x) {
   int axis;
   const Dim *k;
   int64_t flag;
-  if (!dtype_elem(a->dtype)) return infer_fail_type(x, "elements of type %s are not supported", dtype_info[a->dtype].text);
+  if (!dtype_elem(a->dtype))
+    return infer_fail_type(x, "elements of type %s are not supported", dtype_info[a->dtype].text);
   if (!infer_numeric_input(x, 0) || !infer_axis(x, a->rank, &axis) || !infer_dim_list(x, "k", 1, &k) ||
       !infer_int(x, "largest", 0, 1, &flag) || !infer_int(x, "sorted", 0, 1, &flag)) return false;
   if (dim_hi(k[0]) < 0) return infer_fail(x, "k is negative: %s", dim_text(k[0]));

@@ -10,19 +10,22 @@ static bool check_activations(Infer *x, int directions, int per) {
   if (a->n && a->n != directions * per) return infer_fail(x, "%d activations, needs %d", a->n, directions * per);
   for (int i = 0; i < a->n; i++) {
     ActivationKind kind;
-    if (!activation_find(a->strs[i], &kind)) return infer_fail(x, "activation '%.60s' is not known", a->strs[i] ? a->strs[i] : "");
+    if (!activation_find(a->strs[i], &kind))
+      return infer_fail(x, "activation '%.60s' is not known", a->strs[i] ? a->strs[i] : "");
   }
   static const char *const parameters[] = {"alpha", "beta"};
   for (int k = 0; k < 2; k++) {
     const Attr *p = node_attr(x->n, parameters[k]);
-    if (p->n > directions * per) return infer_fail(x, "%s has %d entries for %d activations", parameters[k], p->n, directions * per);
+    if (p->n > directions * per)
+      return infer_fail(x, "%s has %d entries for %d activations", parameters[k], p->n, directions * per);
   }
   return true;
 }
 
 /* What all six ops have in common: the attributes. */
 static bool check_attributes(Infer *x, int64_t *hidden) {
-  if (!infer_int(x, "hidden", 1, ATTR_BOUND, hidden) || !infer_choice(x, "direction", "forward reverse bidirectional")) return false;
+  if (!infer_int(x, "hidden", 1, ATTR_BOUND, hidden) || !infer_choice(x, "direction", "forward reverse bidirectional"))
+    return false;
   if (!check_activations(x, recurrent_directions(x->n), recurrent_activations(x->n))) return false;
   double clip = node_float(x->n, "clip", 0);
   if (!(clip >= 0)) return infer_fail(x, "clip is %g, must not be negative", clip);
@@ -35,7 +38,8 @@ static bool check_attributes(Infer *x, int64_t *hidden) {
 static bool check_lens(Infer *x, int k, Dim batch) {
   const Type *lens = infer_in(x, k);
   if (!infer_input_shape(x, k, 1, &batch, "sequence lengths [batch]")) return false;
-  if (lens && lens->dtype != DT_I32) return infer_fail_type(x, "sequence lengths must be i32, are %s", dtype_info[lens->dtype].text);
+  if (lens && lens->dtype != DT_I32)
+    return infer_fail_type(x, "sequence lengths must be i32, are %s", dtype_info[lens->dtype].text);
   return true;
 }
 
@@ -52,10 +56,12 @@ static bool infer_recurrent(Infer *x, int states, int traces) {
   if (!check_floats(x, 4)) return false;
   if (a->rank != 3) return infer_fail(x, "input must be [steps, batch, features], has rank %d", a->rank);
   if (!check_attributes(x, &hidden)) return false;
-  if (x->n->nout > 1 + states + traces) return infer_fail(x, "%d outputs asked for, there are at most %d", x->n->nout, 1 + states + traces);
+  if (x->n->nout > 1 + states + traces)
+    return infer_fail(x, "%d outputs asked for, there are at most %d", x->n->nout, 1 + states + traces);
 
   int gates = recurrent_gates(x->n);
-  Dim T = a->dims[0], B = a->dims[1], I = a->dims[2], D = DIM(recurrent_directions(x->n)), H = DIM(hidden), GH = DIM(gates * hidden);
+  Dim T = a->dims[0], B = a->dims[1], I = a->dims[2], D = DIM(recurrent_directions(x->n)), H = DIM(hidden),
+      GH = DIM(gates * hidden);
   if (!infer_input_shape(x, 1, 3, (Dim[]){D, GH, I}, "weight [directions, gates * hidden, features]") ||
       !infer_input_shape(x, 2, 3, (Dim[]){D, GH, H}, "recurrent weight [directions, gates * hidden, hidden]") ||
       !infer_input_shape(x, 3, 2, (Dim[]){D, DIM(2 * gates * hidden)}, "bias [directions, 2 * gates * hidden]") ||
@@ -85,7 +91,8 @@ static bool infer_recurrent_grad(Infer *x) {
   const Type *a = x->in[0];
   int64_t hidden;
   if (!check_floats(x, 2)) return false;
-  if (a->rank != 4) return infer_fail(x, "gates must be [steps, directions, batch, gates * hidden], have rank %d", a->rank);
+  if (a->rank != 4)
+    return infer_fail(x, "gates must be [steps, directions, batch, gates * hidden], have rank %d", a->rank);
   if (!check_attributes(x, &hidden)) return false;
   int gates = recurrent_gates(x->n);
   Dim T = a->dims[0], B = a->dims[2], D = DIM(recurrent_directions(x->n)), H = DIM(hidden), GH = DIM(gates * hidden);

@@ -12,17 +12,20 @@ static bool check_resize(Infer *x, const Type *a, const Type *y) {
                                 "tf_half_pixel_for_nn tf_crop_and_resize") ||
       !infer_choice(x, "nearest", "round_prefer_floor round_prefer_ceil floor ceil simple") ||
       !infer_int(x, "exclude_outside", 0, 1, &flag) || !infer_int(x, "antialias", 0, 1, &flag)) return false;
-  if (y->rank != a->rank) return infer_fail(x, "shape has %d entries, the input has rank %d", x->out[0].rank, x->in[0]->rank);
+  if (y->rank != a->rank)
+    return infer_fail(x, "shape has %d entries, the input has rank %d", x->out[0].rank, x->in[0]->rank);
   if (scales->n != a->rank) return infer_fail(x, "scales has %d entries, the input has rank %d", scales->n, a->rank);
   for (int i = 0; i < a->rank; i++) {
     if (!(scales->floats[i] >= 0) || isinf(scales->floats[i])) {          // 0: shape / input size
       return infer_fail(x, "scales[%d] is %g, must be positive and finite", i, scales->floats[i]);
     }
-    if (dim_is(a->dims[i], 0) && dim_lo(y->dims[i]) > 0) return infer_fail(x, "axis %d is empty and cannot be resized to %s", i, dim_text(y->dims[i]));
+    if (dim_is(a->dims[i], 0) && dim_lo(y->dims[i]) > 0)
+      return infer_fail(x, "axis %d is empty and cannot be resized to %s", i, dim_text(y->dims[i]));
   }
   if (strcmp(node_str(x->n, "coord", ""), "tf_crop_and_resize")) return true;
   if (!x->in[1]) return infer_fail(x, "tf_crop_and_resize needs the region of interest (input 1)");
-  return infer_float_input(x, 1) && infer_input_shape(x, 1, 1, (Dim[]){DIM(2 * a->rank)}, "region of interest (begins, ends)");
+  return infer_float_input(x, 1) && infer_input_shape(x, 1, 1, (Dim[]){DIM(2 * a->rank)},
+                                                      "region of interest (begins, ends)");
 }
 
 bool infer_resize(Infer *x) {
@@ -51,7 +54,8 @@ static bool check_sample(Infer *x, const Type *a, const Type *grid, Type *y) {
     return infer_fail(x, "grid has batch %s, input has %s", dim_text(grid->dims[0]), dim_text(a->dims[0]));
   }
   if (!dim_is(grid->dims[grid->rank - 1], spatial)) {
-    return infer_fail(x, "the last axis of grid must hold %d coordinates, has %s", spatial, dim_text(grid->dims[grid->rank - 1]));
+    return infer_fail(x, "the last axis of grid must hold %d coordinates, has %s", spatial,
+                      dim_text(grid->dims[grid->rank - 1]));
   }
   *y = *a;
   for (int i = 0; i < spatial; i++) {
@@ -76,5 +80,6 @@ bool infer_grid_sample_grad_grid(Infer *x) {
   Type y;
   x->out[0] = *x->in[1];
   return infer_float_input(x, 0) && infer_float_input(x, 1) && infer_float_input(x, 2) &&
-         check_sample(x, x->in[0], x->in[1], &y) && infer_input_shape(x, 2, y.rank, y.dims, "gradient of what was sampled");
+         check_sample(x, x->in[0], x->in[1], &y) &&
+         infer_input_shape(x, 2, y.rank, y.dims, "gradient of what was sampled");
 }

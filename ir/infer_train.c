@@ -13,7 +13,8 @@ bool infer_softmax_cross_entropy(Infer *x) {
   } else if (!infer_same_dtype(x, 1) || !infer_input_shape(x, 1, a->rank, a->dims, "distributions over the classes")) {
     return false;
   }
-  if (infer_in(x, 2) && !(infer_same_dtype(x, 2) && infer_input_shape(x, 2, 1, &a->dims[axis], "weights, one per class,")))
+  if (infer_in(x, 2) && !(infer_same_dtype(x, 2) &&
+                          infer_input_shape(x, 2, 1, &a->dims[axis], "weights, one per class,")))
     return false;
   double s = node_float(x->n, "smoothing", 0);
   if (!(s >= 0 && s <= 1)) return infer_fail(x, "smoothing is %g, must lie between 0 and 1", s);

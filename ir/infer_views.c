@@ -11,7 +11,8 @@ bool infer_reshape(Infer *x) {
   Dim have = type_count(a), want = type_count(y);
   if (dim_always_eq(have, want)) return true;
   infer_hint_dims(x, have, want);
-  return infer_fail(x, "%s elements cannot be reshaped into %s (%s elements)", dim_text(have), type_text(y), dim_text(want));
+  return infer_fail(x, "%s elements cannot be reshaped into %s (%s elements)", dim_text(have), type_text(y),
+                    dim_text(want));
 }
 
 bool infer_transpose(Infer *x) {
@@ -83,7 +84,8 @@ bool infer_pad(Infer *x) {
   const char *mode = node_str(x->n, "mode", "");
   if (x->in[1]) {
     if (!infer_same_dtype(x, 1)) return false;
-    if (!dim_is(type_count(x->in[1]), 1)) return infer_fail(x, "the value to pad with must be one element, is %s", type_text(x->in[1]));
+    if (!dim_is(type_count(x->in[1]), 1))
+      return infer_fail(x, "the value to pad with must be one element, is %s", type_text(x->in[1]));
   }
   *y = *a;
   for (int i = 0; i < a->rank; i++) {
@@ -97,7 +99,8 @@ bool infer_pad(Infer *x) {
     int64_t most = dim_lo(before[i]) > dim_lo(after[i]) ? dim_lo(before[i]) : dim_lo(after[i]);
     if (most > 0 && dim_is(d, 0)) return infer_fail(x, "axis %d is empty, mode %s needs an element to repeat", i, mode);
     if (!strcmp(mode, "reflect") && most > 0 && dim_hi(d) - 1 < most) {
-      return infer_fail(x, "axis %d has size %s and cannot be reflected by %lld: at most size - 1", i, dim_text(d), (long long)most);
+      return infer_fail(x, "axis %d has size %s and cannot be reflected by %lld: at most size - 1", i, dim_text(d),
+                        (long long)most);
     }
   }
   return true;
@@ -113,7 +116,8 @@ bool infer_concat(Infer *x) {
     const Type *b = infer_in(x, k);
     if (!b) return infer_fail(x, "input %d is missing", k);
     if (!infer_same_dtype(x, k)) return false;
-    if (b->rank != a->rank) return infer_fail(x, "'%s' has rank %d, '%s' has rank %d", infer_name(x, 0), a->rank, infer_name(x, k), b->rank);
+    if (b->rank != a->rank)
+      return infer_fail(x, "'%s' has rank %d, '%s' has rank %d", infer_name(x, 0), a->rank, infer_name(x, k), b->rank);
     for (int i = 0; i < a->rank; i++) {
       if (i == axis || dim_always_eq(y->dims[i], b->dims[i])) continue;
       infer_hint_dims(x, y->dims[i], b->dims[i]);
@@ -152,7 +156,8 @@ bool infer_cast(Infer *x) {
   bool to_bool = from == CLASS_STRING && to == CLASS_BOOL;      // numbers have texts, and texts may be numbers
   bool complex = from == CLASS_COMPLEX || to == CLASS_COMPLEX;
   if (to_bool || (complex && x->in[0]->dtype != y->dtype)) {
-    return infer_fail_type(x, "no conversion from %s to %s", dtype_info[x->in[0]->dtype].text, dtype_info[y->dtype].text);
+    return infer_fail_type(x, "no conversion from %s to %s", dtype_info[x->in[0]->dtype].text,
+                           dtype_info[y->dtype].text);
   }
   return true;
 }

@@ -57,7 +57,8 @@ typedef struct Buf {
   Dim size;
   ValueId value;               /* the graph value whose storage it is; 0 for scratch and local */
   bool is_constant;            /* lives in the weights */
-  int private_to;              /* scratch made inside so many parallel loops: each iteration has its own; 0: all share it */
+  /* scratch made inside so many parallel loops: each iteration has its own; 0: all share it */
+  int private_to;
   int index;                   /* position among the kernel's parameters */
 } Buf;
 
@@ -66,7 +67,8 @@ struct Expr {
   DType elem;
   int lanes;
   ScalarOp op;                 /* SCALAR; REDUCE: S_ADD, S_MUL, S_MAX, S_MIN */
-  Expr *arg[3];                /* SCALAR, FMA: arguments; CAST/BITS/SPLAT/REDUCE: [0]; RAMP: base, stride; LOAD: index */
+  /* SCALAR, FMA: arguments; CAST/BITS/SPLAT/REDUCE: [0]; RAMP: base, stride; LOAD: index */
+  Expr *arg[3];
   int64_t i;                   /* CONST of integer or bool type. PART: which one. CAST: the DType asked for; when it is a
                                 * narrow type, elem is its compute type and the value is rounded to it */
   double f;                    /* CONST of float type */
@@ -184,7 +186,8 @@ bool expr_eq(const Expr *x, const Expr *y);
 
 void kernel_print(Text *t, const Kernel *k);
 Kernel *kernel_parse(Arena *a, const char **text, Diags *d);
-const char *kernel_difference(const Kernel *x, const Kernel *y);   /* what differs first of what the text states; NULL: nothing */
+/* what differs first of what the text states; NULL: nothing */
+const char *kernel_difference(const Kernel *x, const Kernel *y);
 bool kernel_verify(const Kernel *k, Diags *d);
 
 /* Bytes of its parameters that one run loads and stores, each element once, as far as its loops tell. */

@@ -52,7 +52,8 @@ Expr *ex_int(Builder *b, int64_t v) { return expr_int(b, DT_I64, v); }
 
 Expr *ex_const(Builder *b, DType t, double v) {
   DType elem = dtype_compute(t);
-  if (!dtype_is_float(elem)) return expr_int(b, elem, elem == DT_U64 && v >= 9.2e18 ? (int64_t)(uint64_t)v : (int64_t)v);
+  if (!dtype_is_float(elem))
+    return expr_int(b, elem, elem == DT_U64 && v >= 9.2e18 ? (int64_t)(uint64_t)v : (int64_t)v);
   return ex_cast(b, t, expr_float(b, elem, v));
 }
 
@@ -339,7 +340,8 @@ void st_set(Builder *b, Var *v, Expr *value) {
 
 void st_store(Builder *b, Buf *buf, Expr *index, Expr *value) {
   value = ex_cast(b, buf->dtype, value);
-  if (value->kind == EX_CAST && dtype_is_float(buf->dtype) && value->arg[0]->elem == value->elem && value->i == (int64_t)buf->dtype)
+  if (value->kind == EX_CAST && dtype_is_float(buf->dtype) && value->arg[0]->elem == value->elem &&
+      value->i == (int64_t)buf->dtype)
     value = value->arg[0];                                      // the store rounds
   if (index->elem != DT_I64) index = ex_cast(b, DT_I64, index);
   if (value->lanes == 1) value = ex_splat(b, value, index->lanes);

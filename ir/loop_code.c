@@ -4,7 +4,9 @@
 
 /* ---- cells ---- */
 
-static unsigned hash(const Var *v, int size) { return (unsigned)(((uintptr_t)v >> 4) * 2654435761u) & (unsigned)(size - 1); }
+static unsigned hash(const Var *v, int size) {
+  return (unsigned)(((uintptr_t)v >> 4) * 2654435761u) & (unsigned)(size - 1);
+}
 
 static void table_put(Code *c, int k) {
   unsigned h = hash(c->vars.at[k].var, c->table_size);

@@ -202,7 +202,8 @@ Expr *ex_scalar(Builder *b, ScalarOp op, Expr *x, Expr *y, Expr *z) {
   if (op == S_WHERE && (!a[0] || a[0]->elem != DT_BOOL)) BUG("loop builder: a select's condition is not a bool");
   bool all_const = true;
   for (int i = 0; i < n; i++) {
-    if (a[i]->lanes > 1 && lanes > 1 && a[i]->lanes != lanes) BUG("loop builder: '%s' of %d and %d lanes", scalar_info[op].text, lanes, a[i]->lanes);
+    if (a[i]->lanes > 1 && lanes > 1 && a[i]->lanes != lanes)
+      BUG("loop builder: '%s' of %d and %d lanes", scalar_info[op].text, lanes, a[i]->lanes);
     if (a[i]->lanes > 1) lanes = a[i]->lanes;
     all_const &= is_const(a[i]);
   }
@@ -228,7 +229,9 @@ Expr *ex_fma(Builder *b, Expr *x, Expr *y, Expr *z) {
   e->arg[0] = ex_splat(b, x, lanes);
   e->arg[1] = ex_splat(b, y, lanes);
   e->arg[2] = ex_splat(b, z, lanes);
-  if (x->elem != z->elem || y->elem != z->elem) BUG("loop builder: fma of %s, %s, %s", dtype_info[x->elem].text, dtype_info[y->elem].text, dtype_info[z->elem].text);
+  if (x->elem != z->elem || y->elem != z->elem)
+    BUG("loop builder: fma of %s, %s, %s", dtype_info[x->elem].text, dtype_info[y->elem].text,
+        dtype_info[z->elem].text);
   return e;
 }
 
@@ -263,7 +266,8 @@ Expr *ex_cast(Builder *b, DType to, Expr *x) {
   DType elem = dtype_compute(to);
   bool narrow = is_narrow(to);
   if (x->elem == elem && !narrow) return x;
-  if (narrow && x->elem == elem && ((x->kind == EX_CAST && x->i == (int64_t)to) || (x->kind == EX_LOAD && x->buf->dtype == to)))
+  if (narrow && x->elem == elem && ((x->kind == EX_CAST && x->i == (int64_t)to) ||
+                                    (x->kind == EX_LOAD && x->buf->dtype == to)))
     return x;                                                   // already rounded to it
   if (x->kind == EX_SPLAT) return ex_splat(b, ex_cast(b, to, x->arg[0]), x->lanes);
   if (is_const(x)) {
@@ -281,7 +285,8 @@ Expr *ex_cast(Builder *b, DType to, Expr *x) {
 Expr *ex_bits(Builder *b, DType to, Expr *x) {
   if (x->elem == to) return x;
   if (x->kind == EX_SPLAT) return ex_splat(b, ex_bits(b, to, x->arg[0]), x->lanes);
-  if (dtype_bytes(to) != dtype_bytes(x->elem)) BUG("loop builder: bits of %s as %s", dtype_info[x->elem].text, dtype_info[to].text);
+  if (dtype_bytes(to) != dtype_bytes(x->elem))
+    BUG("loop builder: bits of %s as %s", dtype_info[x->elem].text, dtype_info[to].text);
   Expr *e = expr_new(b, EX_BITS, to, x->lanes);
   e->arg[0] = x;
   return e;

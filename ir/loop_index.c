@@ -103,7 +103,9 @@ Range range_of_scalar(ScalarOp op, DType elem, const Expr *x, const Expr *y, con
   case S_MIN: r = (Range){int64_min(a.lo, c.lo), int64_min(a.hi, c.hi)}; break;
   case S_MAX: r = (Range){int64_max(a.lo, c.lo), int64_max(a.hi, c.hi)}; break;
   case S_NEG: r = range_neg(a); break;
-  case S_ABS: if (a.lo != INT64_MIN) r = (Range){a.lo >= 0 ? a.lo : a.hi <= 0 ? -a.hi : 0, int64_max(-a.lo, a.hi)}; break;
+  case S_ABS:
+    if (a.lo != INT64_MIN) r = (Range){a.lo >= 0 ? a.lo : a.hi <= 0 ? -a.hi : 0, int64_max(-a.lo, a.hi)};
+    break;
   case S_RELU: r = (Range){int64_max(a.lo, 0), int64_max(a.hi, 0)}; break;
   case S_WHERE: r = (Range){int64_min(y->lo, z->lo), int64_max(y->hi, z->hi)}; break;
   default: break;
@@ -423,7 +425,9 @@ Expr *index_rem(Builder *b, Expr *x, Expr *y) {
   if (is_zero(&q)) {
     Linear q2, r2;
     int64_t g = common_step(&r, d, &q2, &r2);
-    if (g) return ex_add(b, ex_mul(b, ex_rem(b, linear_build(b, &q2), ex_int(b, d / g)), ex_int(b, g)), linear_build(b, &r2));
+    if (g)
+      return ex_add(b, ex_mul(b, ex_rem(b, linear_build(b, &q2), ex_int(b, d / g)), ex_int(b, g)),
+                    linear_build(b, &r2));
   }
   if (x->kind == EX_SCALAR && x->op == S_FMOD && x->arg[1]->kind == EX_CONST && x->arg[1]->i > 0 &&
       x->arg[1]->i % d == 0 && x->arg[0]->lo >= 0)              // (x % (d*k)) % d -> x % d

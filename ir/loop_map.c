@@ -139,7 +139,8 @@ bool expr_uses(const Expr *e, const Var *v) {
 
 bool expr_eq(const Expr *x, const Expr *y) {
   if (x == y) return true;
-  if (x->kind != y->kind || x->elem != y->elem || x->lanes != y->lanes || x->var != y->var || x->buf != y->buf) return false;
+  if (x->kind != y->kind || x->elem != y->elem || x->lanes != y->lanes || x->var != y->var || x->buf != y->buf)
+    return false;
   if ((x->kind == EX_SCALAR || x->kind == EX_REDUCE) && x->op != y->op) return false;
   if (x->kind == EX_CONST && dtype_is_float(x->elem)) return memcmp(&x->f, &y->f, sizeof x->f) == 0;
   if ((x->kind == EX_CONST || x->kind == EX_CAST || x->kind == EX_PART) && x->i != y->i) return false;

@@ -198,7 +198,10 @@ static Expr *part(Parse *p) {
   expect(p, ",");
   int64_t n = integer(p);
   expect(p, ")");
-  if (p->failed || i < 0 || n < 1 || n >= x->lanes || (i + 1) * n > x->lanes) { fail(p, "not a part of a vector"); return x; }
+  if (p->failed || i < 0 || n < 1 || n >= x->lanes || (i + 1) * n > x->lanes) {
+    fail(p, "not a part of a vector");
+    return x;
+  }
   return ex_part(&p->b, x, (int)i, (int)n);
 }
 
@@ -214,9 +217,13 @@ static Expr *fma_of(Parse *p) {
 
 static Expr *scalar_of(Parse *p, ScalarOp op, Expr **a, int n) {
   int want = scalar_info[op].arity;
-  if (n != want) { fail(p, arena_printf(p->b.arena, "'%s' takes %d arguments", scalar_info[op].text, want)); return zero(p); }
+  if (n != want) {
+    fail(p, arena_printf(p->b.arena, "'%s' takes %d arguments", scalar_info[op].text, want));
+    return zero(p);
+  }
   Expr *last = a[n - 1];
-  return expr_scalar(&p->b, op, scalar_info[op].gives_bool ? DT_BOOL : last->elem, last->lanes, a[0], n > 1 ? a[1] : NULL, n > 2 ? a[2] : NULL);
+  return expr_scalar(&p->b, op, scalar_info[op].gives_bool ? DT_BOOL : last->elem, last->lanes, a[0], n > 1 ? a[1]
+                     : NULL, n > 2 ? a[2] : NULL);
 }
 
 static Expr *function(Parse *p, const char *name) {

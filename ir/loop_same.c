@@ -37,13 +37,15 @@ static bool same_buf(Same *s, const Buf *x, const Buf *y) {
 
 static bool same_expr(Same *s, const Expr *x, const Expr *y) {
   if (!x || !y) return x == y || no(s, "an expression that is missing");
-  if (x->kind != y->kind || x->elem != y->elem || x->lanes != y->lanes) return no(s, "the kind or type of an expression");
+  if (x->kind != y->kind || x->elem != y->elem || x->lanes != y->lanes)
+    return no(s, "the kind or type of an expression");
   bool has_op = x->kind == EX_SCALAR || x->kind == EX_REDUCE, is_float = dtype_is_float(x->elem);
   if (has_op && x->op != y->op) return no(s, "a function");
   if (x->kind == EX_PART && x->i != y->i) return no(s, "which part of a vector");
   if (x->kind == EX_CAST && x->i != y->i) return no(s, "the type of a cast");
   if (x->kind == EX_CONST && !is_float && x->i != y->i) return no(s, "a literal");
-  if (x->kind == EX_CONST && is_float && memcmp(&x->f, &y->f, sizeof x->f) && !(x->f != x->f && y->f != y->f)) return no(s, "a literal");
+  if (x->kind == EX_CONST && is_float && memcmp(&x->f, &y->f, sizeof x->f) && !(x->f != x->f && y->f != y->f))
+    return no(s, "a literal");
   if (x->kind == EX_VAR && !same_var(s, x->var, y->var)) return false;
   if (x->kind == EX_LOAD && !same_buf(s, x->buf, y->buf)) return false;
   for (int i = 0; i < 3; i++)
@@ -96,15 +98,19 @@ static bool same_block(Same *s, const Block *x, const Block *y) {
 
 static bool same_head(Same *s) {
   const Kernel *x = s->x, *y = s->y;
-  if (strcmp(x->name, y->name) || strcmp(x->note ? x->note : "", y->note ? y->note : "")) return no(s, "the name or the note");
-  if (strcmp(x->choice ? x->choice : "", y->choice ? y->choice : "") || x->cycles != y->cycles) return no(s, "what was chosen");
-  if (x->group != y->group || x->root != y->root || x->target_lanes != y->target_lanes || !dim_eq(x->flops, y->flops) || x->parts != y->parts)
+  if (strcmp(x->name, y->name) || strcmp(x->note ? x->note : "", y->note ? y->note : ""))
+    return no(s, "the name or the note");
+  if (strcmp(x->choice ? x->choice : "", y->choice ? y->choice : "") || x->cycles != y->cycles)
+    return no(s, "what was chosen");
+  if (x->group != y->group || x->root != y->root || x->target_lanes != y->target_lanes || !dim_eq(x->flops, y->flops) ||
+      x->parts != y->parts)
     return no(s, "the head");
   if (x->bufs.len != y->bufs.len || x->dims.len != y->dims.len) return no(s, "the number of parameters");
   for (int i = 0; i < x->bufs.len; i++) {
     const Buf *a = x->bufs.at[i], *b = y->bufs.at[i];
     if (strcmp(a->name, b->name) || a->dtype != b->dtype || a->role != b->role || !dim_eq(a->size, b->size) ||
-        a->value != b->value || a->is_constant != b->is_constant || a->private_to != b->private_to) return no(s, "a parameter");
+        a->value != b->value || a->is_constant != b->is_constant || a->private_to != b->private_to)
+      return no(s, "a parameter");
   }
   for (int i = 0; i < x->dims.len; i++) {
     const Var *a = x->dim_vars.at[i], *b = y->dim_vars.at[i];

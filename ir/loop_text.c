@@ -26,7 +26,8 @@ const char *const loop_role[LOOP_ROLES] = {"in", "out", "inout", "scratch", "loc
 const LoopReduce loop_reduce[LOOP_REDUCES] = {
   {S_ADD, "reduce_add"}, {S_MUL, "reduce_mul"}, {S_MAX, "reduce_max"}, {S_MIN, "reduce_min"},
 };
-static const char *const modes[] = {[FOR_SEQ] = "for", [FOR_VECTOR] = "vec", [FOR_UNROLL] = "unroll", [FOR_PARALLEL] = "par",
+static const char *const modes[] = {[FOR_SEQ] = "for", [FOR_VECTOR] = "vec", [FOR_UNROLL] = "unroll",
+                                    [FOR_PARALLEL] = "par",
                                     [FOR_PARALLEL_VECTOR] = "par vec"};
 
 /* ---- printing ---- */
@@ -100,7 +101,10 @@ static void print_expr(Text *t, const Expr *e, int rank) {
   case EX_FMA: print_args(t, "fma", e); break;
   case EX_CAST: print_args(t, "cast", e); text_printf(t, ", %s", dtype_info[e->i].text); break;
   case EX_BITS: print_args(t, "bits", e); text_printf(t, ", %s", dtype_info[e->elem].text); break;
-  case EX_SPLAT: case EX_RAMP: print_args(t, e->kind == EX_RAMP ? "ramp" : "splat", e); text_printf(t, ", %d", e->lanes); break;
+  case EX_SPLAT: case EX_RAMP:
+    print_args(t, e->kind == EX_RAMP ? "ramp" : "splat", e);
+    text_printf(t, ", %d", e->lanes);
+    break;
   case EX_PART: print_args(t, "part", e); text_printf(t, ", %lld, %d", (long long)e->i, e->lanes); break;
   case EX_REDUCE:
     for (int i = 0; i < LOOP_REDUCES; i++)

@@ -18,7 +18,8 @@ typedef struct Verify {
 
 static void wrong(Verify *v, const char *what) {
   if (v->ok)
-    diag_error(v->d, "internal", NULL, "kernel %s: %s\n  in  %s", v->k->name, what, v->at ? stmt_line(&v->tmp, v->at) : "its parameters");
+    diag_error(v->d, "internal", NULL, "kernel %s: %s\n  in  %s", v->k->name, what, v->at ? stmt_line(&v->tmp, v->at)
+               : "its parameters");
   v->ok = false;
 }
 
@@ -79,17 +80,21 @@ static void check_expr(Verify *v, const Expr *e) {
   case EX_SCALAR: check_scalar(v, e); break;
   case EX_FMA:
     check(v, dtype_is_float(e->elem), "an fma of integers");
-    for (int i = 0; i < 3; i++) check(v, e->arg[i] && e->arg[i]->elem == e->elem && e->arg[i]->lanes == e->lanes, "an fma of mixed types");
+    for (int i = 0; i < 3; i++)
+      check(v, e->arg[i] && e->arg[i]->elem == e->elem && e->arg[i]->lanes == e->lanes, "an fma of mixed types");
     break;
-  case EX_CAST: check(v, e->lanes == x->lanes && dtype_compute((DType)e->i) == e->elem, "a cast to another type"); break;
-  case EX_BITS: check(v, e->lanes == x->lanes && dtype_bytes(e->elem) == dtype_bytes(x->elem), "bits of another size"); break;
+  case EX_CAST: check(v, e->lanes == x->lanes && dtype_compute((DType)e->i) == e->elem,
+                      "a cast to another type"); break;
+  case EX_BITS: check(v, e->lanes == x->lanes && dtype_bytes(e->elem) == dtype_bytes(x->elem),
+                      "bits of another size"); break;
   case EX_SPLAT: check(v, x->lanes == 1 && x->elem == e->elem, "a splat of a vector"); break;
   case EX_RAMP:
     check(v, x->lanes == 1 && e->lanes > 1 && x->elem == e->elem && dtype_is_int(e->elem), "not a ramp of integers");
     check(v, e->arg[1] && e->arg[1]->kind == EX_CONST && e->arg[1]->i != 0, "a ramp whose stride is not a constant");
     break;
   case EX_REDUCE: check(v, e->lanes == 1 && x->lanes > 1 && x->elem == e->elem, "not a reduction of a vector"); break;
-  case EX_PART: check(v, e->i >= 0 && (e->i + 1) * e->lanes <= x->lanes && x->lanes > e->lanes && x->elem == e->elem, "not a part of a vector"); break;
+  case EX_PART: check(v, e->i >= 0 && (e->i + 1) * e->lanes <= x->lanes && x->lanes > e->lanes && x->elem == e->elem,
+                      "not a part of a vector"); break;
   case EXPR_COUNT: wrong(v, "no such expression"); break;
   }
 }
@@ -104,7 +109,8 @@ static void check_block(Verify *v, const Block *s);
 
 static void check_set(Verify *v, const Stmt *s) {
   check_expr(v, s->value);
-  check(v, s->value->elem == s->var->elem && s->value->lanes == s->var->lanes, "a value of another type than its variable");
+  check(v, s->value->elem == s->var->elem && s->value->lanes == s->var->lanes,
+        "a value of another type than its variable");
   if (s->kind == ST_LET) {
     check(v, !visible(v, s->var), "a variable declared twice");
     *vec_push(&v->tmp, &v->scope) = s->var;
@@ -120,12 +126,14 @@ static void check_stmt(Verify *v, const Stmt *s) {
   case ST_BLOCK:
     check(v, s->mode == FOR_SEQ || s->mode == FOR_PARALLEL, "a block that is neither in order nor parallel");
     for (int i = 0; s->mode && i < s->body->stmts.len; i++)
-      check(v, s->body->stmts.at[i]->kind != ST_LET, "a parallel block that declares a variable for all its statements");
+      check(v, s->body->stmts.at[i]->kind != ST_LET,
+            "a parallel block that declares a variable for all its statements");
     break;
   case ST_FOR:
     check_scalar_value(v, s->lo, DT_I64, "a loop bound that is not one i64");
     check_scalar_value(v, s->hi, DT_I64, "a loop bound that is not one i64");
-    check(v, s->step >= 1 && s->body && s->var && s->var->loop == s && !s->var->mutable, "a loop without step, body or index");
+    check(v, s->step >= 1 && s->body && s->var && s->var->loop == s && !s->var->mutable,
+          "a loop without step, body or index");
     check(v, !visible(v, s->var), "a variable declared twice");
     break;
   case ST_IF: check_scalar_value(v, s->cond, DT_BOOL, "a condition that is not one bool"); break;
@@ -136,7 +144,8 @@ static void check_stmt(Verify *v, const Stmt *s) {
     check_expr(v, s->value);
     if (!v->ok) break;
     check(v, s->buf->role != BUF_IN, "a store to an input");
-    check(v, s->value->elem == dtype_compute(s->buf->dtype) && s->value->lanes == s->index->lanes, "a store of another type");
+    check(v, s->value->elem == dtype_compute(s->buf->dtype) && s->value->lanes == s->index->lanes,
+          "a store of another type");
     break;
   case ST_PREFETCH:
     check(v, has_buf(v, s->buf), "a buffer that is not the kernel's");
@@ -169,7 +178,9 @@ bool kernel_verify(const Kernel *k, Diags *d) {
   for (int i = 0; i < k->bufs.len; i++) {
     const Buf *b = k->bufs.at[i];
     check(&v, b->index == i, "buffers that are not numbered in order");
-    if (b->role == BUF_LOCAL) check(&v, dim_is_const(b->size) && b->size.k * dtype_bytes(b->dtype) <= 4096, "a local array of more than 4 KiB, or of unknown size");
+    if (b->role == BUF_LOCAL)
+      check(&v, dim_is_const(b->size) && b->size.k * dtype_bytes(b->dtype) <= 4096,
+            "a local array of more than 4 KiB, or of unknown size");
   }
   check_block(&v, k->body);
   arena_free(&v.tmp);

@@ -145,7 +145,8 @@ double scalar_eval_float(ScalarOp op, double a, double b, double c) {
 /* Where C leaves overflow undefined the meaning is two's complement: those rows go by way of uint64. */
 int64_t scalar_eval_int(ScalarOp op, int64_t a, int64_t b, int64_t c) {
   bool wraps = op == S_ADD || op == S_SUB || op == S_MUL || op == S_NEG || (op == S_DIV && b == -1);
-  if (wraps) return op == S_DIV ? (int64_t)(0 - (uint64_t)a) : (int64_t)scalar_eval_uint(op, (uint64_t)a, (uint64_t)b, 0);
+  if (wraps)
+    return op == S_DIV ? (int64_t)(0 - (uint64_t)a) : (int64_t)scalar_eval_uint(op, (uint64_t)a, (uint64_t)b, 0);
   if (op == S_FMOD && b == -1) return 0;
 #define SCALAR_INT_MOD(x, y) int_mod(x, y)
 #define SCALAR_INT_POW(x, y) int_pow(x, y)

@@ -35,7 +35,8 @@ struct Step {
   StepKind kind;
   Kernel *kernel;
   int *buffer;                   /* per kernel parameter: index into program->buffers */
-  bool *elsewhere;               /* per kernel parameter: read at other indices than the one written: no in-place reuse */
+  /* per kernel parameter: read at other indices than the one written: no in-place reuse */
+  bool *elsewhere;
   int cond;                      /* IF: buffer of the condition (bool scalar). LOOP: buffer of cond or -1 */
   StepList then, other;          /* IF: both arms. LOOP: body in `then` */
   Dim trips;                     /* LOOP: upper bound of the count */

@@ -49,13 +49,15 @@ static bool bind_input(ProgramRun *r, int k, const Tensor *t) {
   const Value *v = value_of(r->p->m, r->p->m->main->inputs.at[k]);
   const Type *y = &v->type;
   if (t->dtype != y->dtype || t->rank != y->rank)
-    return fail(r, "shape", arena_printf(&r->tmp, "input '%s' is %s, not %s of rank %d", v->name, type_text(y), dtype_info[t->dtype].text, t->rank));
+    return fail(r, "shape", arena_printf(&r->tmp, "input '%s' is %s, not %s of rank %d", v->name, type_text(y),
+                                         dtype_info[t->dtype].text, t->rank));
   for (int i = 0; i < t->rank; i++) {
     const char *name = dim_text(y->dims[i]);
     const Symbol *s = dim_is_const(y->dims[i]) ? NULL : symbol_find(name);
     if (s) set_symbol(r, s->name, t->dims[i]);
     if (s && (t->dims[i] < s->lo || t->dims[i] > s->hi))
-      return fail(r, "shape", arena_printf(&r->tmp, "input '%s': %s = %lld is not in %lld..%lld", v->name, s->name, (long long)t->dims[i], (long long)s->lo, (long long)s->hi));
+      return fail(r, "shape", arena_printf(&r->tmp, "input '%s': %s = %lld is not in %lld..%lld", v->name, s->name,
+                                           (long long)t->dims[i], (long long)s->lo, (long long)s->hi));
   }
   return true;
 }
@@ -64,7 +66,8 @@ static bool check_input(ProgramRun *r, int k, const Tensor *t) {
   const Value *v = value_of(r->p->m, r->p->m->main->inputs.at[k]);
   for (int i = 0; i < t->rank; i++)
     if (eval(r, v->type.dims[i]) != t->dims[i])
-      return fail(r, "shape", arena_printf(&r->tmp, "input '%s' is %s; dim %d is %lld", v->name, type_text(&v->type), i, (long long)t->dims[i]));
+      return fail(r, "shape", arena_printf(&r->tmp, "input '%s' is %s; dim %d is %lld", v->name, type_text(&v->type),
+                                           i, (long long)t->dims[i]));
   return true;
 }
 
@@ -75,7 +78,8 @@ static int64_t bytes_of(ProgramRun *r, const Buffer *b) { return eval(r, b->elem
 /* Symbols that only the run fixes count at their bound: that may be more memory than anyone has. */
 static bool affordable(ProgramRun *r, int64_t bytes, const char *what) {
   if (bytes >= 0 && bytes <= (int64_t)1 << 32) return true;
-  return fail(r, "memory", arena_printf(&r->tmp, "%s takes %lld bytes at the bounds of its dims; the interpreter stops at 4 GiB", what, (long long)bytes));
+  return fail(r, "memory", arena_printf(&r->tmp,
+                                        "%s takes %lld bytes at the bounds of its dims; the interpreter stops at 4 GiB", what, (long long)bytes));
 }
 
 static Tensor *output_tensor(ProgramRun *r, int k) {
@@ -132,7 +136,8 @@ static bool place_buffers(ProgramRun *r, const Tensor *const *in, Tensor **out) 
     case HOME_OUTPUT: at->data = out[x->port]->data; break;
     case HOME_STATE: at->data = state_memory(r, x, in, out); break;
     case HOME_WEIGHT:
-      at->data = arena_dup(&r->tmp, x->data->data, tensor_bytes(x->data));   // a copy: a kernel that writes to it spoils only this run
+      // a copy: a kernel that writes to it spoils only this run
+      at->data = arena_dup(&r->tmp, x->data->data, tensor_bytes(x->data));
       at->bytes = (int64_t)tensor_bytes(x->data);
       break;
     case HOME_ARENA:
@@ -143,7 +148,9 @@ static bool place_buffers(ProgramRun *r, const Tensor *const *in, Tensor **out) 
       }
       int64_t offset = eval(r, x->offset);
       if (offset < 0 || offset + at->bytes > total)
-        return fail(r, "internal", arena_printf(&r->tmp, "buffer %s is at %lld..%lld of an arena of %lld bytes", x->name, (long long)offset, (long long)(offset + at->bytes), (long long)total));
+        return fail(r, "internal", arena_printf(&r->tmp, "buffer %s is at %lld..%lld of an arena of %lld bytes",
+                                                x->name, (long long)offset, (long long)(offset + at->bytes),
+                                                    (long long)total));
       at->data = arena + offset;
       break;
     }
@@ -233,7 +240,8 @@ static bool run_symbol(ProgramRun *r, const Step *s) {
   int64_t v = read_int(r, s->cond);
   const Symbol *y = symbol_find(s->symbol);
   if (y && (v < y->lo || v > y->hi))
-    return fail(r, "internal", arena_printf(&r->tmp, "%s = %lld is not in %lld..%lld", s->symbol, (long long)v, (long long)y->lo, (long long)y->hi));
+    return fail(r, "internal", arena_printf(&r->tmp, "%s = %lld is not in %lld..%lld", s->symbol, (long long)v,
+                                            (long long)y->lo, (long long)y->hi));
   set_symbol(r, s->symbol, v);
   return true;
 }

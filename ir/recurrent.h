@@ -18,6 +18,8 @@ double activation_slope(const Activation *f, double x);                /* its de
 int recurrent_gates(const Node *n);                                    /* 4, 3 or 1 */
 int recurrent_activations(const Node *n);                              /* per direction: 3, 2 or 1 */
 int recurrent_directions(const Node *n);
-static inline bool recurrent_backwards(const Node *n, int d) { return d == 1 || node_str(n, "direction", "forward")[0] == 'r'; }
+static inline bool recurrent_backwards(const Node *n, int d) {
+  return d == 1 || node_str(n, "direction", "forward")[0] == 'r';
+}
 Activation recurrent_activation(const Node *n, int d, int which);      /* the node's, else the default of its op */
 #endif

@@ -80,7 +80,9 @@ ValueId rule_reshape(Rules *r, ValueId v, const Type *like) {
   return rule_op(r, OP_RESHAPE, &v, 1, &a, 1);
 }
 
-bool rule_may_replace(const Rules *r, ValueId by) { return graph_may_replace(r->m, node_of(r->m, r->root)->out[0], by); }
+bool rule_may_replace(const Rules *r, ValueId by) {
+  return graph_may_replace(r->m, node_of(r->m, r->root)->out[0], by);
+}
 
 bool rule_replace(Rules *r, ValueId by) {
   ValueId old = node_of(r->m, r->root)->out[0];
@@ -116,7 +118,8 @@ static void walk(Rules *r, Graph *g) {
   for (int i = 0; i < g->nodes.len; i++) *vec_push(&r->c->tmp, &nodes) = g->nodes.at[i];
   for (int i = 0; i < nodes.len; i++) {
     NodeId id = nodes.at[i];
-    for (int k = 0; !node_of(r->m, id)->dead && k < node_of(r->m, id)->nregion; k++) walk(r, node_of(r->m, id)->region[k]);
+    for (int k = 0; !node_of(r->m, id)->dead && k < node_of(r->m, id)->nregion; k++)
+      walk(r, node_of(r->m, id)->region[k]);
     apply_rules(r, id);
   }
 }

@@ -39,7 +39,8 @@ static uint64_t node_hash(const Node *n) {
 }
 
 static bool node_same(Module *m, const Node *a, const Node *b) {
-  if (a->op != b->op || a->nin != b->nin || a->nout != b->nout || a->nattr != b->nattr || a->nregion || b->nregion) return false;
+  if (a->op != b->op || a->nin != b->nin || a->nout != b->nout || a->nattr != b->nattr || a->nregion || b->nregion)
+    return false;
   if (a->nin && memcmp(a->in, b->in, (size_t)a->nin * sizeof *a->in)) return false;
   for (int i = 0; i < a->nattr; i++)
     if (!attr_eq(&a->attr[i], &b->attr[i])) return false;
@@ -130,7 +131,8 @@ bool pass_cse(PassContext *c) {
   Module *m = c->module;
   size_t slots = 64;
   while (slots < (size_t)(m->values.len + m->nodes.len) * 2) slots *= 2;
-  Cse s = {.c = c, .m = m, .by = NEW_N(&c->tmp, ValueId, m->values.len), .bucket = NEW_N(&c->tmp, int, slots), .mask = slots - 1};
+  Cse s = {.c = c, .m = m, .by = NEW_N(&c->tmp, ValueId, m->values.len), .bucket = NEW_N(&c->tmp, int, slots),
+           .mask = slots - 1};
   for (int v = 0; v < m->values.len; v++) s.by[v] = (ValueId)v;
   merge_constants(&s, slots);
   walk(&s, m->main);

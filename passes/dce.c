@@ -68,7 +68,8 @@ static void sweep(Live *l, Graph *g) {
     }
     for (int k = 0; k < n->nout; k++) mention_type(l, n->out[k]);
     for (int k = 0; k < n->nattr; k++)
-      for (int d = 0; n->attr[k].kind == ATTR_DIMS && d < n->attr[k].n; d++) dim_symbols(n->attr[k].dims[d], mention, l);
+      for (int d = 0; n->attr[k].kind == ATTR_DIMS && d < n->attr[k].n; d++)
+        dim_symbols(n->attr[k].dims[d], mention, l);
   }
 }
 

@@ -24,7 +24,9 @@ static void collect_users(Drop *d, const Graph *g) {
   }
 }
 
-static bool is_reduce(Op op) { return op == OP_REDUCE_SUM || op == OP_REDUCE_PROD || op == OP_REDUCE_MAX || op == OP_REDUCE_MIN; }
+static bool is_reduce(Op op) {
+  return op == OP_REDUCE_SUM || op == OP_REDUCE_PROD || op == OP_REDUCE_MAX || op == OP_REDUCE_MIN;
+}
 
 /* The shape t without the axes. */
 static Type without(const Type *t, const Attr *axes) {
@@ -55,7 +57,8 @@ static bool collect(Drop *d, const Graph *g, const Type *full, const Type *to, V
       *vec_push(d->arena, set) = u->out[0];
     }
   }
-  for (int i = 1; i < set->len; i++) {                          // what else they read must broadcast to the short shape as well
+  // what else they read must broadcast to the short shape as well
+  for (int i = 1; i < set->len; i++) {
     const Node *n = node_of(m, value_of(m, set->at[i])->def);
     for (int k = 0; k < n->nin; k++) {
       const Type *t = &value_of(m, n->in[k])->type;
@@ -84,7 +87,8 @@ static void drop(Drop *d, const Graph *g, NodeId id) {
     Type *t = &value_of(m, set.at[k])->type;
     *t = type_of(t->dtype, to.rank, to.dims);
   }
-  for (int k = 0; k < views.len; k++) {                         // a second output of the same value stays a reshape, to what it is
+  // a second output of the same value stays a reshape, to what it is
+  for (int k = 0; k < views.len; k++) {
     const Node *view = node_of(m, views.at[k]);
     if (!graph_may_replace(m, view->out[0], view->in[0])) continue;
     if (d->leaves[view->out[0]]) d->leaves[view->in[0]] = true;

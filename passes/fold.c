@@ -82,7 +82,8 @@ static bool fold_content(PassContext *c, NodeId id) {
   ValueId v = n->out[0];
   const Value *x = value_of(m, v);
   const Type type = x->type;
-  if (!x->content || type.rank > 1 || !dtype_is_int(type.dtype) || (type.rank && !dim_is_const(type.dims[0]))) return false;
+  if (!x->content || type.rank > 1 || !dtype_is_int(type.dtype) || (type.rank && !dim_is_const(type.dims[0])))
+    return false;
   int count = type.rank ? (int)type.dims[0].k : 1;
   const Dim *content = x->content;
   bool constant = true;

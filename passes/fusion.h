@@ -45,14 +45,16 @@ typedef struct Fusion {
   ValueList late;              /* copies into the state, to be made when all else is done */
 } Fusion;
 
-bool pool_grad_tiles(Module *m, const Node *n);       /* lower/pool.c: a gradient of a pool that writes each element once */
+/* lower/pool.c: a gradient of a pool that writes each element once */
+bool pool_grad_tiles(Module *m, const Node *n);
 Fusion *fuse_module(Module *m, bool naive, Arena *a);   /* naive: no group has more than one heavy node */
 
 /* Attention becomes one group (fuse_attention.c). Per value: who uses it; is it an output or used by a region? */
 void fuse_attention(Fusion *f, const NodeList *users, const bool *is_output);
 bool value_is_stored(const Fusion *f, ValueId v);     /* does someone outside its group read it? */
 void fusion_set_stored(Fusion *f, ValueId v, bool yes);
-int  fusion_new_map(Fusion *f, NodeId n);             /* a group of its own for a node that has none: a map over its output */
+/* a group of its own for a node that has none: a map over its output */
+int  fusion_new_map(Fusion *f, NodeId n);
 
 /* Decides when each update of the state may be written: edges in `order`, copies in `late` (state_order.c). */
 void state_order(Fusion *f);

@@ -60,7 +60,9 @@ ValueId grad_output(GradNode *r, int k) {
 
 /* ---- what is needed ---- */
 
-static bool flows(const Grad *s, ValueId v) { return v && (int)v < s->nvalues && dtype_is_float(value_of(s->m, v)->type.dtype); }
+static bool flows(const Grad *s, ValueId v) {
+  return v && (int)v < s->nvalues && dtype_is_float(value_of(s->m, v)->type.dtype);
+}
 
 /* Marks values that depend on a marked one. A region's nodes may use outer values: its owner depends on them. */
 static bool mark_forward(Grad *s, Graph *g, bool *from) {
@@ -70,7 +72,8 @@ static bool mark_forward(Grad *s, Graph *g, bool *from) {
     bool hit = false;
     for (int i = 0; i < n->nin; i++) hit |= n->in[i] && from[n->in[i]];
     for (int i = 0; i < n->nregion; i++) hit |= mark_forward(s, n->region[i], from);
-    for (int i = 0; hit && i < n->nregion; i++) {               // what goes in may come from anything that does, by way of iterations
+    // what goes in may come from anything that does, by way of iterations
+    for (int i = 0; hit && i < n->nregion; i++) {
       Graph *r = n->region[i];
       for (int q = 0; q < r->inputs.len; q++) if (flows(s, r->inputs.at[q])) from[r->inputs.at[q]] = true;
       mark_forward(s, r, from);
@@ -152,7 +155,9 @@ bool grad_build(Graph *g, ValueId loss, const ValueId *wrt, int nwrt, ValueId *g
 
 /* ---- the op `gradient` ---- */
 
-bool decompose_gradient(Graph *g, const Node *n, ValueId *out) { return grad_build(g, n->in[0], n->in + 1, n->nin - 1, out); }
+bool decompose_gradient(Graph *g, const Node *n, ValueId *out) {
+  return grad_build(g, n->in[0], n->in + 1, n->nin - 1, out);
+}
 
 int grad_of_inputs(Module *m, ValueId loss, ValueId **wrt) {
   Graph *g = m->main;

@@ -13,7 +13,8 @@ static Attr copy_attr(const GradNode *r, const char *name) {
 }
 
 static ValueId conv(GradNode *r, ValueId x, ValueId w) {
-  Attr a[] = {copy_attr(r, "strides"), copy_attr(r, "pads"), copy_attr(r, "dilations"), attr_int("group", node_int(r->node, "group", 1))};
+  Attr a[] = {copy_attr(r, "strides"), copy_attr(r, "pads"), copy_attr(r, "dilations"),
+              attr_int("group", node_int(r->node, "group", 1))};
   return x && w ? build_op(r->g, OP_CONV, (ValueId[]){x, w}, 2, a, 4) : 0;
 }
 
@@ -27,7 +28,8 @@ static ValueId weight_gradient(GradNode *r, ValueId x, ValueId dy, const Type *w
  * pad where their number depends on a free dim. */
 static ValueId conv_back(GradNode *r, ValueId dy, ValueId w, const Type *x) {
   Module *m = r->grad->m;
-  const Attr *strides = node_dims(r->node, "strides"), *pads = node_dims(r->node, "pads"), *dil = node_dims(r->node, "dilations");
+  const Attr *strides = node_dims(r->node, "strides"), *pads = node_dims(r->node, "pads"),
+      *dil = node_dims(r->node, "dilations");
   Type tx = *x;
   if (!dy || !w) return 0;
   Dim extra[MAX_RANK], before[MAX_RANK], after[MAX_RANK];

@@ -21,7 +21,8 @@ ValueId grad_of_gather(Graph *g, ValueId dy, int axis, ValueId index, Dim n) {
   for (int k = picks; k < t.rank; k++) x.dims[x.rank++] = t.dims[first[k]];
   for (int k = 0; k <= rest; k++) back[k] = k < axis ? k + 1 : k == axis ? 0 : k;
   ValueId zeros = build_fill(g, x.dtype, 0, x.dims, x.rank);
-  ValueId dx = scatter(g, OP_SCATTER_ND, zeros, build_unsqueeze(g, index, -1), build_transpose(g, dy, first, t.rank), 0, "add");
+  ValueId rows = build_transpose(g, dy, first, t.rank), at_rows = build_unsqueeze(g, index, -1);
+  ValueId dx = scatter(g, OP_SCATTER_ND, zeros, at_rows, rows, 0, "add");
   return build_transpose(g, dx, back, rest + 1);
 }
 
@@ -33,7 +34,8 @@ bool grad_gather(GradNode *r) {
 
 bool grad_gather_elements(GradNode *r) {
   int axis = (int)node_int(r->node, "axis", 0);
-  grad_add_to(r, 0, scatter(r->g, OP_SCATTER_ELEMENTS, build_zeros_like(r->g, r->in[0]), r->in[1], r->dy[0], axis, "add"));
+  ValueId zeros = build_zeros_like(r->g, r->in[0]);
+  grad_add_to(r, 0, scatter(r->g, OP_SCATTER_ELEMENTS, zeros, r->in[1], r->dy[0], axis, "add"));
   return true;
 }
 
@@ -80,7 +82,8 @@ static void scatter_mul(GradNode *r) {
   ValueId x_count = build_cast(g, x_zero, t), u_count = build_cast(g, u_zero, t);
   ValueId rest = put(r, x_rest, u_rest, "mul"), zeros = put(r, x_count, u_count, "add");
   ValueId flow = build_mul(g, r->dy[0], rest);
-  if (grad_wants(r, 0)) grad_add_to(r, 0, build_where(g, is_equal(g, zeros, x_count), build_div(g, flow, x_rest), zero));
+  if (grad_wants(r, 0))
+    grad_add_to(r, 0, build_where(g, is_equal(g, zeros, x_count), build_div(g, flow, x_rest), zero));
   if (!grad_wants(r, 2)) return;
   grad_add_to(r, 2, build_where(g, is_equal(g, pick(r, zeros), u_count), build_div(g, pick(r, flow), u_rest), zero));
 }
@@ -104,7 +107,8 @@ static bool grad_scatter(GradNode *r) {
   else if (how[0] == 'm') scatter_extreme(r);
   else {
     bool none = !strcmp(how, "none");
-    if (grad_wants(r, 0)) grad_add_to(r, 0, none ? put(r, r->dy[0], build_zeros_like(r->g, r->in[2]), "none") : r->dy[0]);
+    if (grad_wants(r, 0))
+      grad_add_to(r, 0, none ? put(r, r->dy[0], build_zeros_like(r->g, r->in[2]), "none") : r->dy[0]);
     if (grad_wants(r, 2)) grad_add_to(r, 2, pick(r, r->dy[0]));
   }
   return true;

@@ -8,7 +8,8 @@ enum { WINDOW_ATTRS = 5 };
 /* The window attributes, which a pool and its gradient share; returns how many. */
 static int window_attrs(const GradNode *r, Attr *a) {
   static const char *const names[] = {"kernel", "strides", "pads", "dilations"};
-  for (int k = 0; k < 4; k++) a[k] = attr_dims(r->grad->m, names[k], node_dims(r->node, names[k])->dims, node_dims(r->node, names[k])->n);
+  for (int k = 0; k < 4; k++)
+    a[k] = attr_dims(r->grad->m, names[k], node_dims(r->node, names[k])->dims, node_dims(r->node, names[k])->n);
   a[4] = attr_int("ceil", node_int(r->node, "ceil", 0));
   return WINDOW_ATTRS;
 }
@@ -16,7 +17,8 @@ static int window_attrs(const GradNode *r, Attr *a) {
 bool grad_max_pool(GradNode *r) {
   Attr a[WINDOW_ATTRS];
   if (!r->dy[0]) return true;                                   // only the indices are used
-  grad_add_to(r, 0, build_op(r->g, OP_MAX_POOL_GRAD, (ValueId[]){r->in[0], r->out[0], r->dy[0]}, 3, a, window_attrs(r, a)));
+  grad_add_to(r, 0, build_op(r->g, OP_MAX_POOL_GRAD, (ValueId[]){r->in[0], r->out[0], r->dy[0]}, 3, a,
+                             window_attrs(r, a)));
   return true;
 }
 
@@ -84,7 +86,8 @@ static ValueId resized(GradNode *r, Op op, const Type *to) {
   int n = 0;
   const Attr *scales = node_attr(r->node, "scales");
   for (int k = 0; k < 3; k++) a[n++] = attr_str(strs[k], node_str(r->node, strs[k], ""));
-  for (int k = 0; k < 2; k++) a[n++] = attr_float(floats[k], k && op == OP_RESIZE ? 0 : node_float(r->node, floats[k], 0));
+  for (int k = 0; k < 2; k++)
+    a[n++] = attr_float(floats[k], k && op == OP_RESIZE ? 0 : node_float(r->node, floats[k], 0));
   for (int k = 0; k < 2; k++) a[n++] = attr_int(ints[k], node_int(r->node, ints[k], 0));
   a[n++] = attr_floats(r->grad->m, "scales", scales->floats, scales->n);
   a[n++] = attr_dims(r->grad->m, "shape", to->dims, to->rank);
@@ -128,7 +131,8 @@ bool grad_grid_sample(GradNode *r) {
   Type x = *build_type(r->g, r->in[0]);
   int n = sample_attrs(r, a);
   a[n++] = attr_dims(r->grad->m, "shape", x.dims, x.rank);
-  if (grad_wants(r, 0)) grad_add_to(r, 0, build_op(r->g, OP_GRID_SAMPLE_GRAD, (ValueId[]){r->dy[0], r->in[1]}, 2, a, n));
+  if (grad_wants(r, 0))
+    grad_add_to(r, 0, build_op(r->g, OP_GRID_SAMPLE_GRAD, (ValueId[]){r->dy[0], r->in[1]}, 2, a, n));
   if (grad_wants(r, 1)) grad_add_to(r, 1, moved(r, r->in[0], r->dy[0]));
   return true;
 }
@@ -153,7 +157,8 @@ bool grad_roi_align(GradNode *r) {
 bool grad_roi_align_grad(GradNode *r) {
   Type y = *build_type(r->g, r->in[3]);
   if (!grad_wants(r, 3)) return true;                           // by x flat, but for jumps
-  if (node_int(r->node, "max", 0)) return grad_fail(r, "the second derivative of the largest of a region is not supported");
+  if (node_int(r->node, "max", 0))
+    return grad_fail(r, "the second derivative of the largest of a region is not supported");
   Attr a[] = {attr_int("ratio", node_int(r->node, "ratio", 0)), attr_int("max", 0), attr_int("height", y.dims[2].k),
               attr_int("width", y.dims[3].k)};
   grad_add_to(r, 3, build_op(r->g, OP_ROI_ALIGN, (ValueId[]){r->dy[0], r->in[1], r->in[2]}, 3, a, 4));

@@ -81,7 +81,8 @@ static ValueId recurrent_weight(Layer *l, ValueId dgates, ValueId drec, ValueId 
   int whole = drec ? 2 : l->gates;
   ValueId dr = with_state_before(l, columns(l, dgates, 0, whole), y, l->in[5], product);
   if (!dr) dr = zeros(l, dim_mul(DIM(whole), l->H), l->H);
-  if (drec) {                                                   // gru's last gate: of h, or of r * h, which is there whole
+  // gru's last gate: of h, or of r * h, which is there whole
+  if (drec) {
     ValueId last = mid ? product(l, rows(l, drec, DIM(0), l->T), rows(l, mid, DIM(0), l->T))
                        : with_state_before(l, drec, y, l->in[5], product);
     if (!last) last = zeros(l, l->H, l->H);
@@ -112,7 +113,8 @@ static void weights(Layer *l, ValueId extra) {
   ValueId x = build_reshape(l->g, l->in[0], (Dim[]){dim_mul(l->T, l->B), l->I}, 2);
   for (l->d = 0; l->d < l->directions; l->d++) {
     l->backwards = l->d == 1 || node_str(l->r->node, "direction", "")[0] == 'r';
-    ValueId dg = of_direction(l, l->dgates), drec = l->drec ? of_direction(l, l->drec) : 0, flat = rows(l, dg, DIM(0), l->T);
+    ValueId dg = of_direction(l, l->dgates), drec = l->drec ? of_direction(l, l->drec) : 0,
+        flat = rows(l, dg, DIM(0), l->T);
     if (grad_wants(l->r, 0)) {
       ValueId w = build_reshape(l->g, build_slice(l->g, l->in[1], 0, DIM(l->d), DIM(1)), (Dim[]){l->GH, l->I}, 2);
       ValueId more = build_matmul(l->g, flat, w);

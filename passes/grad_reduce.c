@@ -39,7 +39,8 @@ static ValueId product_of_others(Graph *g, ValueId x, const Attr *axes) {
   ValueId moved = build_transpose(g, x, perm, t.rank);
   Type shape = *build_type(g, moved);
   ValueId flat = build_reshape(g, moved, lines, 2);
-  ValueId others = build_mul(g, running(g, OP_CUMPROD, flat, 1, true, false), running(g, OP_CUMPROD, flat, 1, true, true));
+  ValueId others = build_mul(g, running(g, OP_CUMPROD, flat, 1, true, false),
+                             running(g, OP_CUMPROD, flat, 1, true, true));
   return build_transpose(g, build_reshape_like(g, others, &shape), back, t.rank);
 }
 

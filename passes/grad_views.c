@@ -34,7 +34,8 @@ static ValueId reversed(Graph *g, ValueId v, int axis) {
   starts[axis] = dim_sub(t.dims[axis], DIM(1));
   steps[axis] = DIM(-1);
   Module *m = g->module;
-  Attr a[] = {attr_dims(m, "starts", starts, t.rank), attr_dims(m, "steps", steps, t.rank), attr_dims(m, "shape", t.dims, t.rank)};
+  Attr a[] = {attr_dims(m, "starts", starts, t.rank), attr_dims(m, "steps", steps, t.rank),
+              attr_dims(m, "shape", t.dims, t.rank)};
   return build_op(g, OP_SLICE, &v, 1, a, 3);
 }
 

@@ -37,7 +37,8 @@ typedef struct PassContext {
   const char *pass;                    /* at work */
   int64_t rewrites;                    /* applied so far, over all passes */
   NodeId at;                           /* the node that a pass looks at, for last_where */
-  const char *last_rule, *last_where;  /* "canonicalise.identity", "node 'x' (Add)": the culprit when a bisection ends */
+  /* "canonicalise.identity", "node 'x' (Add)": the culprit when a bisection ends */
+  const char *last_rule, *last_where;
   VEC(PassTime) times;
   bool stopped;                        /* stop_after was reached */
 } PassContext;

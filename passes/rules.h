@@ -22,9 +22,11 @@ typedef bool (*RuleFn)(Rules *r, NodeId id);
 #undef RULE
 
 /* ---- matching ---- */
-const Node *match_def(const Rules *r, ValueId v, Op op);       /* the node that computes v if it is an `op`; else NULL */
+/* the node that computes v if it is an `op`; else NULL */
+const Node *match_def(const Rules *r, ValueId v, Op op);
 bool match_once(const Rules *r, ValueId v);                    /* exactly one use */
-bool match_splat(const Rules *r, ValueId v, double *x);        /* a constant with all elements equal; expands looked through */
+/* a constant with all elements equal; expands looked through */
+bool match_splat(const Rules *r, ValueId v, double *x);
 /* A two-input node with the given number (or one within 1e-3 of it: exporters round) on one side (either for + and
  * *): the other side. */
 bool match_with_number(const Rules *r, ValueId v, Op op, double x, ValueId *other);

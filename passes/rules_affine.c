@@ -27,7 +27,8 @@ static bool match_affine(const Rules *r, ValueId v, bool scales, Affine *a) {
   if (!n || !match_once(r, v)) return false;
   const Type *y = match_type(r, v);
   if (y->dtype != DT_F32 && y->dtype != DT_F64) return false;
-  *a = (Affine){n->op, n->in[0], n->in[1], n->nin > 2 ? n->in[2] : 0, 0, n->op == OP_MATMUL ? y->rank - 1 : 1, n->attr, n->nattr};
+  *a = (Affine){n->op, n->in[0], n->in[1], n->nin > 2 ? n->in[2] : 0, 0, n->op == OP_MATMUL ? y->rank - 1 : 1, n->attr,
+                n->nattr};
   if (!dim_is_const(y->dims[a->axis])) return false;
   a->channels = y->dims[a->axis].k;
   if (scales != (n->op == OP_MATMUL)) return false;
@@ -123,8 +124,12 @@ bool rule_one_hot(Rules *r, NodeId id) {
   for (int k = 0; k < 2; k++) {
     const Tensor *count = match_constant(r, eq->in[k]);
     const Type *i = match_type(r, eq->in[1 - k]);
-    if (!count || !dtype_is_int(count->dtype) || tensor_count(count) != rows || count->rank < 1 || count->dims[count->rank - 1] != rows) continue;
-    if ((i->dtype != DT_I32 && i->dtype != DT_I64) || i->rank < 1 || !dim_is(i->dims[i->rank - 1], 1) || i->rank != match_type(r, n->in[0])->rank) continue;
+    if (!count || !dtype_is_int(count->dtype) || tensor_count(count) != rows || count->rank < 1 ||
+        count->dims[count->rank - 1] != rows)
+      continue;
+    if ((i->dtype != DT_I32 && i->dtype != DT_I64) || i->rank < 1 || !dim_is(i->dims[i->rank - 1], 1) ||
+        i->rank != match_type(r, n->in[0])->rank)
+      continue;
     bool counts = true;
     for (int64_t j = 0; j < rows; j++) counts &= tensor_get_int(count, j) == j;
     if (!counts) continue;

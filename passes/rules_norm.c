@@ -139,7 +139,8 @@ bool rule_rms_norm(Rules *r, NodeId id) {
 
 bool rule_softmax(Rules *r, NodeId id) {
   const Node *n = node_of(r->m, id), *e = match_def(r, n->in[0], OP_EXP), *sum = match_def(r, n->in[1], OP_REDUCE_SUM);
-  const Node *sub = e ? match_def(r, e->in[0], OP_SUB) : NULL, *max = sub ? match_def(r, sub->in[1], OP_REDUCE_MAX) : NULL;
+  const Node *sub = e ? match_def(r, e->in[0], OP_SUB) : NULL, *max = sub ? match_def(r, sub->in[1], OP_REDUCE_MAX)
+      : NULL;
   if (!max || !sum || sum->in[0] != n->in[0] || max->in[0] != sub->in[0]) return false;
   const Attr *a = node_dims(sum, "axes"), *b = node_dims(max, "axes");
   if (a->n != 1 || b->n != 1 || a->dims[0].k != b->dims[0].k) return false;
@@ -164,7 +165,9 @@ static bool add_input(Rules *r, NodeId id, Op op, int at) {
   const Node *n = node_of(r->m, id);
   for (int k = 0; k < 2; k++) {
     const Node *norm = match_def(r, n->in[k], op);
-    if (!norm || norm->nout != 1 || norm->nin > at || !match_once(r, n->in[k]) || !match_same_type(r, n->in[k], n->out[0])) continue;
+    if (!norm || norm->nout != 1 || norm->nin > at || !match_once(r, n->in[k]) ||
+        !match_same_type(r, n->in[k], n->out[0]))
+      continue;
     Type shape;
     ValueId c = n->in[1 - k];
     if (!match_affine(r, c, match_type(r, n->out[0]), (int)node_int(norm, "axis", 0), &shape)) continue;
@@ -177,5 +180,7 @@ static bool add_input(Rules *r, NodeId id, Op op, int at) {
   return false;
 }
 
-bool rule_norm_scale(Rules *r, NodeId id) { return add_input(r, id, OP_LAYER_NORM, 1) || add_input(r, id, OP_RMS_NORM, 1); }
+bool rule_norm_scale(Rules *r, NodeId id) {
+  return add_input(r, id, OP_LAYER_NORM, 1) || add_input(r, id, OP_RMS_NORM, 1);
+}
 bool rule_norm_bias(Rules *r, NodeId id) { return add_input(r, id, OP_LAYER_NORM, 2); }

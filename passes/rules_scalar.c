@@ -26,14 +26,16 @@ static bool neutral_side(const Rules *r, const Node *n, ValueId *x) {
 bool rule_neutral(Rules *r, NodeId id) {
   const Node *n = node_of(r->m, id);
   ValueId x;
-  if (!op_is_scalar(n->op) || !neutral_side(r, n, &x) || !match_same_type(r, x, n->out[0]) || !rule_may_replace(r, x)) return false;
+  if (!op_is_scalar(n->op) || !neutral_side(r, n, &x) || !match_same_type(r, x, n->out[0]) || !rule_may_replace(r, x))
+    return false;
   return rule_go(r) && rule_replace(r, x);
 }
 
 bool rule_twice(Rules *r, NodeId id) {
   const Node *n = node_of(r->m, id);
   bool undoes = n->op == OP_NEG || n->op == OP_NOT || n->op == OP_BITNOT;
-  bool repeats = n->op == OP_RELU || n->op == OP_ABS || n->op == OP_FLOOR || n->op == OP_CEIL || n->op == OP_TRUNC || n->op == OP_ROUND;
+  bool repeats = n->op == OP_RELU || n->op == OP_ABS || n->op == OP_FLOOR || n->op == OP_CEIL || n->op == OP_TRUNC ||
+      n->op == OP_ROUND;
   if (!undoes && !repeats) return false;
   const Node *inner = match_def(r, n->in[0], n->op);
   if (!inner) return false;
@@ -78,7 +80,9 @@ bool match_is_rounded(const Rules *r, ValueId v) {
     const Node *n = node_of(r->m, (NodeId)i);
     for (int k = 0; !n->dead && k < n->nin; k++) {
       if (n->in[k] != v) continue;
-      if (n->op == OP_ROUND || n->op == OP_FLOOR || n->op == OP_CEIL || n->op == OP_TRUNC || n->op == OP_SIGN || n->op == OP_MOD || n->op == OP_FMOD) return true;
+      if (n->op == OP_ROUND || n->op == OP_FLOOR || n->op == OP_CEIL || n->op == OP_TRUNC || n->op == OP_SIGN ||
+          n->op == OP_MOD || n->op == OP_FMOD)
+        return true;
       if (op_is_scalar(n->op) && scalar_info[op_scalar(n->op)].gives_bool) return true;
       if (n->op == OP_CAST && !dtype_is_float(value_of(r->m, n->out[0])->type.dtype)) return true;
     }
@@ -89,12 +93,14 @@ bool match_is_rounded(const Rules *r, ValueId v) {
 bool rule_div_constant(Rules *r, NodeId id) {
   const Node *n = node_of(r->m, id);
   const Tensor *t = match_constant(r, n->in[1]);
-  if (!t || (t->dtype != DT_F32 && t->dtype != DT_F64) || match_constant(r, n->in[0]) || match_is_rounded(r, n->out[0])) return false;
+  if (!t || (t->dtype != DT_F32 && t->dtype != DT_F64) || match_constant(r, n->in[0]) || match_is_rounded(r, n->out[0]))
+    return false;
   for (int64_t i = 0, count = tensor_count(t); i < count; i++) {
     double c = fabs(tensor_get(t, i));
     if (!(c > 1e-30 && c < 1e30)) return false;      // the reciprocal would lose range
     double inverse = t->dtype == DT_F32 ? (float)(1 / c) : 1 / c;
-    if (fabs(inverse * c - 1) > 0x1p-27) return false;  // the same error in every element: it adds up from layer to layer
+    // the same error in every element: it adds up from layer to layer
+    if (fabs(inverse * c - 1) > 0x1p-27) return false;
   }
   ValueId x = n->in[0];
   if (!rule_go(r)) return false;
@@ -126,7 +132,8 @@ bool rule_merge_constants(Rules *r, NodeId id) {
       ValueId x = inner->in[1 - j], c = inner->in[j], d = n->in[k];
       const Type *a = match_type(r, c), *b = match_type(r, d);
       Dim bound = dim_max(type_count(a), type_count(b));
-      bool nests = dim_is(type_count(a), 1) || dim_is(type_count(b), 1) || type_eq(a, b);   // c+d is no larger than either
+      // c+d is no larger than either
+      bool nests = dim_is(type_count(a), 1) || dim_is(type_count(b), 1) || type_eq(a, b);
       if (!nests || !dim_is_const(bound) || (a->rank != b->rank && a->rank && b->rank)) continue;
       Op op = n->op;
       if (!rule_go(r)) return false;

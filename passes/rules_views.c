@@ -196,7 +196,8 @@ static bool pair_match(const Rules *r, ValueId a, ValueId b, Pair *p) {
 
 static ValueId pair_join(Rules *r, const Pair *p) {
   const Node *x = match_def(r, p->x, OP_PAD), *y = match_def(r, p->y, OP_PAD);
-  Attr pad[3] = {*node_dims(x, "before"), *node_dims(x, "after"), attr_str("mode", "constant")}, axis = attr_int("axis", p->axis);
+  Attr pad[3] = {*node_dims(x, "before"), *node_dims(x, "after"), attr_str("mode", "constant")},
+      axis = attr_int("axis", p->axis);
   Dim after[MAX_RANK];
   for (int k = 0; k < pad[1].n; k++) after[k] = k == p->axis ? node_dims(y, "after")->dims[k] : pad[1].dims[k];
   pad[1] = attr_dims(r->m, "after", after, pad[1].n);
@@ -250,7 +251,8 @@ bool rule_gather_slice(Rules *r, NodeId id) {
   ValueId v = n->in[0];
   const Type to = *match_type(r, n->out[0]);
   if (!rule_go(r)) return false;
-  Attr a[] = {attr_dims(r->m, "starts", starts, rank), attr_dims(r->m, "steps", steps, rank), attr_dims(r->m, "shape", shape, rank)};
+  Attr a[] = {attr_dims(r->m, "starts", starts, rank), attr_dims(r->m, "steps", steps, rank),
+              attr_dims(r->m, "shape", shape, rank)};
   v = rule_op(r, OP_SLICE, &v, 1, a, 3);
   return rule_replace(r, to.rank == rank ? v : rule_reshape(r, v, &to));
 }

@@ -111,7 +111,8 @@ bool pass_run(PassContext *c, const PassInfo *p) {
   bool changed = c->rewrites != rewrites || p->level != SIMPLIFY;
   if (ok && c->options->dump_dir && changed) ok = dump(c, p->name);
   if (ok && c->options->verify && !pass_check(c)) {
-    diag_note(c->diags, "after pass %s, rewrite %lld (%s)", p->name, (long long)c->rewrites, c->last_rule ? c->last_rule : "none");
+    diag_note(c->diags, "after pass %s, rewrite %lld (%s)", p->name, (long long)c->rewrites, c->last_rule
+              ? c->last_rule : "none");
     ok = false;
   }
   bug_context = context;

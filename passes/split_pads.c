@@ -10,7 +10,8 @@
 static ValueId find_pad(Module *m, const Graph *g, NodeId end, ValueId v, const Attr *before, const Attr *after) {
   for (int k = 0; k < g->nodes.len && g->nodes.at[k] != end; k++) {
     const Node *n = node_of(m, g->nodes.at[k]);
-    if (n->op == OP_PAD && !n->dead && n->nin == 1 && n->in[0] == v && !strcmp(node_str(n, "mode", "constant"), "constant") &&
+    if (n->op == OP_PAD && !n->dead && n->nin == 1 && n->in[0] == v &&
+        !strcmp(node_str(n, "mode", "constant"), "constant") &&
         attr_eq(node_attr(n, "before"), before) && attr_eq(node_attr(n, "after"), after)) return n->out[0];
   }
   return 0;
@@ -83,7 +84,9 @@ static void walk(Module *m, Graph *g) {
     for (int r = 0; r < n->nregion; r++) walk(m, node_of(m, nodes.at[k])->region[r]);
     n = node_of(m, nodes.at[k]);
     bool transposed = n->op == OP_CONV_TRANSPOSE;
-    if ((n->op != OP_CONV && n->op != OP_CONV_GRAD_WEIGHT && !transposed) || !dtype_is_float(value_of(m, n->out[0])->type.dtype)) continue;
+    if ((n->op != OP_CONV && n->op != OP_CONV_GRAD_WEIGHT && !transposed) ||
+        !dtype_is_float(value_of(m, n->out[0])->type.dtype))
+      continue;
     if (!transposed) split_conv(m, g, nodes.at[k]);
     else split_conv_transpose(m, g, nodes.at[k]);
   }

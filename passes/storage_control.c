@@ -58,7 +58,8 @@ static bool refuse(LoopPlace *l, ValueId a, ValueId b) {
 /* state: storage that exists. first -> state before the loop, after -> state at the end of the body. */
 static void carry(LoopPlace *l, ValueId first, ValueId in, ValueId after, ValueId state) {
   Module *m = l->p->m;
-  if (!type_same_shape(&value_of(m, first)->type, &value_of(m, state)->type) || !type_same_shape(&value_of(m, after)->type, &value_of(m, state)->type)) {
+  if (!type_same_shape(&value_of(m, first)->type, &value_of(m, state)->type) ||
+      !type_same_shape(&value_of(m, after)->type, &value_of(m, state)->type)) {
     refuse(l, first, after);
     return;
   }
@@ -137,7 +138,8 @@ static Dim iteration_symbol(Dim trips) {
 static bool refuse_unbounded(LoopPlace *l, ValueId out, ValueId trip, ValueId cond) {
   Module *m = l->p->m;
   if (dim_hi(value_of(m, out)->type.dims[0]) < INT32_MAX) return false;
-  diag_error(m->diags, "unsupported", node_where(m, loop_node(l)), "the number of its iterations exists only at run time and "
+  diag_error(m->diags, "unsupported", node_where(m, loop_node(l)),
+             "the number of its iterations exists only at run time and "
              "has no bound, so what they collect has no place in memory");
   Text t = {0};
   binds_put(&t, m, (ValueId[]){trip, cond}, 2);
@@ -155,7 +157,8 @@ static void place_loop(LoopPlace *l) {
     if (out && refuse_unbounded(l, out, trip, cond)) return;
   }
   const Tensor *known = trip ? value_of(m, trip)->constant : NULL;
-  l->plan->trips = known ? DIM(tensor_get_int(known, 0)) : trip && value_of(m, trip)->content ? value_of(m, trip)->content[0] : DIM(INT32_MAX);
+  l->plan->trips = known ? DIM(tensor_get_int(known, 0)) : trip && value_of(m, trip)->content
+      ? value_of(m, trip)->content[0] : DIM(INT32_MAX);
   for (int k = 0; k < scans; k++)                               // the largest stack is a bound, too
     if (loop_node(l)->out[carried + k]) {
       Dim t = value_of(m, loop_node(l)->out[carried + k])->type.dims[0];
@@ -215,7 +218,8 @@ static void place_scan(LoopPlace *l) {
   for (int k = 0; k < states; k++)
     state_output(l, k, loop_node(l)->in[k], l->body->inputs.at[k], l->body->outputs.at[k]);
   for (int k = 0; k < scans; k++)
-    scan_output(l, l->body->outputs.at[states + k], loop_node(l)->out[states + k], entry(out_axes, k), entry(out_rev, k));
+    scan_output(l, l->body->outputs.at[states + k], loop_node(l)->out[states + k], entry(out_axes, k),
+                entry(out_rev, k));
 }
 
 LoopPlan *fusion_loop_plan(Fusion *f, NodeId id) {

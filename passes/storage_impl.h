@@ -15,6 +15,7 @@ typedef struct Place {
 
 void own_storage(Place *p, ValueId v);                          /* dense storage of v's own */
 ValueId insert_copy(Place *p, Graph *g, NodeId before, ValueId v);   /* before 0: at the end of g */
-bool placeable(Place *p, Graph *g, ValueId v);                  /* can v be written straight into another value's storage? */
+/* can v be written straight into another value's storage? */
+bool placeable(Place *p, Graph *g, ValueId v);
 void place_control(Place *p, Graph *g, NodeId id);              /* if, loop, scan: where regions write and read */
 #endif

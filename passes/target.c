@@ -40,7 +40,8 @@ const Target *target_find(const char *name) {
   native = *like;
   native.name = t->name;
   native.note = like->note;
-  native.cflags = like->lanes == 16 ? "-march=native -mprefer-vector-width=512" : like->lanes == 1 ? like->cflags : t->cflags;
+  native.cflags = like->lanes == 16 ? "-march=native -mprefer-vector-width=512" : like->lanes == 1 ? like->cflags
+      : t->cflags;
   native.compiler = t->compiler;
   return &native;
 }

@@ -7,7 +7,8 @@ enum { MAX_TRIPS = 64, MAX_STATEMENTS = 1024 };
 
 static int statements(const Block *s) {
   int n = 0;
-  for (int i = 0; s && i < s->stmts.len; i++) n += 1 + statements(s->stmts.at[i]->body) + statements(s->stmts.at[i]->other);
+  for (int i = 0; s && i < s->stmts.len; i++)
+    n += 1 + statements(s->stmts.at[i]->body) + statements(s->stmts.at[i]->other);
   return n;
 }
 

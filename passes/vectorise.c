@@ -263,7 +263,8 @@ static Expr *substitute(Builder *b, Expr *e, void *ctx) {
     else v->gathers++;
   }
   if (e->lanes > 1 && e->kind == EX_SCALAR && dtype_is_float(e->elem) && scalar_info[e->op].libm) v->maths++;
-  if (e->lanes > 1 && e->kind == EX_SCALAR && !dtype_is_float(e->elem) && (e->op == S_DIV || e->op == S_FMOD || e->op == S_MOD))
+  if (e->lanes > 1 && e->kind == EX_SCALAR && !dtype_is_float(e->elem) &&
+      (e->op == S_DIV || e->op == S_FMOD || e->op == S_MOD))
     v->refused = true;
   return e;
 }
@@ -382,7 +383,8 @@ static Var **accumulators(Vectorise *v, int width) {
 
 static void combine(Vectorise *v, Var **into, Var *const *from) {
   for (int p = 0; p < v->partials.len; p++)
-    st_set(&v->b, into[p], ex_scalar(&v->b, v->partials.at[p].op, ex_var(&v->b, into[p]), ex_var(&v->b, from[p]), NULL));
+    st_set(&v->b, into[p],
+           ex_scalar(&v->b, v->partials.at[p].op, ex_var(&v->b, into[p]), ex_var(&v->b, from[p]), NULL));
 }
 
 static void combine_lanes(Vectorise *v, Var *const *acc) {
