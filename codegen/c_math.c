@@ -165,8 +165,29 @@ static bool negative(const Expr *e, Expr *positive) {
   return true;
 }
 
+/* An index times -1 or another negative constant: x with by > 0. Linear forms of ir/loop_index.c have such terms. */
+static bool negative_term(const Expr *e, Expr *by) {
+  return e->elem == DT_I64 && e->lanes == 1 && e->kind == EX_SCALAR && e->op == S_MUL && negative(e->arg[1], by);
+}
+
+/* i * -4 + j prints as j - i * 4 */
+static bool difference(const Expr *e, Expr *to, Expr *term, Expr *by) {
+  for (int k = 1; k >= 0; k--) {
+    if (!negative_term(e->arg[k], by)) continue;
+    *term = *e->arg[k];
+    term->arg[1] = by;
+    *to = *e;
+    to->op = S_SUB;
+    to->arg[0] = e->arg[!k];
+    to->arg[1] = by->i == 1 ? term->arg[0] : term;
+    return true;
+  }
+  return false;
+}
+
 static C sum(CPrinter *p, const Expr *e) {
-  Expr minus, flipped = *e;
+  Expr minus, flipped = *e, term;
+  if (e->op == S_ADD && difference(e, &flipped, &term, &minus)) return infix(p, &flipped, "-", P_ADD, false);
   if (e->op == S_ADD && e->arg[1]->elem != DT_BOOL && negative(e->arg[1], &minus)) {
     flipped.op = S_SUB;
     flipped.arg[1] = &minus;
@@ -199,7 +220,12 @@ static C where(CPrinter *p, const Expr *e) {
                           c_expr(p, y).s), P_POSTFIX};
 }
 
-static C product(CPrinter *p, const Expr *e) { return infix(p, e, "*", P_MUL, true); }
+static C product(CPrinter *p, const Expr *e) {
+  Expr by;
+  if (!negative_term(e, &by) || by.i != 1) return infix(p, e, "*", P_MUL, true);
+  const Expr *x = e->arg[0];
+  return (C){arena_printf(p->arena, "-%s", c_at(p, x, x->kind == EX_CONST || x->kind == EX_SCALAR ? P_POSTFIX : P_UNARY)), P_UNARY};
+}
 static C equality(CPrinter *p, const Expr *e) { return infix(p, e, scalar_info[e->op].c_operator, P_EQ, false); }
 static C bit_and(CPrinter *p, const Expr *e) { return infix(p, e, "&", P_AND, true); }
 static C bit_or(CPrinter *p, const Expr *e) { return infix(p, e, "|", P_OR, true); }

@@ -283,6 +283,15 @@ static int print_kernels(Emit *e) {
   return lines;
 }
 
+/* "also from ...": where another call comes from; what it does only where that has other words. */
+static void also_from(Text *note, const char *first, const char *s) {
+  int does = (int)strcspn(s, "\n");
+  text_put(note, "\nalso");
+  if (strncmp(first, s, (size_t)does + 1)) text_printf(note, " %.*s", does, s);
+  const char *from = s[does] ? s + does + 1 : "";
+  if (!strncmp(from, "from ", 5)) text_printf(note, " %.*s", (int)strcspn(from, "\n"), from);
+}
+
 static void kernel_comment(Emit *e, Text *t, int i) {
   Text note = {0};
   int also = 0;
@@ -291,7 +300,7 @@ static void kernel_comment(Emit *e, Text *t, int i) {
     const char *s = e->kernel[j].k->note ? e->kernel[j].k->note : e->kernel[j].k->name;
     if (j != i && ++also > 12) continue;
     if (j == i) text_put(&note, s);
-    else text_printf(&note, "\nalso %.*s", (int)strcspn(s, "\n"), s);
+    else also_from(&note, e->kernel[i].k->note ? e->kernel[i].k->note : "", s);
   }
   if (also > 12) text_printf(&note, "\nand %d more", also - 12);
   Dim flops = e->kernel[i].k->flops;
@@ -321,7 +330,12 @@ static void includes(Emit *e, Text *t) {
   text_put(t, "\n");
 }
 
+static void parts_comment(Emit *e, Text *t) {
+  if (e->shares) text_put(t, "/* A kernel with `part` and `parts` does the units [from, to) of its work, an equal share; parts 0 to parts - 1 do all. */\n");
+}
+
 static void kernel_macro(Emit *e, Text *t) {
+  parts_comment(e, t);
   text_printf(t, "#define KERNEL static%s\n\n", e->c->plain ? "" : " __attribute__((noinline))");
 }
 
@@ -333,6 +347,7 @@ static void split_files(Emit *e) {
   text_printf(&h, "#ifndef %s_KERNELS_H\n#define %s_KERNELS_H\n", e->PREFIX, e->PREFIX);
   includes(e, &h);
   c_prelude(e->c, &h);
+  parts_comment(e, &h);
   for (int i = 0; i < e->p->kernels.len; i++) {
     if (e->kernel[i].same_as != i) continue;
     c_kernel_signature(e->c, &h, e->kernel[i].k, "", e->kernel[i].name, e->kernel[i].aliased);

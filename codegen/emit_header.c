@@ -3,42 +3,56 @@
 
 const char *emit_shape(Emit *e, const Type *t) { (void)e; return type_text(t); }
 
-static void io_struct(Emit *e, Text *t) {
+typedef struct Member { const char *decl, *note; } Member;
+
+static void io_members(Emit *e, Member *to, int *n) {
   Module *m = e->p->m;
-  bool any = e->shown_symbols > 0;
-  text_printf(t, "/* What a call reads and writes. Arrays are dense and row-major; the caller owns them. */\ntypedef struct %s_io {\n", e->prefix);
+  Arena *a = e->a;
   for (int i = 0; i < m->main->inputs.len; i++) {
     if (!e->in_name[i]) continue;
-    any = true;
     const Type *ty = &value_of(m, m->main->inputs.at[i])->type;
-    text_printf(t, "  const %s *%s;%*s/* in   %s */\n", c_storage(ty->dtype), e->in_name[i], 4, "", emit_shape(e, ty));
+    to[(*n)++] = (Member){arena_printf(a, "const %s *%s;", c_storage(ty->dtype), e->in_name[i]), arena_printf(a, "in   %s", emit_shape(e, ty))};
   }
   for (int i = 0; i < m->main->outputs.len; i++) {
     if (!e->out_name[i]) continue;
-    any = true;
     const Type *ty = &value_of(m, m->main->outputs.at[i])->type;
-    text_printf(t, "  %s *%s;%*s/* out  %s */\n", c_storage(ty->dtype), e->out_name[i], 10, "", emit_shape(e, ty));
+    to[(*n)++] = (Member){arena_printf(a, "%s *%s;", c_storage(ty->dtype), e->out_name[i]), arena_printf(a, "out  %s", emit_shape(e, ty))};
   }
   for (int i = 0; i < e->shown_symbols; i++) {
     const EmitSymbol *s = &e->symbols.at[i];
-    if (s->input >= 0) text_printf(t, "  int64_t %s;%*s/* %lld to %lld */\n", s->c, 10, "", (long long)s->lo, (long long)s->hi);
-    else text_printf(t, "  int64_t *%s;%*s/* written: depends on the data; at most %lld. May be NULL */\n", s->c, 9, "", (long long)s->hi);
+    to[(*n)++] = s->input >= 0
+      ? (Member){arena_printf(a, "int64_t %s;", s->c), arena_printf(a, "%lld to %lld", (long long)s->lo, (long long)s->hi)}
+      : (Member){arena_printf(a, "int64_t *%s;", s->c),
+                 arena_printf(a, "written: depends on the data; at most %lld. May be NULL", (long long)s->hi)};
   }
-  if (!any) text_put(t, "  char nothing;\n");
+}
+
+static void io_struct(Emit *e, Text *t) {
+  Module *m = e->p->m;
+  Member *member = NEW_N(e->a, Member, m->main->inputs.len + m->main->outputs.len + e->shown_symbols + 1);
+  int n = 0, width = 0;
+  io_members(e, member, &n);
+  text_printf(t, "/* What a call reads and writes. Arrays are dense and row-major; the caller owns them. */\ntypedef struct %s_io {\n", e->prefix);
+  for (int i = 0; i < n; i++) {
+    int len = (int)strlen(member[i].decl);
+    if (len > width && len <= 40) width = len;                  // a longer one stands out
+  }
+  for (int i = 0; i < n; i++) text_printf(t, "  %-*s    /* %s */\n", width, member[i].decl, member[i].note);
+  if (!n) text_put(t, "  char nothing;\n");
   text_printf(t, "} %s_io;\n\n", e->prefix);
 }
 
 static void parallel_header(Emit *e, Text *t, const char *block) {
   if (!emit_is_parallel(e)) return;
-  text_printf(t, "/* The same, by the threads of a pool (lt_pool.h) and with the same bits; `arena` has %s_PART_BYTES more for each\n"
-                 " * thread but the first. pool NULL: the call above. */\n", e->PREFIX);
+  text_printf(t, "/* The same, by the threads of a pool (lt_pool.h) and with the same bits. `arena` is larger by threads - 1 times\n"
+                 " * %s_PART_BYTES, for as many threads as the pool says it has. pool NULL: the call above. */\n", e->PREFIX);
   text_printf(t, "int %s(%s, void *arena, const %s_io *io, const lt_pool *pool);\n", emit_run_parallel(e), block, e->prefix);
 }
 
 /* At the bounds of the symbols: scratch that each thread has for itself is small. */
 static void part_bytes(Emit *e, Text *t) {
   if (emit_is_parallel(e))
-    text_printf(t, "#define %s_PART_BYTES %lld    /* more for each thread but the first */\n", e->PREFIX, (long long)dim_hi(emit_part_bytes(e)));
+    text_printf(t, "#define %s_PART_BYTES %lld    /* more arena for each thread but the first */\n", e->PREFIX, (long long)dim_hi(emit_part_bytes(e)));
 }
 
 static void sizes(Emit *e, Text *t) {
