@@ -325,6 +325,7 @@ static void peers_of(Against *g, const char *list) {
 
 int against_bench(Options *o) {
   Against g = {.o = o, .threads = o->threads < 1 ? 1 : (int)o->threads, .rounds = o->rounds < 1 ? 1 : (int)o->rounds};
+  if (o->layers || o->explain) usage_error("--layers and --explain look into lathe's own kernels: leave out --against");
   const char *python = getenv("LATHE_PYTHON");
   bool ok = true;
   o->want_dims = true;

@@ -49,6 +49,30 @@ static bool takes(const Row *r, const Verb *v) {
   return false;
 }
 
+enum { PAGE = 100 };                                            /* columns of help */
+
+/* Bytes of a UTF-8 text that take a column. */
+static int columns(const char *s, int bytes) {
+  int n = 0;
+  for (int i = 0; i < bytes; i++) n += ((unsigned char)s[i] & 0xc0) != 0x80;
+  return n;
+}
+
+/* `left` in a column `width` wide, or on a line of its own; `text` beside it, broken between words. */
+static void help_row(FILE *to, const char *left, int width, const char *text) {
+  int used = columns(left, (int)strlen(left)), at = width;
+  fprintf(to, "  %s%*s", left, used < width ? width - used : 0, "");
+  if (used >= width) fprintf(to, "\n  %*s", width, "");
+  for (const char *s = text; *s;) {
+    int bytes = (int)strcspn(s, " "), word = columns(s, bytes);
+    if (at > width && at + 1 + word > PAGE) { fprintf(to, "\n  %*s", width, ""); at = width; }
+    fprintf(to, "%s%.*s", at > width ? " " : "", bytes, s);
+    at += word + (at > width);
+    s += bytes + strspn(s + bytes, " ");
+  }
+  fprintf(to, "\n");
+}
+
 static void help_verb(const Verb *v) {
   printf("lathe %s %s\n  %s\n", v->name, v->args, v->help);
   bool any = false;
@@ -58,15 +82,18 @@ static void help_verb(const Verb *v) {
     any = true;
     char left[64];
     snprintf(left, sizeof left, "%s%s%s", rows[i].name, rows[i].arg ? " " : "", rows[i].arg ? rows[i].arg : "");
-    printf("  %-26s %s\n", left, rows[i].help);
+    help_row(stdout, left, 24, rows[i].help);
   }
-  if (v->hands_on) printf("\nOther options are the trainer's (`lathe %s FILE --help` names the columns of FILE, too):\n%s",
-                          v->name, lt_train_options);
+  if (v->hands_on) printf("\nOther options are the trainer's: `lathe %s FILE --help` lists them.\n", v->name);
 }
 
 static void help(FILE *to) {
   fprintf(to, "lathe: from a network (ONNX) to readable C\n\n");
-  for (int i = 0; i < verb_count; i++) fprintf(to, "  lathe %-8s %-22s %s\n", verbs[i].name, verbs[i].args, verbs[i].help);
+  for (int i = 0; i < verb_count; i++) {
+    char left[80];
+    snprintf(left, sizeof left, "lathe %-8s %s", verbs[i].name, verbs[i].args);
+    help_row(to, left, 40, verbs[i].help);
+  }
   fprintf(to, "\n`lathe VERB --help` lists a verb's options. Exit codes: 0 done, 1 failed, 2 usage, 70 a bug of lathe.\n");
 }
 
@@ -131,6 +158,8 @@ int main(int argc, char **argv) {
   }
   o.sleef = o.math && !strcmp(o.math, "sleef");
   if (o.math && !o.sleef && strcmp(o.math, "inline")) usage_error("--math wants inline or sleef, not '%s'", o.math);
+  if (o.threads < 0 || o.threads > 256 || o.threads != (int)o.threads) usage_error("--threads wants a whole number, 1 to 256");
+  if (o.part_cycles < 1) usage_error("--part-cycles wants a number of cycles, 1 or more");
   if (o.args.len < v->min_args) usage_error("usage: lathe %s %s", v->name, v->args);
   if (o.args.len > v->max_args) usage_error("too many arguments: usage: lathe %s %s", v->name, v->args);
   int code = v->run(&o);
