@@ -172,7 +172,7 @@ static void product_end(Tiling *t) {
   int lanes = p->lanes[0];
   int64_t whole = p->cols / lanes * lanes;
   if (whole) {                                                  // none: an axis of 1 would not take a ramp
-    Expr *v = loop_begin(b, "v", ex_int(b, 0), ex_int(b, whole), lanes, FOR_SEQ);
+    Expr *v = loop_begin(b, "channel", ex_int(b, 0), ex_int(b, whole), lanes, FOR_SEQ);
     output_tile(w, tile, at, v, lanes);
     loop_end(b);
   }

@@ -82,14 +82,14 @@ static Expr *terms(Builder *b, const double *row, int n, int parity, double by, 
 
 void winograd_input(Builder *b, const Form *f, Expr *const *d, Expr **out) {
   int n = f->n;
-  out[0] = let(b, "t", terms(b, f->b[0], n, 0, 1, d));
+  out[0] = let(b, "bd", terms(b, f->b[0], n, 0, 1, d));
   for (int j = 1; j < n - 1; j += 2) {
     double p = f->point[j];
     Expr *even = let(b, "even", terms(b, f->b[j], n, 0, 1, d)), *odd = let(b, "odd", terms(b, f->b[j], n, 1, p, d));
-    out[j] = let(b, "t", scaled(b, odd, p, even));
-    out[j + 1] = let(b, "t", scaled(b, odd, -p, even));
+    out[j] = let(b, "bd", scaled(b, odd, p, even));
+    out[j + 1] = let(b, "bd", scaled(b, odd, -p, even));
   }
-  out[n - 1] = let(b, "t", terms(b, f->b[n - 1], n, 1, 1, d));
+  out[n - 1] = let(b, "bd", terms(b, f->b[n - 1], n, 1, 1, d));
 }
 
 void winograd_output(Builder *b, const Form *f, Expr *const *x, Expr **out) {
