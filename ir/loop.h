@@ -94,7 +94,7 @@ struct Stmt {
   ForMode mode;                /* FOR, BLOCK */
   Expr *cond;                  /* IF */
   Expr *index, *value;         /* LET, SET, STORE (value); STORE (index) */
-  Buf *buf;                    /* STORE */
+  Buf *buf;                    /* STORE, PREFETCH */
   const char *text;            /* NOTE, CALL: function name */
   Expr **args; int nargs;      /* CALL: scalars */
   Buf **bufs; int nbufs;       /* CALL */

@@ -161,7 +161,7 @@ static Expr *copy_load(Builder *b, Expr *e, void *ctx) {
 static void copy_bufs(const Copy *c, Block *s) {
   for (int i = 0; i < s->stmts.len; i++) {
     Stmt *t = s->stmts.at[i];
-    if (t->kind == ST_STORE) t->buf = c->to[t->buf->index];
+    if (t->buf) t->buf = c->to[t->buf->index];
     for (int k = 0; k < t->nbufs; k++) t->bufs[k] = c->to[t->bufs[k]->index];
     if (t->body) copy_bufs(c, t->body);
     if (t->other) copy_bufs(c, t->other);

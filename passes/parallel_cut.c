@@ -87,6 +87,7 @@ Access stmt_access(const Stmt *s) {
   const Expr *e[5] = {s->lo, s->hi, s->cond, s->index, s->value};
   for (int i = 0; i < 5; i++) add_reads(&a, e[i]);
   if (s->kind == ST_STORE) add_write(&a, s->buf);
+  if (s->kind == ST_PREFETCH) add_read(&a, s->buf);
   for (int i = 0; i < s->nbufs; i++) {                          // a call: anything
     add_read(&a, s->bufs[i]);
     if (s->bufs[i]->role != BUF_IN) add_write(&a, s->bufs[i]);
