@@ -201,7 +201,9 @@ static void macros(Emit *e, Text *t, const Run *r) {
   const char *c = e->shares ? "c->" : "", *constant = emit_writes_state(e) ? "" : "const ";
   if (r->weights) text_printf(t, "#define WEIGHT(T, at) ((const T *)((const char *)%sweights + (at)))\n", c);
   if (r->arena) text_printf(t, "#define ARENA(T, at) ((T *)((char *)%sarena + (at)))\n", c);
-  if (r->own) text_put(t, "#define OWN(T, at, behind) ((T *)(part ? c->own + (part - 1) * c->own_bytes + (behind) : (char *)c->arena + (at)))\n");
+  if (r->own)
+    text_put(t, "/* What a part has for itself: the first within the arena, the others behind it. */\n"
+                "#define OWN(T, at, behind) ((T *)(part ? c->own + (part - 1) * c->own_bytes + (behind) : (char *)c->arena + (at)))\n");
   if (r->state) text_printf(t, "#define STATE(T, at) ((%sT *)((%schar *)%sstate + (at)))\n", constant, constant, c);
   if (r->weights || r->arena || r->state) text_put(t, "\n");
 }
