@@ -230,19 +230,21 @@ static int column_parts(Tiling *t, const Panel *p, Expr *col, int c, Part *to) {
   return n;
 }
 
-/* Constant weights larger than half the L2 come from far away: while the rows of a panel are at work, the next panel is
- * asked for, a piece by every tile, a little for every k. Where rows are many, a panel is reused so often that waiting for
+/* Constant weights larger than half the L2 come from far away: while the rows of a panel are at work, the next panel (of
+ * several matrices: the next one's part) is asked for, a piece by every tile, a little for every k. Where rows are many, a panel is reused so often that waiting for
  * it once does not count. */
 static void ask_for_next_panel(Tiling *t, const Panel *p, Expr *panel, Expr *row, int rows, Expr **k) {
   Builder *b = &t->l->b;
   int64_t all = known(t->rows, 0), elements = p->width;
   for (int q = 0; q < t->kaxes; q++) elements *= known(t->ksize[q], 0);
-  if (!t->pack || !t->pack->is_constant || elements / p->width * t->cols.k * 4 <= t->l->target->l2 * (int64_t)512) return;
+  int64_t bytes = elements / p->width * t->cols.k * 4 * (t->matrices ? t->matrices : 1);
+  if (!t->pack || !t->pack->is_constant || bytes <= t->l->target->l2 * (int64_t)512) return;
   Expr *place = t->block ? ex_sub(b, row, t->block) : row;
   if (t->place) place = t->place(t, place, &all);
   if (all < 2 * rows || elements < all) return;
   Expr *flat = ex_int(b, 0);
   for (int q = 0; q < t->kaxes; q++) flat = ex_add(b, ex_mul(b, flat, ex_dim(b, t->ksize[q])), k[q]);
+  if (t->matrix) panel = ex_add(b, panel, ex_mul(b, t->matrix, ex_int(b, elements)));
   Expr *piece = ex_add(b, ex_add(b, panel, ex_int(b, elements)), ex_mul(b, place, ex_int(b, elements / all)));
   st_prefetch(b, t->pack, ex_add(b, piece, ex_mul(b, flat, ex_int(b, (rows * p->width + all - 1) / all))));
 }
