@@ -1,6 +1,7 @@
 /* `lathe bench NET.lathe`: the time of its training steps on random data, one after the other as a trainer calls them. */
 #include "driver/bench.h"
 #include "driver/bundle.h"
+#include "runtime/lt_pool.h"
 #include "runtime/lt_train.h"
 #include <dlfcn.h>
 #include <stdlib.h>
@@ -39,10 +40,15 @@ static void *random_port(Arena *a, const Bundle *b, const lt_port *p, unsigned *
   return t->data;
 }
 
-static bool prepare(BundleBuild *x, Timed *t, unsigned *r) {
+static int run_step(Timed *t, void *state, const lt_pool *pool) {
+  if (pool) return t->fn->run_parallel(state, t->arena, t->symbols, t->in, t->out, pool);
+  return t->fn->run(state, t->arena, t->symbols, t->in, t->out);
+}
+
+static bool prepare(BundleBuild *x, Timed *t, int threads, unsigned *r) {
   const lt_function *fn = t->fn;
   t->symbols = NEW_N(&x->arena, int64_t, fn->symbols + 1);
-  t->arena = block(&x->arena, fn->arena_bytes(t->symbols));
+  t->arena = block(&x->arena, fn->arena_bytes(t->symbols) + (size_t)(threads - 1) * fn->part_bytes);
   t->in = NEW_N(&x->arena, const void *, fn->inputs + 1);
   t->out = NEW_N(&x->arena, void *, fn->outputs + 1);
   for (int k = 0; k < fn->inputs; k++) t->in[k] = random_port(&x->arena, x->b, &fn->in[k], r);
@@ -103,6 +109,8 @@ int bundle_bench(Options *o) {
   if (!table) { bundle_close(&x); return EXIT_FAILED; }
   void *state = block(&x.arena, table->state_bytes);
   unsigned r = (unsigned)o->seed;
+  lt_pool *pool = o->threads > 1 ? lt_pool_open((int)o->threads) : NULL;
+  int threads = pool ? pool->threads(pool->self) : 1;
   int64_t seed = (int64_t)o->seed;
   const void *init_in[] = {&seed};
   Timed *t = NEW_N(&x.arena, Timed, table->functions + 1);
@@ -112,19 +120,19 @@ int bundle_bench(Options *o) {
     if (fn->kind == LT_INIT) bad |= fn->run(state, NULL, NULL, init_in, NULL);
     if (fn->kind != LT_STEP) continue;
     t[n] = (Timed){.f = bundle_function(x.b, FUNCTION_STEP, fn->name), .fn = fn};
-    prepare(&x, &t[n++], &r);
+    prepare(&x, &t[n++], threads, &r);
   }
   bool layers = o->layers || o->explain;
   PeakKernels kernels = peak_kernels(o, x.target, &x.arena, &x.diags);
   double peak = peak_gflops(&kernels);
   if (layers && n) bad |= !layers_begin(handle, emit_function_prefix(&x.arena, x.prefix, t[0].f), t[0].f->p, &x.arena, &x.diags);
   for (int k = 1; layers && k < n; k++) t[k].fn = NULL;      // one step at a time: the first
-  for (int k = 0; !bad && k < n; k++) if (t[k].fn) bad |= t[k].fn->run(state, t[k].arena, t[k].symbols, t[k].in, t[k].out);
+  for (int k = 0; !bad && k < n; k++) if (t[k].fn) bad |= run_step(&t[k], state, pool);
   if (layers) layers_reset();
   for (double start = seconds_now(); !bad && n && (t[0].ms.len < 5 || seconds_now() - start < o->seconds);)
     for (int k = 0; k < n && t[k].fn; k++) {
       double since = seconds_now(), cpu = cpu_seconds();
-      bad |= t[k].fn->run(state, t[k].arena, t[k].symbols, t[k].in, t[k].out);
+      bad |= run_step(&t[k], state, pool);
       *vec_push(&x.arena, &t[k].cpu) = (cpu_seconds() - cpu) * 1e3;
       *vec_push(&x.arena, &t[k].ms) = (seconds_now() - since) * 1e3;
     }
@@ -133,6 +141,7 @@ int bundle_bench(Options *o) {
   else if (layers) report_layers(&x, o, &t[0], &kernels);
   else report(&x, o, t, n, peak);
   bool ok = !x.diags.errors;
+  lt_pool_close(pool);
   bundle_close(&x);
   return ok ? EXIT_DONE : EXIT_FAILED;
 }

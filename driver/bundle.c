@@ -125,10 +125,11 @@ void bundle_close(BundleBuild *x) {
 bool bundle_passes(BundleBuild *x, const Options *o) {
   double since = seconds_now();
   bug_context = "passes";
-  PipelineOptions po = {.naive = o->naive, .part_cycles = options_part_cycles(o), .winograd = winograd_option(o),
+  PipelineOptions po = {.naive = o->naive, .winograd = winograd_option(o),
       .verify = o->check, .no_rule = o->no_rule.at, .nno_rule = o->no_rule.len};
   for (int k = 0; k < x->b->fn.len; k++) {
     Function *f = &x->b->fn.at[k];
+    po.part_cycles = f->kind == FUNCTION_INIT ? 0 : options_part_cycles(o);
     if (o->dump_dir) {
       po.dump_dir = arena_printf(&x->arena, "%s/%s", o->dump_dir, f->name);
       make_dirs(po.dump_dir);
@@ -143,7 +144,7 @@ bool bundle_passes(BundleBuild *x, const Options *o) {
 
 bool bundle_emit(BundleBuild *x, const Options *o, bool table, EmitFiles *files) {
   bug_context = "emit";
-  EmitOptions eo = {.prefix = x->prefix, .command = x->command, .target = x->target, .single_file = o->single_file,
+  EmitOptions eo = {.prefix = x->prefix, .command = x->command, .target = x->target, .single_file = o->single_file, .parallel = options_part_cycles(o) > 0,
                     .sleef = o->sleef, .model_table = table, .profile = o->layers || o->explain};
   return emit_bundle(x->b, &eo, &x->arena, files, &x->diags) && !x->diags.errors;
 }
@@ -191,6 +192,7 @@ static const char *trainer_flags(BundleBuild *x) {
 int bundle_build(Options *o) {
   BundleBuild x;
   EmitFiles files = {0};
+  o->parallel = true;                                           // trainers use all cores
   if (!is_language(o->args.at[0]))
     usage_error("build --train wants a .lathe text; `lathe train %s` makes one around an ONNX file", o->args.at[0]);
   if (!bundle_load(&x, o->args.at[0], o)) return EXIT_FAILED;
@@ -217,6 +219,7 @@ int verb_train(Options *o) {
   BundleBuild x;
   EmitFiles files = {0};
   const char *path = o->args.at[0];
+  o->parallel = true;
   if (!train_load(&x, path, o)) return EXIT_FAILED;
   source_says_origin(&x);
   if (!bundle_passes(&x, o) || !bundle_emit(&x, o, true, &files)) { bundle_close(&x); return EXIT_FAILED; }

@@ -64,26 +64,28 @@ int lt_call_takes(const lt_call *c, int64_t n) {
   return 1;
 }
 
-int lt_call_run(lt_call *c, void *state, void **arena, size_t *arena_bytes, void *const *column, int64_t n, char *why,
-                size_t why_len) {
-  size_t need;
+static int grow(lt_compute *by, const lt_call *c, int64_t n, char *why, size_t why_len) {
+  size_t need = c->f->arena_bytes(c->symbols);
+  if (by->pool) need += (size_t)(by->pool->threads(by->pool->self) - 1) * c->f->part_bytes;
+  if (need <= by->bytes && by->arena) return 0;
+  free(by->arena);
+  by->arena = aligned(need);
+  by->bytes = need;
+  if (by->arena) return 0;
+  snprintf(why, why_len, "no memory for the %zu bytes that %s needs with %lld rows", need, c->f->name, (long long)n);
+  return -1;
+}
+
+int lt_call_run(lt_call *c, void *state, lt_compute *by, void *const *column, int64_t n, char *why, size_t why_len) {
+  const lt_function *f = c->f;
   int i, code;
-  for (i = 0; i < c->f->symbols; i++) c->symbols[i] = n;
-  for (i = 0; i < c->f->inputs; i++) c->in[i] = column[c->column[i]];
-  need = c->f->arena_bytes(c->symbols);
-  if (need > *arena_bytes || !*arena) {
-    free(*arena);
-    *arena = aligned(need);
-    *arena_bytes = need;
-    if (!*arena) {
-      snprintf(why, why_len, "no memory for the %zu bytes that %s needs with %lld rows", need, c->f->name,
-               (long long)n);
-      return -1;
-    }
-  }
-  code = c->f->run(state, *arena, c->symbols, c->in, c->out);
+  for (i = 0; i < f->symbols; i++) c->symbols[i] = n;
+  for (i = 0; i < f->inputs; i++) c->in[i] = column[c->column[i]];
+  if (grow(by, c, n, why, why_len)) return -1;
+  code = by->pool && f->run_parallel ? f->run_parallel(state, by->arena, c->symbols, c->in, c->out, by->pool)
+                                     : f->run(state, by->arena, c->symbols, c->in, c->out);
   if (!code) return 0;
-  snprintf(why, why_len, "%s: %s", c->f->name, c->f->error(code));
+  snprintf(why, why_len, "%s: %s", f->name, f->error(code));
   return -1;
 }
 

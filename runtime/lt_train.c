@@ -1,6 +1,6 @@
 /* The main of a trainer: `lathe build NET.lathe --train`. Compile with -DLT_BUNDLE=lt_bundle_PREFIX, together with the
- * emitted files, lt_trainer.c, lt_call.c, lt_loader.c, lt_run.c, lt_curves.c, lt_progress.c, lt_watch.c, lt_state.c,
- * lt_data*.c, lt_csv.c, lt_zip.c, lt_image.c, lt_file.c, random.c; -pthread -lm. */
+ * emitted files, lt_trainer.c, lt_call.c, lt_pool.c, lt_loader.c, lt_run.c, lt_curves.c, lt_progress.c, lt_watch.c,
+ * lt_state.c, lt_data*.c, lt_csv.c, lt_zip.c, lt_image.c, lt_file.c, random.c; -pthread -lm. */
 #include "lt_data.h"
 #include "lt_train_help.h"
 #include "lt_trainer.h"
@@ -57,6 +57,7 @@ static int set_number(double *to, const char *name, const char *s, double least,
 typedef struct integer_row { const char *name; int64_t *to; double least; } integer_row;
 static const integer_row integers[] = {
   {"--epochs", &o.epochs, 1}, {"--steps", &o.steps, 1}, {"--patience", &o.patience, 1}, {"--seed", &o.seed, 0},
+  {"--threads", &o.threads, 1},
 };
 
 typedef struct text_row { const char *name; const char **to; } text_row;
@@ -82,7 +83,6 @@ static int set_option(const char **call, const char *name, const char *value) {
     }
   if (!strcmp(name, "--data")) return set_data(call, value);
   if (!strcmp(name, "--lr")) return set_number(&o.lr, name, value, 0, 0, NULL);
-  if (!strcmp(name, "--threads")) return set_number(&v, name, value, 1, 1, NULL);      /* one computes, one reads */
   if (strcmp(name, "--save-every")) return complain("there is no option ", name);
   if (set_number(&v, name, value, 0, 1, &seconds)) return 2;
   if (seconds) o.save_seconds = v;
@@ -105,7 +105,7 @@ int main(int argc, char **argv) {
   int i, bad;
   if (!call) return complain("no memory", "");
   if (b->version != LT_BUNDLE_VERSION) return complain("built with files of another version of lathe", "");
-  o.epochs = o.steps = o.patience = o.seed = o.save_steps = -1;
+  o.epochs = o.steps = o.patience = o.seed = o.save_steps = o.threads = -1;
   o.lr = -1;
   o.save_seconds = 60;
   o.out = "run";

@@ -8,6 +8,7 @@ static const char lt_train_options[] =
   "  --out DIR           checkpoints, log.csv, curves.html, net.lathe (run)\n"
   "  --epochs N          passes over the data; --steps N: batches instead\n"
   "  --lr X              the learning rate; where the text has several, the first, and the others in proportion\n"
+  "  --threads N         that compute (as many as there are cores); the result is the same, to the byte\n"
   "  --seed N            of parameters, order, held-out rows, dropout (1)\n"
   "  --resume [FILE]     go on from a checkpoint (DIR/last.state) as if the run had never stopped\n"
   "  --weights FILE      begin with the tensors of a checkpoint that have the same names and shapes\n"

@@ -39,8 +39,9 @@ typedef struct trainer {
   lt_watch watch;
   lt_call *step, *eval;
   int steps, evals;                                            /* functions of the kinds */
-  void *state, *arena;
-  size_t arena_bytes;
+  void *state;
+  lt_pool *pool;                     /* NULL: one thread computes */
+  lt_compute compute;
   int64_t per_epoch, batch, total, note_every, began;          /* steps; began: the first of this process */
   double since, saved, trained;                                /* trained: seconds of steps in this process */
   int64_t examples;                                            /* rows through the steps in this process */
@@ -382,7 +383,7 @@ static int train_batch(trainer *t, const lt_batch *batch) {
   if (watched) lt_watch_before(&t->watch, t->state);
   for (f = 0; f < t->steps; f++) {
     lt_call *c = &t->step[f];
-    if (lt_call_run(c, t->state, &t->arena, &t->arena_bytes, batch->column, batch->n, why, sizeof why))
+    if (lt_call_run(c, t->state, &t->compute, batch->column, batch->n, why, sizeof why))
       return fail(t, "%s", why);
     for (k = 0; k < c->f->outputs; k++) {
       double v;
@@ -425,7 +426,7 @@ static int validate(trainer *t, double *held) {
     if (!taken) continue;                                      /* the rest, where the batch size is compiled in */
     for (f = 0, m = 0; f < t->evals; f++) {
       lt_call *c = &t->eval[f];
-      if (lt_call_run(c, t->state, &t->arena, &t->arena_bytes, batch.column, batch.n, why, sizeof why))
+      if (lt_call_run(c, t->state, &t->compute, batch.column, batch.n, why, sizeof why))
         return fail(t, "%s", why);
       for (k = 0; k < c->f->outputs; k++)
         if (lt_call_is_scalar(c, k)) held[m++] += lt_call_scalar(c, k) * (double)batch.n;
@@ -515,7 +516,16 @@ static void close_all(trainer *t) {
   free(t->step);
   free(t->eval);
   free(t->state);
-  free(t->arena);
+  free(t->compute.arena);
+  lt_pool_close(t->pool);
+}
+
+static void open_pool(trainer *t) {
+  int k, parallel = 0;
+  for (k = 0; k < t->b->functions; k++) parallel |= t->b->function[k]->run_parallel != NULL;
+  if (!parallel || t->o->threads == 1) return;
+  t->pool = lt_pool_open(t->o->threads < 0 ? 0 : (int)t->o->threads);      /* NULL: then by this thread */
+  t->compute.pool = t->pool;
 }
 
 int lt_trainer_run(const lt_bundle *b, const lt_options *o) {
@@ -531,6 +541,7 @@ int lt_trainer_run(const lt_bundle *b, const lt_options *o) {
   sigaction(SIGINT, &stop, NULL);
   sigaction(SIGTERM, &stop, NULL);
   signal(SIGXFSZ, SIG_IGN);                                    /* a file limit: an error of write, not the end */
+  open_pool(&t);
   bad = begin(&t);
   if (!bad && !t.over)
     lt_progress_say("%s: %lld rows to train on, %lld held out, %lld steps of %lld rows, seed %lld", b->name,

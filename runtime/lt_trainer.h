@@ -10,6 +10,7 @@ typedef struct lt_options {
   const char *best;                  /* the metric that says which epoch is best, "+accuracy", "last"; NULL: by default */
   const char *const *call;           /* [columns]: readers */
   int64_t epochs, steps, patience, seed, save_steps;           /* -1: not given */
+  int64_t threads;                   /* that compute: the result has the same bytes with any number; -1: all cores */
   double lr,
       save_seconds;           /* lr: of the first optimizer (a factor where the bundle does not know it); -1: not given */
   int quiet, html;

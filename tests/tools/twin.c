@@ -4,11 +4,12 @@
 #include "frontend/language.h"
 #include "ir/eval.h"
 #include "passes/pipeline.h"
+#include "runtime/lt_pool.h"
 #include "runtime/lt_state.h"
 #include <dlfcn.h>
 #include <stdlib.h>
 
-enum { GUARD = 4096, GUARD_BYTE = 0xA5, ALIGN = 64 };
+enum { GUARD = 4096, GUARD_BYTE = 0xA5, ALIGN = 64, PARTS = 3 };
 
 /* ---- compiling ---- */
 
@@ -32,9 +33,10 @@ static Bundle *load(Twin *t, const char *path, const char *text) {
 }
 
 static bool compile(Twin *t, const Target *target, bool naive) {
-  const PipelineOptions po = {.naive = naive, .verify = true};
   for (int k = 0; k < t->emitted->fn.len; k++) {
     Function *f = &t->emitted->fn.at[k];
+    // Whatever can be shared has parts, however small: the second run takes three of each.
+    const PipelineOptions po = {.naive = naive, .verify = true, .part_cycles = f->kind == FUNCTION_INIT ? 0 : 1};
     f->m->diags = &t->diags;
     f->p = compile_module(f->m, target, &po, &t->arena);
     if (!f->p || t->diags.errors) return false;
@@ -44,7 +46,7 @@ static bool compile(Twin *t, const Target *target, bool naive) {
 
 static bool link_in(Twin *t, const Target *target) {
   const char *prefix = "net";
-  const EmitOptions eo = {.prefix = prefix, .target = target, .single_file = true, .model_table = true};
+  const EmitOptions eo = {.prefix = prefix, .target = target, .single_file = true, .model_table = true, .parallel = true};
   const Options o = {.cflags = "-O1 -fexpensive-optimizations -Wall -Wextra -Werror"};   // with fma, as -O2
   Toolchain c = toolchain_of(&o, target, &t->arena);
   EmitFiles files = {0};
@@ -161,11 +163,21 @@ static bool rest_is_same(Twin *t, const lt_function *f, const char *before) {
          broken(t, f, "the end of the state", "was written");
 }
 
+/* One after the other, the last part first. */
+static int pool_threads(void *self) { (void)self; return PARTS; }
+static void pool_wait(void *self) { (void)self; }
+static void pool_start(void *self, lt_task *task, void *call, int parts) {
+  (void)self;
+  for (int part = parts - 1; part > 0; part--) task(call, part, parts);
+}
+static const lt_pool backwards = {NULL, pool_threads, pool_start, pool_wait};
+
 typedef struct Round { Guarded arena, *in, *out; } Round;
 
-static bool run_once(Twin *t, const lt_function *f, const Tensor *const *in, int poison, Round *r, Arena *a) {
+static bool run_once(Twin *t, const lt_function *f, const Tensor *const *in, int poison, const lt_pool *pool, Round *r,
+                     Arena *a) {
   int64_t none = 0;
-  r->arena = guarded(a, f->arena_bytes(&none), poison);
+  r->arena = guarded(a, f->arena_bytes(&none) + (pool ? (PARTS - 1) * f->part_bytes : 0), poison);
   r->in = NEW_N(a, Guarded, f->inputs + 1);
   r->out = NEW_N(a, Guarded, f->outputs + 1);
   const void **from = NEW_N(a, const void *, f->inputs + 1);
@@ -176,7 +188,8 @@ static bool run_once(Twin *t, const lt_function *f, const Tensor *const *in, int
     from[k] = r->in[k].at;
   }
   for (int k = 0; k < f->outputs; k++) to[k] = (r->out[k] = guarded(a, port_bytes(&f->out[k]), poison)).at;
-  int code = f->run(t->state, r->arena.at, &none, from, to);
+  int code = pool ? f->run_parallel(t->state, r->arena.at, &none, from, to, pool)
+                  : f->run(t->state, r->arena.at, &none, from, to);
   if (code) return broken(t, f, "failed:", f->error(code));
   if (!state_is_whole(t)) return broken(t, f, "something beside the state", "was written");
   if (!whole(r->arena.raw, r->arena.at, r->arena.bytes))
@@ -196,14 +209,14 @@ bool twin_run(Twin *t, const lt_function *f, const Tensor *const *in, Tensor **o
   Round r[2];
   for (int round = 0; round < 2; round++) {
     memcpy(t->state, before, bytes);
-    if (!run_once(t, f, in, round ? 0x3C : 0xFF, &r[round], a) || !rest_is_same(t, f, before)) return false;
+    if (!run_once(t, f, in, round ? 0x3C : 0xFF, round ? &backwards : NULL, &r[round], a) || !rest_is_same(t, f, before)) return false;
     if (!round) first = arena_dup(a, t->state, bytes);
   }
-  if (memcmp(first, t->state, bytes)) return broken(t, f, "the new state", "depends on memory that nobody wrote");
+  if (memcmp(first, t->state, bytes)) return broken(t, f, "the new state", "depends on memory that nobody wrote, or on parts");
   for (int k = 0; k < f->outputs; k++) {
     const lt_port *p = &f->out[k];
     if (memcmp(r[0].out[k].at, r[1].out[k].at, r[0].out[k].bytes))
-      return broken(t, f, p->name, "depends on memory that nobody wrote");
+      return broken(t, f, p->name, "depends on memory that nobody wrote, or on parts");
     out[k] = tensor_new(a, dtype_from_text(p->dtype), p->rank, p->dims);
     memcpy(out[k]->data, r[1].out[k].at, r[1].out[k].bytes);
   }

@@ -118,9 +118,9 @@ static const lt_port seed[] = {{"seed", "i64", 8, 1, one, seed_text}};
 static const lt_port scalars[] = {{"loss", "f32", 4, 0, 0, 0}, {"accuracy", "f32", 4, 0, 0, 0}};
 static const lt_symbol rows[] = {{"N", 1, BATCH_BOUND, 0, 0}};
 
-static const lt_function init_table = {"init", LT_INIT, 1, 0, 0, seed, 0, 0, arena_bytes, out_dims, init, error};
-static const lt_function step_table = {"step", LT_STEP, 2, 2, 1, columns, scalars, rows, arena_bytes, out_dims, step, error};
-static const lt_function eval_table = {"eval", LT_EVAL, 2, 2, 1, columns, scalars, rows, arena_bytes, out_dims, eval, error};
+static const lt_function init_table = {"init", LT_INIT, 1, 0, 0, seed, 0, 0, arena_bytes, out_dims, init, error, 0, 0};
+static const lt_function step_table = {"step", LT_STEP, 2, 2, 1, columns, scalars, rows, arena_bytes, out_dims, step, error, 0, 0};
+static const lt_function eval_table = {"eval", LT_EVAL, 2, 2, 1, columns, scalars, rows, arena_bytes, out_dims, eval, error, 0, 0};
 static const lt_function *const functions[] = {&init_table, &step_table, &eval_table};
 
 static const lt_column data[] = {
