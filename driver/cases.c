@@ -307,21 +307,40 @@ int call_go(const Call *k) {
   return k->pool ? m->run_parallel(k->weights, k->arena, k->symbols, k->in, k->out, k->pool) : m->run(k->weights, k->arena, k->symbols, k->in, k->out);
 }
 
-static int backwards_threads(void *self) { return *(const int *)self; }
+/* Parts in turn, with what would be saved if they ran at once: all but the longest. */
+static struct { int threads; double others, longest, since, saved; } turn;
 
-static void backwards_start(void *self, lt_task *task, void *call, int parts) {
-  (void)self;
-  for (int part = parts - 1; part > 0; part--) task(call, part, parts);
+static int turn_threads(void *self) { (void)self; return turn.threads; }
+
+static void turn_took(double seconds) {
+  turn.others += seconds;
+  if (seconds > turn.longest) turn.longest = seconds;
 }
 
-static void backwards_wait(void *self) { (void)self; }
+static void turn_start(void *self, lt_task *task, void *call, int parts) {
+  (void)self;
+  turn.others = turn.longest = 0;
+  for (int part = parts - 1; part > 0; part--) {
+    double since = cpu_seconds();
+    task(call, part, parts);
+    turn_took(cpu_seconds() - since);
+  }
+  turn.since = cpu_seconds();
+}
 
-const struct lt_pool *call_backwards(int threads) {
-  static int n;
-  static const lt_pool pool = {&n, backwards_threads, backwards_start, backwards_wait};
-  n = threads;
+static void turn_wait(void *self) {
+  (void)self;
+  turn_took(cpu_seconds() - turn.since);
+  turn.saved += turn.others - turn.longest;
+}
+
+const struct lt_pool *call_in_turn(int threads) {
+  static const lt_pool pool = {NULL, turn_threads, turn_start, turn_wait};
+  turn.threads = threads;
   return &pool;
 }
+
+double call_clock(void) { return cpu_seconds() - turn.saved; }
 
 bool call_run(Call *k, Compiled *c, int poison) {
   poison_block(k->arena, k->arena_bytes, poison);

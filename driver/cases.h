@@ -42,8 +42,10 @@ typedef struct Call {                  /* buffers of one call, with guard bytes 
 void call_free(Call *k);
 bool call_make(Call *k, Compiled *c, const Loaded *l, const Case *x);
 int call_go(const Call *k);                                     /* the call itself; 0 or an error code of the model */
-/* A pool that runs the parts one after the other, the last one first: finds those that need another to have run. */
-const struct lt_pool *call_backwards(int threads);
+/* A pool that runs the parts one after the other, the last one first: finds those that need another to have run, and
+ * what a call would take with a core for each. */
+const struct lt_pool *call_in_turn(int threads);
+double call_clock(void);                                        /* CPU seconds; of parts in turn only the longest counts */
 /* Poisons arena and outputs with `poison`, runs, checks the guards. false: d says what broke. */
 bool call_run(Call *k, Compiled *c, int poison);
 Tensor *call_output(Call *k, Compiled *c, int port);

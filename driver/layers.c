@@ -1,5 +1,6 @@
 /* Time per kernel: the emitted run function calls a hook before each one (EmitOptions.profile); the hook charges the
  * time since the last to the kernel before, less what reading the clock takes. */
+#include "driver/cases.h"
 #include "driver/layers.h"
 #include <dlfcn.h>
 #include <stdlib.h>
@@ -10,7 +11,7 @@ typedef struct Row { const Step *step; double seconds, sample[SAMPLES]; int64_t 
 static struct { VEC(Row) rows; int current; double last, clock; } profile;
 
 static void hook(int step) {
-  double now = cpu_seconds();
+  double now = call_clock();
   if (profile.current >= 0) profile.rows.at[profile.current].seconds += now - profile.last - profile.clock;
   if (step >= 0) profile.rows.at[step].times++;
   else for (int i = 0; i < profile.rows.len; i++) {            // the end of a call: what each kernel took in it
@@ -20,7 +21,7 @@ static void hook(int step) {
     r->seconds = 0;
   }
   profile.current = step;
-  profile.last = cpu_seconds();
+  profile.last = call_clock();
 }
 
 /* In the order in which emit_run.c numbers them. */
@@ -36,7 +37,7 @@ static void collect(Arena *a, const StepList *s) {
 static double clock_cost(void) {
   double least = 1;
   for (int i = 0; i < 1000; i++) {
-    double since = cpu_seconds(), t = cpu_seconds() - since;
+    double since = call_clock(), t = call_clock() - since;
     if (t < least) least = t;
   }
   return least;

@@ -114,7 +114,7 @@ static bool verify_call(Compiled *c, Compiled *fresh, const Options *o, const Ca
   for (int i = 0; i < nout; i++) got[i] = call_output(k, c, i);
   bool ok = true;
   for (int way = 0; ok && way < (pool ? 3 : 1); way++) {         // of several threads: the same, then their parts in turn, then by one
-    if (way == 1) k->pool = call_backwards((int)o->threads);
+    if (way == 1) k->pool = call_in_turn((int)o->threads);
     if (way == 2) k->pool = NULL;
     if (!call_run(k, c, 0x3C)) return false;
     for (int i = 0; i < nout; i++) ok &= same_again(k, c, x, got[i], i, way);
