@@ -68,7 +68,7 @@ static void variant_time(Variant *v, double seconds) {
 
 static void variant_free(Variant *v) {
   if (v->l.handle) {
-    call_free(&v->call);
+    if (v->call.m) call_free(&v->call);
     dlclose(v->l.handle);
   }
   compiled_drop(&v->c);
@@ -89,16 +89,16 @@ static bool measure(Tuning *t, const char *path, Options *o) {
   Variant *v = NEW_N(t->arena, Variant, VARIANTS);
   int n = 0, timed = 0;
   bool ok = true;
-  for (; ok && n < VARIANTS; n++) {
-    ok = variant_make(&v[n], path, o, n);
-    if (!ok || !is_open(t, n)) break;
+  while (ok && n < VARIANTS) {
+    ok = variant_make(&v[n++], path, o, timed);
+    if (!ok || !is_open(t, timed)) break;
     timed++;
   }
   for (int turn = 0; ok && turn < TURNS; turn++)
     for (int i = 0; i < timed; i++) variant_time(&v[i], 0.3);
   for (int k = 0; ok && timed && k < v[0].n; k++)
     if (!tuning_find(t, v[0].kernels[k].key)) settle(t, v, timed, k);
-  for (int i = 0; i < VARIANTS && i <= n && ok; i++) if (v[i].c.m) variant_free(&v[i]);
+  for (int i = 0; i < n; i++) if (v[i].c.m) variant_free(&v[i]);      // a failed compile has freed itself
   t->probe = 0;
   return ok;
 }

@@ -34,6 +34,7 @@ static double tile_cost(const Tiling *t, int columns, double rows, double bytes_
   return cost + 0.1 * loads + 0.2 * stream + 4 / (tile * (bytes_of_k / (g->lanes * 4.0) + 8));  // start and end of a tile
 }
 
+/* Shapes that fit, and what each costs per multiply-add of a vector. */
 typedef struct Candidates { int n; TileShape shape[24]; double cost[24]; } Candidates;
 
 static Candidates candidates(const Tiling *t) {
@@ -60,12 +61,17 @@ static Candidates candidates(const Tiling *t) {
   return all;
 }
 
+/* Of equals the first: fewer columns. */
+static int cheapest(const Candidates *all) {
+  int best = 0;
+  for (int i = 1; i < all->n; i++) if (all->cost[i] < all->cost[best] - 1e-9) best = i;
+  return best;
+}
+
 TileShape tile_shape(const Tiling *t) {
   if (t->shape.columns) return t->shape;
   Candidates all = candidates(t);
-  int best = 0;
-  for (int i = 1; i < all.n; i++) if (all.cost[i] < all.cost[best] - 1e-9) best = i;
-  return all.shape[best];
+  return all.shape[cheapest(&all)];
 }
 
 /* What a tuning may try instead: a few shapes that the model does not find far worse. */
@@ -73,8 +79,7 @@ static void tile_decide(Tiling *t) {
   enum { FEW = 4 };
   if (t->shape.columns) return;
   Candidates all = candidates(t), some = {0};
-  double lowest = all.cost[0];
-  for (int i = 1; i < all.n; i++) if (all.cost[i] < lowest) lowest = all.cost[i];
+  double lowest = all.cost[cheapest(&all)];
   for (int i = 0; i < all.n; i++) {
     if (all.cost[i] > 1.6 * lowest) continue;
     int at = some.n < FEW ? some.n++ : FEW;
@@ -89,8 +94,7 @@ double tile_row_cost(const Tiling *t) {
   if (t->dot) return dot_cost(t, t->dot);
   Candidates all = candidates(t);
   int lanes = t->l->target->lanes;
-  double lowest = all.cost[0];
-  for (int i = 1; i < all.n; i++) if (all.cost[i] < lowest) lowest = all.cost[i];
+  double lowest = all.cost[cheapest(&all)];
   return lowest * (double)((t->cols.k + lanes - 1) / lanes);
 }
 

@@ -1,9 +1,7 @@
 /* Attention as one kernel: every case goes through all passes and the loop interpreter, fused, scalar and naive, and must
  * give what the evaluator does. Sizes are no multiples of lanes, panels or tiles. */
-#include "ir/eval.h"
 #include "passes/pipeline.h"
-#include <criterion/criterion.h>
-#include <math.h>
+#include "tests/unit/evaluate.h"
 #include <string.h>
 
 typedef enum { PLAIN, SCALED, MASKED, CAUSAL, BLIND, CAPPED, DROPPED } Between;
@@ -114,17 +112,13 @@ static Module *module_make(const Case *c, Diags *d) {
   return m;
 }
 
-static Tensor *random_input(Arena *a, const Type *t, const Case *c, uint64_t salt) {
+static Tensor *input_of(Arena *a, const Type *t, const Case *c, uint64_t salt) {
   int64_t dims[MAX_RANK];
   for (int k = 0; k < t->rank; k++)
     dims[k] = dim_is_const(t->dims[k]) ? t->dims[k].k : !strcmp(dim_text(t->dims[k]), "Q") ? c->queries
             : !strcmp(dim_text(t->dims[k]), "T") && c->past ? c->past : c->keys;
   Tensor *x = tensor_new(a, t->dtype, t->rank, dims);
-  uint64_t r = 88172645463325252u + salt;
-  for (int64_t i = 0; i < tensor_count(x); i++) {
-    r ^= r << 13; r ^= r >> 7; r ^= r << 17;
-    tensor_set(x, i, (double)(r >> 40) / (1 << 22) - 2);
-  }
+  random_fill(x, salt, 2);
   return x;
 }
 
@@ -143,7 +137,7 @@ static void run_case(const Case *c, const Form *f) {
   Eval e;
   eval_begin(&e, m);
   for (int k = 0; k < m->main->inputs.len; k++) {
-    in[k] = random_input(&m->perm, &value_of(m, m->main->inputs.at[k])->type, c, (uint64_t)k);
+    in[k] = input_of(&m->perm, &value_of(m, m->main->inputs.at[k])->type, c, (uint64_t)k);
     cr_assert(eval_bind_input(&e, k, in[k]));
   }
   cr_assert(eval_graph(&e, m->main));

@@ -1,9 +1,7 @@
 /* Convolutions of every form that a generator knows, each between its neighbours: every shape goes through all passes and
  * the loop interpreter, for wide and narrow vectors, scalar and naive, and must give what the evaluator does. */
-#include "ir/eval.h"
 #include "passes/pipeline.h"
-#include <criterion/criterion.h>
-#include <math.h>
+#include "tests/unit/evaluate.h"
 
 /* size[0] 0: one spatial axis */
 typedef struct Shape { int n, in, out, size[2], kernel[2], stride, dilation, pad, group; } Shape;
@@ -73,18 +71,6 @@ static Module *module_make(const Shape *s, bool constant, Diags *d) {
   return m;
 }
 
-static Tensor *random_input(Arena *a, const Type *t, uint64_t salt) {
-  int64_t dims[MAX_RANK];
-  for (int k = 0; k < t->rank; k++) dims[k] = t->dims[k].k;
-  Tensor *x = tensor_new(a, t->dtype, t->rank, dims);
-  uint64_t r = 88172645463325252u + salt;
-  for (int64_t i = 0; i < tensor_count(x); i++) {
-    r ^= r << 13; r ^= r >> 7; r ^= r << 17;
-    tensor_set(x, i, (double)(r >> 40) / (1 << 23) - 1);
-  }
-  return x;
-}
-
 static void run_shape(const Shape *s, const Form *f, bool constant) {
   symbols_reset();
   Diags d = {0};
@@ -92,21 +78,12 @@ static void run_shape(const Shape *s, const Form *f, bool constant) {
   const Tensor *in[2];
   Tensor *out[1] = {0};
   Eval e;
-  eval_begin(&e, m);
-  for (int k = 0; k < m->main->inputs.len; k++) {
-    in[k] = random_input(&m->perm, &value_of(m, m->main->inputs.at[k])->type, (uint64_t)k);
-    cr_assert(eval_bind_input(&e, k, in[k]));
-  }
-  cr_assert(eval_graph(&e, m->main));
+  evaluate_random(&e, m, in);
   const Tensor *want = eval_value(&e, m->main->outputs.at[0]);
   PassOptions o = {.naive = f->naive, .verify = true};
   Program *p = compile_module(m, target_find(f->target), &o, &m->perm);
   cr_assert(p && program_run(p, in, out, &m->perm, &d), "%s: %s", f->target, d.errors ? d.at[0].text : "?");
-  double worst = 0;
-  for (int64_t i = 0; i < tensor_count(want); i++) {
-    double off = fabs(tensor_get(want, i) - tensor_get(out[0], i));
-    worst = isnan(off) ? INFINITY : fmax(worst, off);           // NaN: never written
-  }
+  double worst = worst_difference(want, out[0]);
   cr_expect(worst < 1e-4, "%s%s: %d x %d->%d, %dx%d, kernel %dx%d, stride %d, dilation %d, groups %d, %s weights: off by %g", f->target,
             f->naive ? " naive" : "", s->n, s->in, s->out, s->size[0], s->size[1], s->kernel[0], s->kernel[1], s->stride, s->dilation, s->group,
             constant ? "constant" : "computed", worst);

@@ -1,9 +1,7 @@
 /* Matrix products of transposes, with batches and an epilogue: every shape goes through all passes and the loop
  * interpreter, tiled, vectorised, scalar and naive, and must give what the evaluator does. */
-#include "ir/eval.h"
 #include "passes/pipeline.h"
-#include <criterion/criterion.h>
-#include <math.h>
+#include "tests/unit/evaluate.h"
 
 typedef struct Shape { int batch, m, k, n; bool turn_a, turn_b; } Shape;
 
@@ -67,18 +65,6 @@ static Module *module_make(const Shape *s, bool constant, Diags *d) {
   return m;
 }
 
-static Tensor *random_input(Arena *a, const Type *t, uint64_t salt) {
-  int64_t dims[MAX_RANK];
-  for (int k = 0; k < t->rank; k++) dims[k] = t->dims[k].k;
-  Tensor *x = tensor_new(a, t->dtype, t->rank, dims);
-  uint64_t r = 88172645463325252u + salt;
-  for (int64_t i = 0; i < tensor_count(x); i++) {
-    r ^= r << 13; r ^= r >> 7; r ^= r << 17;
-    tensor_set(x, i, (double)(r >> 40) / (1 << 23) - 1);
-  }
-  return x;
-}
-
 static void run_shape(const Shape *s, bool constant, const Form *f) {
   symbols_reset();
   Diags d = {0};
@@ -87,21 +73,12 @@ static void run_shape(const Shape *s, bool constant, const Form *f) {
   const Tensor *in[3];
   Tensor *out[1] = {0};
   Eval e;
-  eval_begin(&e, m);
-  for (int k = 0; k < m->main->inputs.len; k++) {
-    in[k] = random_input(&m->perm, &value_of(m, m->main->inputs.at[k])->type, (uint64_t)k);
-    cr_assert(eval_bind_input(&e, k, in[k]));
-  }
-  cr_assert(eval_graph(&e, m->main));
+  evaluate_random(&e, m, in);
   const Tensor *want = eval_value(&e, m->main->outputs.at[0]);
   PassOptions o = {.naive = f->naive, .verify = true, .part_cycles = f->parts > 1 ? 1 : 0};
   Program *p = compile_module(m, target_find(f->target), &o, &m->perm);
   cr_assert(p && program_run_parts(p, f->parts, in, out, &m->perm, &d), "%s: %s", f->target, d.errors ? d.at[0].text : "?");
-  double worst = 0;
-  for (int64_t i = 0; i < tensor_count(want); i++) {
-    double off = fabs(tensor_get(want, i) - tensor_get(out[0], i));
-    worst = isnan(off) ? INFINITY : fmax(worst, off);           // NaN: never written
-  }
+  double worst = worst_difference(want, out[0]);
   cr_expect(worst < 1e-4, "%s %d x %d x %d x %d: off by %g", f->target, s->batch, s->m, s->k, s->n, worst);
   eval_end(&e);
   module_free(m);

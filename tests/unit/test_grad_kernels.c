@@ -1,10 +1,8 @@
 /* Kernels that train convolutions: forward with computed weights, gradients of inputs and weights, pools. Every shape
  * goes through all passes and the loop interpreter, tiled, vectorised, scalar and naive, and must give what the evaluator
  * does. x and dy arrive channels-last, as from a convolution before and after, or row-major. */
-#include "ir/eval.h"
 #include "passes/pipeline.h"
-#include <criterion/criterion.h>
-#include <math.h>
+#include "tests/unit/evaluate.h"
 #include <string.h>
 
 typedef struct Shape { int n, c, m, h, w, kh, kw, stride, pad_begin, pad_end, dilation, group; } Shape;
@@ -69,18 +67,6 @@ static const Form forms[] = {{"x86-64-v4", false, 1, WINOGRAD_AUTO}, {"x86-64-v3
                              {"c99", false, 3, WINOGRAD_AUTO}, {"x86-64-v4", false, 1, WINOGRAD_F4}, {"x86-64-v3", false, 1, WINOGRAD_F4},
                              {"x86-64-v3", false, 3, WINOGRAD_F4}, {"x86-64-v3", false, 1, WINOGRAD_F2}};
 enum { FORMS = sizeof forms / sizeof *forms, PLAIN_FORMS = 7, MOST = 8 };   /* the rest: for 3x3 kernels */
-
-static Tensor *random_input(Arena *a, const Type *t, int salt) {
-  int64_t dims[MAX_RANK];
-  for (int k = 0; k < t->rank; k++) dims[k] = t->dims[k].k;
-  Tensor *x = tensor_new(a, t->dtype, t->rank, dims);
-  uint64_t r = 88172645463325252u + (uint64_t)salt;
-  for (int64_t i = 0; i < tensor_count(x); i++) {
-    r ^= r << 13; r ^= r >> 7; r ^= r << 17;
-    tensor_set(x, i, (double)(r >> 40) / (1 << 23) - 1);
-  }
-  return x;
-}
 
 static void expect_close(const Tensor *got, const Tensor *want, double bound, const char *what, int output) {
   double most = 1e-30, worst = 0;

@@ -1,10 +1,8 @@
 /* lstm, gru and rnn: weights that are constants and weights that are inputs, one sequence and several, in both directions.
  * Every case goes through all passes and the loop interpreter, tiled, vectorised, scalar and naive, and must give what the
  * evaluator does. */
-#include "ir/eval.h"
 #include "passes/pipeline.h"
-#include <criterion/criterion.h>
-#include <math.h>
+#include "tests/unit/evaluate.h"
 
 typedef struct Case { const char *op; int gates, steps, batch, features, hidden, directions; const char *attributes; } Case;
 
@@ -39,18 +37,6 @@ static Module *module_make(const Case *c, bool constant, Diags *d) {
   return m;
 }
 
-static Tensor *random_input(Arena *a, const Type *t, uint64_t salt) {
-  int64_t dims[MAX_RANK];
-  for (int k = 0; k < t->rank; k++) dims[k] = t->dims[k].k;
-  Tensor *x = tensor_new(a, t->dtype, t->rank, dims);
-  uint64_t r = 88172645463325252u + salt;
-  for (int64_t i = 0; i < tensor_count(x); i++) {
-    r ^= r << 13; r ^= r >> 7; r ^= r << 17;
-    tensor_set(x, i, (double)(r >> 40) / (1 << 23) - 1);
-  }
-  return x;
-}
-
 static void run_case(const Case *c, bool constant, const Form *f) {
   symbols_reset();
   Diags d = {0};
@@ -59,23 +45,14 @@ static void run_case(const Case *c, bool constant, const Form *f) {
   const Tensor *in[4], *want[3];
   Tensor *out[3] = {0};
   Eval e;
-  eval_begin(&e, m);
-  for (int k = 0; k < m->main->inputs.len; k++) {
-    in[k] = random_input(&m->perm, &value_of(m, m->main->inputs.at[k])->type, (uint64_t)k);
-    cr_assert(eval_bind_input(&e, k, in[k]));
-  }
-  cr_assert(eval_graph(&e, m->main));
+  evaluate_random(&e, m, in);
   int outputs = m->main->outputs.len;
   for (int k = 0; k < outputs; k++) want[k] = eval_value(&e, m->main->outputs.at[k]);
   PassOptions o = {.naive = f->naive, .verify = true};
   Program *p = compile_module(m, target_find(f->target), &o, &m->perm);
   cr_assert(p && program_run(p, in, out, &m->perm, &d), "%s: %s", f->target, d.errors ? d.at[0].text : "?");
   for (int k = 0; k < outputs; k++) {
-    double worst = 0;
-    for (int64_t i = 0; i < tensor_count(want[k]); i++) {
-      double off = fabs(tensor_get(want[k], i) - tensor_get(out[k], i));
-      worst = isnan(off) ? INFINITY : fmax(worst, off);         // NaN: never written
-    }
+    double worst = worst_difference(want[k], out[k]);
     cr_expect(worst < 2e-5, "%s %s %d steps of %d, %d -> %d%s: output %d off by %g", f->target, c->op, c->steps, c->batch,
               c->features, c->hidden, constant ? ", constant" : "", k, worst);
   }

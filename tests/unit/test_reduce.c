@@ -1,9 +1,7 @@
 /* Reductions over leading and middle axes: every module goes through all passes and the loop interpreter, as sums of rows,
  * scalar and naive, and must give what the evaluator does. */
-#include "ir/eval.h"
 #include "passes/pipeline.h"
-#include <criterion/criterion.h>
-#include <math.h>
+#include "tests/unit/evaluate.h"
 
 typedef struct Case { const char *x, *y; } Case;                 /* the input's type, what becomes of it */
 
@@ -41,11 +39,7 @@ static void run_case(const Case *c, const Form *f) {
   PassOptions o = {.naive = f->naive, .verify = true, .part_cycles = f->parts > 1 ? 1 : 0};
   Program *p = compile_module(m, target_find(f->target), &o, &m->perm);
   cr_assert(p && program_run_parts(p, f->parts, in, out, &m->perm, &d), "%s: %s", f->target, d.errors ? d.at[0].text : "?");
-  double worst = 0;
-  for (int64_t i = 0; i < tensor_count(want); i++) {
-    double off = fabs(tensor_get(want, i) - tensor_get(out[0], i));
-    worst = isnan(off) ? INFINITY : fmax(worst, off);           // NaN: never written
-  }
+  double worst = worst_difference(want, out[0]);
   cr_expect(worst < 1e-4, "%s %s %s: off by %g", f->target, c->x, c->y, worst);
   eval_end(&e);
   module_free(m);

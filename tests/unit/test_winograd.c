@@ -1,11 +1,9 @@
 /* Winograd's transforms: the matrices give the filter they stand for; convolutions of odd sizes, batches, channels that
  * are no multiple of the lanes, with bias, residual and relu go through all passes and the loop interpreter, which checks
  * bounds and poisons memory, and give what the evaluator does; what cannot be transformed is not. */
-#include "ir/eval.h"
 #include "passes/kernels/winograd.h"
 #include "passes/pipeline.h"
-#include <criterion/criterion.h>
-#include <math.h>
+#include "tests/unit/evaluate.h"
 #include <string.h>
 
 /* An image [images, in, height, width] through a 1x1 convolution, which makes it channels last, then 3x3. Images or
@@ -50,14 +48,10 @@ static Module *module_make(const Shape *s, Diags *d) {
   return m;
 }
 
-static Tensor *random_input(Arena *a, const Shape *s) {
+static Tensor *image_of(Arena *a, const Shape *s) {
   int64_t dims[4] = {abs(s->images), 2, abs(s->height), s->width};
   Tensor *x = tensor_new(a, DT_F32, 4, dims);
-  uint64_t r = 88172645463325252u;
-  for (int64_t i = 0; i < tensor_count(x); i++) {
-    r ^= r << 13; r ^= r >> 7; r ^= r << 17;
-    tensor_set(x, i, (double)(r >> 40) / (1 << 23) - 1);
-  }
+  random_fill(x, 0, 1);
   return x;
 }
 
@@ -75,7 +69,7 @@ static void run_shape(const Shape *s, const char *target, Winograd form) {
   Tensor *out[1] = {0};
   Eval e;
   eval_begin(&e, m);
-  const Tensor *in[1] = {random_input(&m->perm, s)};
+  const Tensor *in[1] = {image_of(&m->perm, s)};
   cr_assert(eval_bind_input(&e, 0, in[0]));
   cr_assert(eval_graph(&e, m->main));
   const Tensor *want = eval_value(&e, m->main->outputs.at[0]);
