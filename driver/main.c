@@ -31,6 +31,13 @@ static const Row rows[] = {
 };
 enum { ROWS = sizeof rows / sizeof *rows };
 
+static const struct { const char *name, *others; } needs[] = {
+#define OPTION(field, name, kind, arg, verbs, help)
+#define NEEDS(name, others) {name, others},
+#include "driver/options.def"
+#undef OPTION
+};
+
 void usage_error(const char *fmt, ...) {
   va_list ap;
   va_start(ap, fmt);
@@ -41,12 +48,16 @@ void usage_error(const char *fmt, ...) {
   exit(EXIT_USAGE);
 }
 
-static bool takes(const Row *r, const Verb *v) {
-  if (!strcmp(r->verbs, "*")) return v->max_args > 0;
-  size_t n = strlen(v->name);
-  for (const char *s = r->verbs; (s = strstr(s, v->name)); s += n)
-    if ((s == r->verbs || s[-1] == ' ') && (s[n] == 0 || s[n] == ' ')) return true;
+/* Is `word` in `list`, words with spaces between? */
+static bool lists(const char *list, const char *word) {
+  size_t n = strlen(word);
+  for (const char *s = list; (s = strstr(s, word)); s += n)
+    if ((s == list || s[-1] == ' ') && (s[n] == 0 || s[n] == ' ')) return true;
   return false;
+}
+
+static bool takes(const Row *r, const Verb *v) {
+  return strcmp(r->verbs, "*") ? lists(r->verbs, v->name) : v->max_args > 0;
 }
 
 enum { PAGE = 100 };                                            /* columns of help */
@@ -105,7 +116,7 @@ static double number(const char *name, const char *s) {
 }
 
 /* "--name value" and "--name=value" */
-static int option(Options *o, const Verb *v, char **argv, int i, Arena *a) {
+static int option(Options *o, const Verb *v, char **argv, int i, Arena *a, bool *given) {
   const char *word = argv[i];
   const char *eq = word[1] == '-' ? strchr(word, '=') : NULL;
   size_t n = eq ? (size_t)(eq - word) : strlen(word);
@@ -115,6 +126,7 @@ static int option(Options *o, const Verb *v, char **argv, int i, Arena *a) {
     if (!takes(r, v) && v->hands_on) break;
     if (!takes(r, v)) usage_error("`lathe %s` has no option %s", v->name, r->name);
     void *field = (char *)o + r->at;
+    given[k] = true;
     if (r->kind == FLAG) {
       if (eq) usage_error("%s takes no value", r->name);
       *(bool *)field = true;
@@ -131,6 +143,21 @@ static int option(Options *o, const Verb *v, char **argv, int i, Arena *a) {
   usage_error("unknown option %s; `lathe %s --help` lists them", word, v->name);
 }
 
+/* An option that would be ignored is a mistake of the caller's. */
+static void check_needs(const bool *given) {
+  for (size_t i = 0; i < sizeof needs / sizeof *needs; i++) {
+    bool here = false, other = false;
+    for (int k = 0; k < ROWS; k++) {
+      here |= given[k] && !strcmp(rows[k].name, needs[i].name);
+      other |= given[k] && lists(needs[i].others, rows[k].name);
+    }
+    const char *space = strchr(needs[i].others, ' ');
+    int first = (int)strcspn(needs[i].others, " ");
+    if (here && !other)
+      usage_error("%s is of use with %.*s%s%s only", needs[i].name, first, needs[i].others, space ? " or" : "", space ? space : "");
+  }
+}
+
 int main(int argc, char **argv) {
   if (argc < 2) { help(stderr); return EXIT_USAGE; }
   if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) { help(stdout); return EXIT_DONE; }
@@ -140,7 +167,7 @@ int main(int argc, char **argv) {
   if (!v) usage_error("there is no verb '%s'; `lathe --help` lists them", argv[1]);
   Arena a = {0};
   Options o = {.arena = &a, .rtol = 1e-4, .atol = 1e-5, .seed = 1, .rewrites = -1, .seconds = 1, .rounds = 7, .part_cycles = 8000};
-  bool only_args = false;
+  bool only_args = false, given[ROWS] = {0};
   for (int i = 2; i < argc; i++) {
     bool asks = !only_args && (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"));
     if (asks && !(v->hands_on && o.args.len)) { help_verb(v); return EXIT_DONE; }
@@ -149,8 +176,9 @@ int main(int argc, char **argv) {
       *vec_push(&a, v->hands_on && o.args.len == v->max_args ? &o.rest : &o.args) = argv[i];
       continue;
     }
-    i = option(&o, v, argv, i, &a);
+    i = option(&o, v, argv, i, &a, given);
   }
+  check_needs(given);
   for (int i = 0; i < o.weights_of.len; i++) {
     const char *w = o.weights_of.at[i];
     bool mode = !strcmp(w, "bin") || !strcmp(w, "link") || !strcmp(w, "array");
