@@ -79,7 +79,9 @@ static void bench_report(Bench *b, const Options *o) {
          fastest, n);
   printf("  %.4g MFLOP per call, %.1f GFLOP/s", flop / 1e6, g);
   if (b->gflops > 0) printf(", %.0f%% of this core's %.0f", 100 * g / b->gflops, b->gflops);
-  if (b->turn.len) printf("\n  %d threads: %.4f ms of CPU time with the parts of each kernel in turn and only the longest counted", (int)o->threads, median_of(b->turn.at, b->turn.len));
+  if (b->turn.len)
+    printf("\n  %d threads: %.4f ms of CPU time with the parts of each kernel in turn and only the longest counted",
+           (int)o->threads, median_of(b->turn.at, b->turn.len));
   printf("\n  arena %zu bytes, weights %zu bytes\n", b->k.arena_bytes, b->k.m->weights_bytes);
 }
 

@@ -52,7 +52,8 @@ static bool prepare(BundleBuild *x, Timed *t, int threads, unsigned *r) {
   t->in = NEW_N(&x->arena, const void *, fn->inputs + 1);
   t->out = NEW_N(&x->arena, void *, fn->outputs + 1);
   for (int k = 0; k < fn->inputs; k++) t->in[k] = random_port(&x->arena, x->b, &fn->in[k], r);
-  for (int k = 0; k < fn->outputs; k++) t->out[k] = block(&x->arena, (size_t)(elements(&fn->out[k]) * fn->out[k].elem_bytes));
+  for (int k = 0; k < fn->outputs; k++)
+    t->out[k] = block(&x->arena, (size_t)(elements(&fn->out[k]) * fn->out[k].elem_bytes));
   return true;
 }
 
@@ -77,25 +78,31 @@ static const lt_bundle *load(BundleBuild *x, const Options *o, void **handle) {
 static void report(BundleBuild *x, const Options *o, Timed *t, int n, double peak) {
   double all = 0, work = 0;
   for (int k = 0; k < n; k++) {
-    double ms = median_of(t[k].ms.at, t[k].ms.len), cpu = median_of(t[k].cpu.at, t[k].cpu.len), w = work_of(t[k].f->p), g = w / cpu / 1e6;
+    double ms = median_of(t[k].ms.at, t[k].ms.len), cpu = median_of(t[k].cpu.at, t[k].cpu.len),
+           w = work_of(t[k].f->p), g = w / cpu / 1e6;
     all += ms;
     work += w;
     const Program *p = t[k].f->p;
     if (o->json)
-      printf("{\"net\": \"%s\", \"step\": \"%s\", \"target\": \"%s\", \"ms\": %.6g, \"cpu_ms\": %.6g, \"calls\": %d, \"flop\": %.0f, \"gflops\": %.4g, "
-             "\"peak_gflops\": %.4g, \"arena_bytes\": %lld, \"arena_lower\": %lld, \"state_bytes\": %lld}\n",
-             x->prefix, t[k].f->name, x->target->name, ms, cpu, t[k].ms.len, w, g, peak, (long long)p->arena_bound, (long long)p->arena_lower,
-             (long long)x->b->state_bytes);
+      printf(
+          "{\"net\": \"%s\", \"step\": \"%s\", \"target\": \"%s\", \"ms\": %.6g, \"cpu_ms\": %.6g, \"calls\": %d, \"flop\": %.0f, \"gflops\": %.4g, "
+          "\"peak_gflops\": %.4g, \"arena_bytes\": %lld, \"arena_lower\": %lld, \"state_bytes\": %lld}\n",
+          x->prefix, t[k].f->name, x->target->name, ms, cpu, t[k].ms.len, w, g, peak, (long long)p->arena_bound,
+          (long long)p->arena_lower, (long long)x->b->state_bytes);
     else
       printf("%s.%s  %s: median %.4f ms, of CPU time %.4f (%d calls)\n  %.4g MFLOP, %.1f GFLOP/s, %.0f%% of this core's %.0f; arena %lld bytes, no plan below %lld\n",
-             x->prefix, t[k].f->name, x->target->name, ms, cpu, t[k].ms.len, w / 1e6, g, peak > 0 ? 100 * g / peak : 0, peak,
-             (long long)p->arena_bound, (long long)p->arena_lower);
+             x->prefix, t[k].f->name, x->target->name, ms, cpu, t[k].ms.len, w / 1e6, g,
+             peak > 0 ? 100 * g / peak : 0, peak, (long long)p->arena_bound, (long long)p->arena_lower);
   }
-  if (!o->json) printf("%s: %.4f ms for %lld rows, %.4g MFLOP; state %lld bytes\n", x->prefix, all, (long long)x->b->batch, work / 1e6, (long long)x->b->state_bytes);
+  if (!o->json)
+    printf("%s: %.4f ms for %lld rows, %.4g MFLOP; state %lld bytes\n", x->prefix, all, (long long)x->b->batch,
+           work / 1e6, (long long)x->b->state_bytes);
 }
 
 static void report_layers(BundleBuild *x, const Options *o, const Timed *t, const PeakKernels *k) {
-  Layers l = {.name = arena_printf(&x->arena, "%s.%s", x->prefix, t->f->name), .target = x->target->name, .calls = t->ms.len};
+  Layers l = {.name = arena_printf(&x->arena, "%s.%s", x->prefix, t->f->name),
+              .target = x->target->name,
+              .calls = t->ms.len};
   roofline_measure(&l.roof, k);
   layers_collect(&l, &x->arena, no_symbol, NULL);
   layers_report(&l, o, &x->arena, &x->diags);
@@ -125,7 +132,8 @@ int bundle_bench(Options *o) {
   bool layers = o->layers || o->explain;
   PeakKernels kernels = peak_kernels(o, x.target, &x.arena, &x.diags);
   double peak = peak_gflops(&kernels);
-  if (layers && n) bad |= !layers_begin(handle, emit_function_prefix(&x.arena, x.prefix, t[0].f), t[0].f->p, &x.arena, &x.diags);
+  if (layers && n)
+    bad |= !layers_begin(handle, emit_function_prefix(&x.arena, x.prefix, t[0].f), t[0].f->p, &x.arena, &x.diags);
   for (int k = 1; layers && k < n; k++) t[k].fn = NULL;      // one step at a time: the first
   for (int k = 0; !bad && k < n; k++) if (t[k].fn) bad |= run_step(&t[k], state, pool);
   if (layers) layers_reset();

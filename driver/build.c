@@ -23,7 +23,9 @@ int verb_build(Options *o) {
   const char *extra = arena_printf(&c.arena, "-DLT_MODEL=lt_model_%s", c.prefix);
   bool beside = o->weights && !strcmp(o->weights, "bin");       // the program looks for it beside itself
   double since = seconds_now();
-  ok = ok && toolchain_program(&t, &files, o->keep, extra, o->output, o->shared, beside ? arena_printf(&c.arena, "%s.bin", c.prefix) : NULL, &c.diags);
+  ok = ok &&
+      toolchain_program(&t, &files, o->keep, extra, o->output, o->shared,
+                        beside ? arena_printf(&c.arena, "%s.bin", c.prefix) : NULL, &c.diags);
   phase_time(o, "cc", since);
   compiled_free(&c);
   return ok ? EXIT_DONE : EXIT_FAILED;

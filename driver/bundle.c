@@ -144,8 +144,14 @@ bool bundle_passes(BundleBuild *x, const Options *o) {
 
 bool bundle_emit(BundleBuild *x, const Options *o, bool table, EmitFiles *files) {
   bug_context = "emit";
-  EmitOptions eo = {.prefix = x->prefix, .command = x->command, .target = x->target, .single_file = o->single_file, .parallel = options_part_cycles(o) > 0,
-                    .sleef = o->sleef, .model_table = table, .profile = o->layers || o->explain};
+  EmitOptions eo = {.prefix = x->prefix,
+                    .command = x->command,
+                    .target = x->target,
+                    .single_file = o->single_file,
+                    .parallel = options_part_cycles(o) > 0,
+                    .sleef = o->sleef,
+                    .model_table = table,
+                    .profile = o->layers || o->explain};
   return emit_bundle(x->b, &eo, &x->arena, files, &x->diags) && !x->diags.errors;
 }
 
@@ -210,7 +216,8 @@ int bundle_build(Options *o) {
 static bool train_load(BundleBuild *x, const char *path, const Options *o) {
   if (!is_language(path)) return load_finetune(x, path, o);
   if (o->loss || o->optimizer || o->over.len || o->freeze.len || o->batch || o->hold_out)
-    usage_error("--loss, --optimizer, --over, --freeze, --batch and --hold-out are for ONNX files; %s says them itself", path);
+    usage_error("--loss, --optimizer, --over, --freeze, --batch and --hold-out are for ONNX files; %s says them itself",
+                path);
   return bundle_load(x, path, o);
 }
 

@@ -41,14 +41,16 @@ bool case_of_data(Compiled *c, const Ports *p, const char *dir, Case *x) {
   for (int k = 0; k < p->nin; k++) {
     const Tensor *bound = p->in[k].sample.bound;
     if (!p->in[k].value || !bound || same_numbers(p->in[k].value, bound)) continue;
-    diag_error(&c->diags, "usage", NULL, "%s/input_%d.pb holds another '%s' than the one that is compiled in", dir, k, p->in[k].name);
+    diag_error(&c->diags, "usage", NULL, "%s/input_%d.pb holds another '%s' than the one that is compiled in", dir,
+               k, p->in[k].name);
     return false;
   }
   int at = 0;
   for (int k = 0; k < p->nout; k++) {
     const Port *o = &p->out[k];
     int n = o->kind == KIND_TENSOR || !o->list ? 1 : o->n;
-    for (int i = 0; i < n && at < g->outputs.len; i++) x->want[at++] = o->kind == KIND_TENSOR ? o->value : o->list ? o->list[i] : NULL;
+    for (int i = 0; i < n && at < g->outputs.len; i++)
+      x->want[at++] = o->kind == KIND_TENSOR ? o->value : o->list ? o->list[i] : NULL;
   }
   return true;
 }
@@ -67,7 +69,8 @@ bool data_sets(Arena *a, const char *dir, Strings *out, Diags *diags) {
   Strings sets = {0};
   DIR *d = opendir(dir);
   for (struct dirent *e; d && (e = readdir(d));)
-    if (!strncmp(e->d_name, "set_", 4) || !strncmp(e->d_name, "test_data_set_", 14)) *vec_push(a, &sets) = arena_strdup(a, e->d_name);
+    if (!strncmp(e->d_name, "set_", 4) || !strncmp(e->d_name, "test_data_set_", 14))
+      *vec_push(a, &sets) = arena_strdup(a, e->d_name);
   if (d) closedir(d);
   if (!sets.len) {
     diag_error(diags, "io", NULL, "%s holds neither input_0.pb nor set_K or test_data_set_K folders", dir);
@@ -132,7 +135,10 @@ static Chosen choose_sizes(Compiled *c, uint64_t seed, Sizes sizes) {
     const Symbol *x = symbol_at(i);
     uint64_t range = (uint64_t)(x->hi - x->lo) + 1;
     if (sizes == SIZES_FEW) s.at[i] = x->lo + 2 < x->hi ? x->lo + 2 : x->hi;
-    else s.at[i] = sizes == SIZES_LOW ? x->lo : sizes == SIZES_HIGH || sizes == SIZES_FULL ? x->hi : x->lo + (int64_t)(next(&seed) % range);
+    else
+      s.at[i] = sizes == SIZES_LOW                     ? x->lo
+          : sizes == SIZES_HIGH || sizes == SIZES_FULL ? x->hi
+                                                       : x->lo + (int64_t)(next(&seed) % range);
   }
   for (bool smaller = true; smaller && !is_modest(c, &s, sizes);) {
     smaller = false;
@@ -180,7 +186,8 @@ static void fill_like(Tensor *t, const Tensor *like, uint64_t *seed) {
 Case case_random(Compiled *c, uint64_t seed, Sizes sizes, const Case *like) {
   Graph *g = c->m->main;
   Chosen s = choose_sizes(c, seed, sizes);
-  Case x = {sizes_text(c, &s), NEW_N(&c->arena, const Tensor *, g->inputs.len + 1), NEW_N(&c->arena, const Tensor *, g->outputs.len + 1)};
+  Case x = {sizes_text(c, &s), NEW_N(&c->arena, const Tensor *, g->inputs.len + 1),
+            NEW_N(&c->arena, const Tensor *, g->outputs.len + 1)};
   for (int i = 0; i < g->inputs.len; i++) {
     const Type *ty = &value_of(c->m, g->inputs.at[i])->type;
     int64_t dims[MAX_RANK];
@@ -230,7 +237,10 @@ Tensor **case_in_double(Arena *a, const Case *x, int n) {
 
 static void *guarded(size_t bytes) {
   char *p = NULL;
-  if (posix_memalign((void **)&p, 64, bytes + 2 * GUARD)) { fprintf(stderr, "lathe: no memory for %zu bytes\n", bytes); exit(EXIT_FAILED); }
+  if (posix_memalign((void **)&p, 64, bytes + 2 * GUARD)) {
+    fprintf(stderr, "lathe: no memory for %zu bytes\n", bytes);
+    exit(EXIT_FAILED);
+  }
   memset(p, GUARD_BYTE, GUARD);
   memset(p + GUARD + bytes, GUARD_BYTE, GUARD);
   return p + GUARD;
@@ -268,8 +278,8 @@ bool call_make(Call *k, Compiled *c, const Loaded *l, const Case *x) {
       Dim have[MAX_RANK];
       for (int a = 0; a < x->in[i]->rank; a++) have[a] = DIM(x->in[i]->dims[a]);
       Type t = type_of(x->in[i]->dtype, x->in[i]->rank, have);
-      diag_error(&c->diags, "shape", NULL, "%s: input '%s' is %s here, and %s in the compiled model", x->name, p->name, type_text(&t),
-                 type_text(&value_of(c->m, c->m->main->inputs.at[i])->type));
+      diag_error(&c->diags, "shape", NULL, "%s: input '%s' is %s here, and %s in the compiled model", x->name,
+                 p->name, type_text(&t), type_text(&value_of(c->m, c->m->main->inputs.at[i])->type));
       return false;
     }
     size_t bytes = tensor_bytes(x->in[i]);
@@ -304,7 +314,8 @@ static void poison_block(void *p, size_t bytes, int poison) {
 
 int call_go(const Call *k) {
   const lt_model *m = k->m;
-  return k->pool ? m->run_parallel(k->weights, k->arena, k->symbols, k->in, k->out, k->pool) : m->run(k->weights, k->arena, k->symbols, k->in, k->out);
+  return k->pool ? m->run_parallel(k->weights, k->arena, k->symbols, k->in, k->out, k->pool)
+                 : m->run(k->weights, k->arena, k->symbols, k->in, k->out);
 }
 
 /* Parts in turn, with what would be saved if they ran at once: all but the longest. */
@@ -346,12 +357,18 @@ bool call_run(Call *k, Compiled *c, int poison) {
   poison_block(k->arena, k->arena_bytes, poison);
   for (int i = 0; i < k->m->outputs; i++) poison_block(k->out[i], k->out_bytes[i], poison);
   int code = call_go(k);
-  if (code) { diag_error(&c->diags, "run", NULL, "the compiled model refused the call: %s", k->m->error(code)); return false; }
+  if (code) {
+    diag_error(&c->diags, "run", NULL, "the compiled model refused the call: %s", k->m->error(code));
+    return false;
+  }
   bool ok = guards_hold(k->arena, k->arena_bytes);
-  if (!ok) diag_error(&c->diags, "memory", NULL, "the compiled model wrote outside its arena of %zu bytes", k->arena_bytes);
+  if (!ok)
+    diag_error(&c->diags, "memory", NULL, "the compiled model wrote outside its arena of %zu bytes",
+               k->arena_bytes);
   for (int i = 0; i < k->m->outputs; i++)
     if (!guards_hold(k->out[i], k->out_bytes[i])) {
-      diag_error(&c->diags, "memory", NULL, "the compiled model wrote outside output '%s' of %zu bytes", k->m->out[i].name, k->out_bytes[i]);
+      diag_error(&c->diags, "memory", NULL, "the compiled model wrote outside output '%s' of %zu bytes",
+                 k->m->out[i].name, k->out_bytes[i]);
       ok = false;
     }
   return ok;

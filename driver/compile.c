@@ -12,8 +12,15 @@ static WeightsMode weights_mode(const Options *o, WeightsMode dflt) {
 
 bool model_emit(Compiled *c, const Options *o, WeightsMode dflt, bool table, EmitFiles *files) {
   double since = seconds_now();
-  EmitOptions eo = {.prefix = c->prefix, .command = c->command, .target = c->target, .weights = weights_mode(o, dflt),
-                    .single_file = o->single_file, .sleef = o->sleef, .profile = o->layers || o->explain, .model_table = table, .parallel = options_part_cycles(o) > 0,
+  EmitOptions eo = {.prefix = c->prefix,
+                    .command = c->command,
+                    .target = c->target,
+                    .weights = weights_mode(o, dflt),
+                    .single_file = o->single_file,
+                    .sleef = o->sleef,
+                    .profile = o->layers || o->explain,
+                    .model_table = table,
+                    .parallel = options_part_cycles(o) > 0,
                     .in_pieces = !o->flat_weights};
   bool ok = emit_program(c->p, &eo, &c->arena, files, &c->diags) && !c->diags.errors;
   if (ok) phase_time(o, "emit", since);
@@ -42,7 +49,8 @@ int verb_compile(Options *o) {
     ok = model_emit(&c, o, WEIGHTS_BIN, o->with_main, &files);
     if (ok && o->with_main) add_runtime(&c.arena, &files);
     ok = ok && files_write(&files, o->output, &c.diags);
-    for (int i = 0; ok && i < files.at.len; i++) printf("%s/%s  %zu bytes\n", o->output, files.at.at[i].name, files.at.at[i].size);
+    for (int i = 0; ok && i < files.at.len; i++)
+      printf("%s/%s  %zu bytes\n", o->output, files.at.at[i].name, files.at.at[i].size);
     compiled_free(&c);
   }
   return ok ? EXIT_DONE : EXIT_FAILED;

@@ -38,7 +38,8 @@ enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_BUG = 70 };
 typedef struct Verb { const char *name, *args, *help; int (*run)(Options *o); int min_args, max_args; bool hands_on; } Verb;   /* hands_on: other options are for what it starts */
 extern const Verb verbs[];
 extern const int verb_count;
-int verb_compile(Options *o), verb_build(Options *o), verb_run(Options *o), verb_verify(Options *o), verb_bench(Options *o);
+int verb_compile(Options *o), verb_build(Options *o), verb_run(Options *o), verb_verify(Options *o),
+    verb_bench(Options *o);
 int verb_inspect(Options *o), verb_ops(Options *o), verb_targets(Options *o), verb_opt(Options *o);
 int verb_fmt(Options *o), verb_functions(Options *o);
 int verb_train(Options *o), verb_export(Options *o);
@@ -96,13 +97,19 @@ bool model_emit(Compiled *c, const Options *o, WeightsMode dflt, bool table, Emi
 void add_runtime(Arena *a, EmitFiles *files);    /* lt_main.c and what it needs */
 
 /* ---- C compilers ---- */
-typedef struct Toolchain { const char *cc; const char *flags; const Target *target; const char *link, *libs; } Toolchain;
+typedef struct Toolchain {
+  const char *cc;
+  const char *flags;
+  const Target *target;
+  const char *link, *libs;
+} Toolchain;
 Toolchain toolchain_of(const Options *o, const Target *t, Arena *a);
 /* Compiles every .c file of the list within `dir` and links them to `out`. `extra`: more flags; `shared`: a library. */
-bool toolchain_build(const Toolchain *t, const char *dir, const EmitFiles *files, const char *out, const char *extra, bool shared, Diags *d);
+bool toolchain_build(const Toolchain *t, const char *dir, const EmitFiles *files, const char *out,
+                     const char *extra, bool shared, Diags *d);
 /* The same in `keep` or a folder of its own, then copied to `output`; `beside`: one of the files to go beside it, or NULL. */
-bool toolchain_program(const Toolchain *t, const EmitFiles *files, const char *keep, const char *extra, const char *output, bool shared,
-                       const char *beside, Diags *d);
+bool toolchain_program(const Toolchain *t, const EmitFiles *files, const char *keep, const char *extra,
+                       const char *output, bool shared, const char *beside, Diags *d);
 bool files_write(const EmitFiles *f, const char *dir, Diags *d);
 void files_remove(const EmitFiles *f, const char *dir);
 void folder_remove(const char *dir);                   /* with all that is in it */
@@ -113,7 +120,8 @@ bool output_is_file(const char *path);
 bool output_is_folder(const char *path);
 const char *cache_root(Arena *a);                      /* $LATHE_CACHE, ~/.cache/lathe */
 /* Builds `name` from the files, or finds it in the cache. Its path; NULL: d says why. */
-const char *toolchain_cached(const Toolchain *t, const EmitFiles *f, const char *name, const char *extra, bool shared, Arena *a, Diags *d);
+const char *toolchain_cached(const Toolchain *t, const EmitFiles *f, const char *name, const char *extra,
+                             bool shared, Arena *a, Diags *d);
 
 /* ---- a compiled model in this process (verify, bench) ---- */
 struct lt_model;

@@ -31,7 +31,7 @@ static const char *model_of(Options *o, Arena *a) {
   const char *text = second ? second : text_beside(first, a);
   if (access(text, R_OK) == 0) return text;
   fprintf(stderr,
-      "lathe: error[io]: there is no %s\n  hint: lathe export %s NET.lathe -o %s, with the text that the checkpoint was trained from\n",
+          "lathe: error[io]: there is no %s\n  hint: lathe export %s NET.lathe -o %s, with the text that the checkpoint was trained from\n",
           text, first, o->output);
   return NULL;
 }

@@ -248,7 +248,8 @@ static bool text_of(Tune *t, Text *to) {
 bool finetune_text(const Options *o, const char *path, Arena *a, Text *to) {
   if (o->batch && !(o->batch >= 1 && o->batch == floor(o->batch))) usage_error("--batch wants a whole number from 1");
   if (!o->loss || !o->data.len)
-    usage_error("to train %s, say --loss cross_entropy (or mse, …), --data 'INPUT=READER(…)' and --data 'TARGET=READER(…)'", path);
+    usage_error("to train %s, say --loss cross_entropy (or mse, …), --data 'INPUT=READER(…)' and --data 'TARGET=READER(…)'",
+                path);
   Tune t = {.a = a, .o = o, .path = path, .d = {.file = path}};
   t.whole = whole_path(a, path);
   t.m = lathe_onnx_load(path, &t.d);

@@ -111,9 +111,9 @@ static void print_state(const Bundle *b) {
 
 static void json_function(const Function *f, bool last) {
   const Program *p = f->p;
-  printf("    {\"name\": \"%s\", \"kind\": \"%s\", \"kernels\": %d, \"flop\": %.0f, \"arena_bytes\": %lld, \"arena_lower\": %lld}%s\n", f->name,
-         kind_name[f->kind], p->kernels.len, work_of(p), (long long)p->arena_bound, (long long)p->arena_lower,
-         last ? "" : ",");
+  printf("    {\"name\": \"%s\", \"kind\": \"%s\", \"kernels\": %d, \"flop\": %.0f, \"arena_bytes\": %lld, \"arena_lower\": %lld}%s\n",
+         f->name, kind_name[f->kind], p->kernels.len, work_of(p), (long long)p->arena_bound,
+         (long long)p->arena_lower, last ? "" : ",");
 }
 
 static void json_report(const Bundle *b) {

@@ -25,7 +25,10 @@ bool model_load(Loaded *l, Compiled *c, const Options *o) {
   l->handle = dlopen(so, RTLD_NOW | RTLD_LOCAL);
   if (!l->handle) { diag_error(&c->diags, "io", NULL, "cannot load the compiled model: %s", dlerror()); return false; }
   l->model = dlsym(l->handle, arena_printf(&c->arena, "lt_model_%s", c->prefix));
-  if (!l->model || l->model->version != LT_MODEL_VERSION) { diag_error(&c->diags, "internal", NULL, "the compiled model has no table"); return false; }
+  if (!l->model || l->model->version != LT_MODEL_VERSION) {
+    diag_error(&c->diags, "internal", NULL, "the compiled model has no table");
+    return false;
+  }
   if (o->threads <= 1) return true;
   l->pool = lt_pool_open((int)o->threads);
   if (!l->pool) diag_error(&c->diags, "io", NULL, "cannot start %d threads", (int)o->threads);

@@ -6,19 +6,24 @@
 #include <stdlib.h>
 
 const Verb verbs[] = {
-  {"compile", "MODEL -o DIR",         "C source, header and weights", verb_compile, 1, 1, false},
-  {"build",   "MODEL -o PROGRAM",     "the same, compiled and linked with a main: a standalone program", verb_build, 1, 1, false},
-  {"run",     "MODEL [[NAME=]FILE…]", "build in a cache, then run on files (.npy .pb .png .jpg raw)", verb_run, 1, 1000, false},
-  {"train",   "NET.lathe|MODEL.onnx [OPTION…]",  "build a trainer in a cache and run it: progress, validation, checkpoints", verb_train, 1, 1, true},
-  {"export",  "CHECKPOINT|MODEL [NET.lathe] -o FILE.onnx", "a trained network, or any model, as ONNX", verb_export, 1, 2, false},
-  {"verify",  "MODEL",                "emitted code against stored references and the evaluator", verb_verify, 1, 1, false},
-  {"bench",   "MODEL…",              "time per call, GFLOP/s, share of this core's peak; --against other runtimes", verb_bench, 1, 1000, false},
-  {"inspect", "MODEL",                "graph, shapes, FLOPs, memory plan", verb_inspect, 1, 1, false},
-  {"opt",     "MODEL",                "the graph or program as text, after some or all passes", verb_opt, 1, 1, false},
-  {"fmt",     "FILE.lathe…",          "a network's text in its usual form", verb_fmt, 1, 1000, false},
-  {"functions", "",                   "functions of the network language", verb_functions, 0, 0, false},
-  {"ops",     "",                     "operators of the graph IR", verb_ops, 0, 0, false},
-  {"targets", "",                     "what C can be emitted for", verb_targets, 0, 0, false},
+    {"compile", "MODEL -o DIR", "C source, header and weights", verb_compile, 1, 1, false},
+    {"build", "MODEL -o PROGRAM", "the same, compiled and linked with a main: a standalone program", verb_build, 1,
+     1, false},
+    {"run", "MODEL [[NAME=]FILE…]", "build in a cache, then run on files (.npy .pb .png .jpg raw)", verb_run, 1,
+     1000, false},
+    {"train", "NET.lathe|MODEL.onnx [OPTION…]",
+     "build a trainer in a cache and run it: progress, validation, checkpoints", verb_train, 1, 1, true},
+    {"export", "CHECKPOINT|MODEL [NET.lathe] -o FILE.onnx", "a trained network, or any model, as ONNX", verb_export,
+     1, 2, false},
+    {"verify", "MODEL", "emitted code against stored references and the evaluator", verb_verify, 1, 1, false},
+    {"bench", "MODEL…", "time per call, GFLOP/s, share of this core's peak; --against other runtimes", verb_bench,
+     1, 1000, false},
+    {"inspect", "MODEL", "graph, shapes, FLOPs, memory plan", verb_inspect, 1, 1, false},
+    {"opt", "MODEL", "the graph or program as text, after some or all passes", verb_opt, 1, 1, false},
+    {"fmt", "FILE.lathe…", "a network's text in its usual form", verb_fmt, 1, 1000, false},
+    {"functions", "", "functions of the network language", verb_functions, 0, 0, false},
+    {"ops", "", "operators of the graph IR", verb_ops, 0, 0, false},
+    {"targets", "", "what C can be emitted for", verb_targets, 0, 0, false},
 };
 const int verb_count = sizeof verbs / sizeof *verbs;
 
@@ -105,7 +110,8 @@ static void help(FILE *to) {
     snprintf(left, sizeof left, "lathe %-8s %s", verbs[i].name, verbs[i].args);
     help_row(to, left, 40, verbs[i].help);
   }
-  fprintf(to, "\n`lathe VERB --help` lists a verb's options. Exit codes: 0 done, 1 failed, 2 usage, 70 a bug of lathe.\n");
+  fprintf(to,
+          "\n`lathe VERB --help` lists a verb's options. Exit codes: 0 done, 1 failed, 2 usage, 70 a bug of lathe.\n");
 }
 
 static double number(const char *name, const char *s) {
@@ -154,19 +160,30 @@ static void check_needs(const bool *given) {
     const char *space = strchr(needs[i].others, ' ');
     int first = (int)strcspn(needs[i].others, " ");
     if (here && !other)
-      usage_error("%s is of use with %.*s%s%s only", needs[i].name, first, needs[i].others, space ? " or" : "", space ? space : "");
+      usage_error("%s is of use with %.*s%s%s only", needs[i].name, first, needs[i].others, space ? " or" : "",
+                  space ? space : "");
   }
 }
 
 int main(int argc, char **argv) {
   if (argc < 2) { help(stderr); return EXIT_USAGE; }
-  if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) { help(stdout); return EXIT_DONE; }
+  if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
+    help(stdout);
+    return EXIT_DONE;
+  }
   const Verb *v = NULL;
   for (int i = 0; i < verb_count; i++)
     if (!strcmp(verbs[i].name, argv[1])) v = &verbs[i];
   if (!v) usage_error("there is no verb '%s'; `lathe --help` lists them", argv[1]);
   Arena a = {0};
-  Options o = {.arena = &a, .rtol = 1e-4, .atol = 1e-5, .seed = 1, .rewrites = -1, .seconds = 1, .rounds = 7, .part_cycles = 8000};
+  Options o = {.arena = &a,
+               .rtol = 1e-4,
+               .atol = 1e-5,
+               .seed = 1,
+               .rewrites = -1,
+               .seconds = 1,
+               .rounds = 7,
+               .part_cycles = 8000};
   bool only_args = false, given[ROWS] = {0};
   for (int i = 2; i < argc; i++) {
     bool asks = !only_args && (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"));
@@ -186,7 +203,8 @@ int main(int argc, char **argv) {
   }
   o.sleef = o.math && !strcmp(o.math, "sleef");
   if (o.math && !o.sleef && strcmp(o.math, "inline")) usage_error("--math wants inline or sleef, not '%s'", o.math);
-  if (o.threads < 0 || o.threads > 256 || o.threads != (int)o.threads) usage_error("--threads wants a whole number, 1 to 256");
+  if (o.threads < 0 || o.threads > 256 || o.threads != (int)o.threads)
+    usage_error("--threads wants a whole number, 1 to 256");
   if (o.part_cycles < 1) usage_error("--part-cycles wants a number of cycles, 1 or more");
   if (o.args.len < v->min_args) usage_error("usage: lathe %s %s", v->name, v->args);
   if (o.args.len > v->max_args) usage_error("too many arguments: usage: lathe %s %s", v->name, v->args);

@@ -6,7 +6,10 @@
 #include <unistd.h>
 
 static Port port_of(Arena *a, const Onnx__ValueInfo *v) {
-  ValueKind kind = !v->type ? KIND_TENSOR : v->type->sequence_type ? KIND_SEQUENCE : v->type->optional_type ? KIND_OPTIONAL : KIND_TENSOR;
+  ValueKind kind = !v->type    ? KIND_TENSOR
+      : v->type->sequence_type ? KIND_SEQUENCE
+      : v->type->optional_type ? KIND_OPTIONAL
+                               : KIND_TENSOR;
   return (Port){.name = arena_strdup(a, v->name ? v->name : ""), .kind = kind};
 }
 
@@ -91,8 +94,9 @@ static Type type_of_tensor(const Tensor *t) {
 }
 
 /* The arrays of `io` were sized for the command line's options: they move to larger ones. */
-#define GROW(field, n, more) (io->field = memcpy(arena_alloc(a, sizeof *io->field * (size_t)((n) + (more) + 1)), \
-                                                 io->field ? (const void *)io->field : "", sizeof *io->field * (size_t)(n)))
+#define GROW(field, n, more)                                                          \
+  (io->field = memcpy(arena_alloc(a, sizeof *io->field * (size_t)((n) + (more) + 1)), \
+                      io->field ? (const void *)io->field : "", sizeof *io->field * (size_t)(n)))
 
 void ports_options(const Ports *p, Arena *a, ImportOptions *io) {
   GROW(binds, io->nbinds, p->nin);
@@ -136,7 +140,8 @@ static bool says(const Diags *d, const char *text) {
 /* A single integer may decide a shape or which branch runs. */
 static bool may_bind(const Port *p, bool any) {
   const Tensor *t = p->value;
-  return t && !p->bound && (any || (t->rank <= 1 && tensor_count(t) == 1 && !dtype_is_float(t->dtype) && t->dtype != DT_STRING));
+  return t && !p->bound &&
+      (any || (t->rank <= 1 && tensor_count(t) == 1 && !dtype_is_float(t->dtype) && t->dtype != DT_STRING));
 }
 
 static bool bind_asked(Ports *p, const Diags *d, bool any) {

@@ -12,7 +12,8 @@
 static const char common_flags[] = "-O2 -fno-math-errno -fno-trapping-math -ffp-contract=fast -fwrapv -Wno-psabi";
 
 Toolchain toolchain_of(const Options *o, const Target *t, Arena *a) {
-  const char *flags = t->lanes == 1 ? arena_printf(a, "-O2 -fwrapv %s", t->cflags) : arena_printf(a, "%s %s", common_flags, t->cflags);
+  const char *flags = t->lanes == 1 ? arena_printf(a, "-O2 -fwrapv %s", t->cflags)
+                                    : arena_printf(a, "%s %s", common_flags, t->cflags);
   if (o->cflags) flags = arena_printf(a, "%s %s", flags, o->cflags);
   return (Toolchain){o->cc ? o->cc : t->compiler, flags, t, o->is_static ? "-static" : "",
                      o->sleef ? "-Wl,--as-needed -lsleef -lm -lpthread" : "-Wl,--as-needed -lm -lpthread"};
@@ -42,7 +43,8 @@ static bool finish(pid_t pid, const char *what, Diags *d) {
   if (pid < 0) { diag_error(d, "io", NULL, "cannot start a process for %s: %s", what, strerror(errno)); return false; }
   while (waitpid(pid, &status, 0) < 0 && errno == EINTR) continue;
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return true;
-  if (WIFEXITED(status) && WEXITSTATUS(status) == 127) diag_error(d, "io", NULL, "the C compiler could not be started; --cc names another");
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
+    diag_error(d, "io", NULL, "the C compiler could not be started; --cc names another");
   else diag_error(d, "internal", NULL, "the C compiler failed on %s", what);
   return false;
 }
@@ -52,7 +54,8 @@ static bool is_c(const char *name) {
   return n > 2 && !strcmp(name + n - 2, ".c");
 }
 
-bool toolchain_build(const Toolchain *t, const char *dir, const EmitFiles *files, const char *out, const char *extra, bool shared, Diags *d) {
+bool toolchain_build(const Toolchain *t, const char *dir, const EmitFiles *files, const char *out,
+                     const char *extra, bool shared, Diags *d) {
   Arena a = {0};
   Strings link = {0};
   pid_t running[2] = {0};
@@ -108,14 +111,15 @@ static bool copy_file(const char *from, const char *to, Diags *d) {
   return ok;
 }
 
-bool toolchain_program(const Toolchain *t, const EmitFiles *files, const char *keep, const char *extra, const char *output, bool shared,
-                       const char *beside, Diags *d) {
+bool toolchain_program(const Toolchain *t, const EmitFiles *files, const char *keep, const char *extra,
+                       const char *output, bool shared, const char *beside, Diags *d) {
   Arena a = {0};
   char tmp[] = "/tmp/lathe-XXXXXX";
   const char *dir = keep ? keep : mkdtemp(tmp);
   if (!dir) { diag_error(d, "io", NULL, "cannot make a folder in /tmp: %s", strerror(errno)); return false; }
   const char *made = arena_printf(&a, "%s/lathe-program", dir), *slash = strrchr(output, '/');
-  bool ok = files_write(files, dir, d) && toolchain_build(t, dir, files, "lathe-program", extra, shared, d) && copy_file(made, output, d);
+  bool ok = files_write(files, dir, d) && toolchain_build(t, dir, files, "lathe-program", extra, shared, d) &&
+      copy_file(made, output, d);
   unlink(made);
   if (ok && beside) {
     const char *to = arena_printf(&a, "%.*s%s", slash ? (int)(slash - output + 1) : 0, output, beside);
@@ -149,11 +153,16 @@ static const char *cache_dir(Arena *a, const EmitFiles *f, const Toolchain *t, c
 }
 
 /* Built in a directory of this process, then renamed: another process may be making the same. */
-const char *toolchain_cached(const Toolchain *t, const EmitFiles *f, const char *name, const char *extra, bool shared, Arena *a, Diags *d) {
-  const char *dir = cache_dir(a, f, t, arena_printf(a, "%s %s", extra, name)), *made = arena_printf(a, "%s/%s", dir, name);
+const char *toolchain_cached(const Toolchain *t, const EmitFiles *f, const char *name, const char *extra,
+                             bool shared, Arena *a, Diags *d) {
+  const char *dir = cache_dir(a, f, t, arena_printf(a, "%s %s", extra, name)),
+             *made = arena_printf(a, "%s/%s", dir, name);
   if (access(made, R_OK) == 0) return made;
   const char *tmp = arena_printf(a, "%s.%ld", dir, (long)getpid());
-  if (!files_write(f, tmp, d) || !toolchain_build(t, tmp, f, name, extra, shared, d)) { files_remove(f, tmp); return NULL; }
+  if (!files_write(f, tmp, d) || !toolchain_build(t, tmp, f, name, extra, shared, d)) {
+    files_remove(f, tmp);
+    return NULL;
+  }
   if (rename(tmp, dir) == 0 || access(made, R_OK) == 0) {
     if (access(tmp, F_OK) == 0) { unlink(arena_printf(a, "%s/%s", tmp, name)); files_remove(f, tmp); }
     return made;

@@ -125,7 +125,8 @@ bool model_tune(const char *path, Options *o) {
     text_free(&out);
     int other = 0;
     for (int i = before; i < t->rows.len; i++) other += t->rows.at[i].choice != 0;
-    fprintf(stderr, "%s: %d kernels measured, %d of them faster with another choice than the cost model's\n", o->tune, t->rows.len - before, other);
+    fprintf(stderr, "%s: %d kernels measured, %d of them faster with another choice than the cost model's\n",
+            o->tune, t->rows.len - before, other);
   }
   o->tuning = t;
   diags_print(&d, stderr);

@@ -69,11 +69,13 @@ static const char *shape_text(Arena *a, const Tensor *t) {
   return r;
 }
 
-static bool report(Compiled *c, const Options *o, const char *set, int output, const Tensor *got, const Tensor *want, const char *against) {
+static bool report(Compiled *c, const Options *o, const char *set, int output, const Tensor *got,
+                   const Tensor *want, const char *against) {
   const char *name = value_of(c->m, c->m->main->outputs.at[output])->name;
   double step = c->step[output];
   if (!same_shape(got, want)) {
-    printf("%-14s %-20s %s, but the %s is %s  FAILED\n", set, name, shape_text(&c->arena, got), against, shape_text(&c->arena, want));
+    printf("%-14s %-20s %s, but the %s is %s  FAILED\n", set, name, shape_text(&c->arena, got), against,
+           shape_text(&c->arena, want));
     return false;
   }
   Diff d = compare(o, got, want, step);
@@ -81,8 +83,8 @@ static bool report(Compiled *c, const Options *o, const char *set, int output, c
   if (want->dtype == DT_F32) printf("  ulp %lld", (long long)d.ulp);
   if (d.stepped) printf("  %lld one quantisation step (%.4g) off", (long long)d.stepped, step);
   if (!d.bad) { printf("  ok\n"); return true; }
-  printf("  FAILED: %lld of %lld; worst at %lld: %.9g, not %.9g\n", (long long)d.bad, (long long)tensor_count(want), (long long)d.at,
-         tensor_get(got, d.at), tensor_get(want, d.at));
+  printf("  FAILED: %lld of %lld; worst at %lld: %.9g, not %.9g\n", (long long)d.bad, (long long)tensor_count(want),
+         (long long)d.at, tensor_get(got, d.at), tensor_get(want, d.at));
   return false;
 }
 
@@ -98,10 +100,12 @@ static bool is_random(const Module *m) {
 }
 
 static bool same_again(Call *k, Compiled *c, const Case *x, const Tensor *first, int output, int way) {
-  static const char *const why[] = {"from call to call: it depends on memory that nobody wrote", "when its parts run one by one, the last one first",
+  static const char *const why[] = {"from call to call: it depends on memory that nobody wrote",
+                                    "when its parts run one by one, the last one first",
                                     "from the call by one thread"};
   const Tensor *again = call_output(k, c, output);
-  if (same_shape(first, again) && (!tensor_bytes(again) || !memcmp(first->data, again->data, tensor_bytes(again)))) return true;
+  if (same_shape(first, again) && (!tensor_bytes(again) || !memcmp(first->data, again->data, tensor_bytes(again))))
+    return true;
   printf("%-14s %-20s differs %s  FAILED\n", x->name, k->m->out[output].name, why[way]);
   return false;
 }
@@ -124,8 +128,10 @@ static bool verify_call(Compiled *c, Compiled *fresh, const Options *o, const Ca
     if (x->want[i]) ok &= report(c, o, x->name, i, got[i], x->want[i], "reference");
   bool compared = false;
   for (int i = 0; i < nout; i++) compared |= x->want[i] != NULL;
-  if (ok && pool) printf("%-14s the same bits by %d threads, by their parts in turn and by one\n", x->name, (int)o->threads);
-  if (o->no_eval && (!compared || by_chance)) printf("%-14s ran twice with the same result, within its memory\n", x->name);
+  if (ok && pool)
+    printf("%-14s the same bits by %d threads, by their parts in turn and by one\n", x->name, (int)o->threads);
+  if (o->no_eval && (!compared || by_chance))
+    printf("%-14s ran twice with the same result, within its memory\n", x->name);
   if (!o->no_eval) {
     if (!evaluate(fresh, x, want, &c->arena)) { diags_print(&fresh->diags, stderr); return false; }
     for (int i = 0; i < nout; i++) ok &= report(c, o, x->name, i, got[i], want[i], "evaluator");
@@ -192,7 +198,8 @@ static void unit_say(Unit *u, const char *set) {
     if (!p->bound && !p->sample.shaped) continue;
     if (*between == ' ') printf("%s", slash ? slash + 1 : set);
     printf("%s%s ", between, p->name);
-    if (p->bound && tensor_count(p->value) == 1 && p->value->dtype != DT_STRING) printf("= %.9g", tensor_get(p->value, 0));
+    if (p->bound && tensor_count(p->value) == 1 && p->value->dtype != DT_STRING)
+      printf("= %.9g", tensor_get(p->value, 0));
     else printf("%s%s", shape_text(&u->c.arena, p->value), p->bound ? " (the values)" : "");
     between = ", ";
   }
@@ -218,7 +225,8 @@ static void unit_end(Unit *u) {
 
 static bool same_tensor(const Tensor *a, const Tensor *b, bool values) {
   if (!a || !b) return a == b;
-  return same_shape(a, b) && (!values || a->dtype == DT_STRING || !tensor_bytes(a) || !memcmp(a->data, b->data, tensor_bytes(a)));
+  return same_shape(a, b) &&
+      (!values || a->dtype == DT_STRING || !tensor_bytes(a) || !memcmp(a->data, b->data, tensor_bytes(a)));
 }
 
 /* Would compiling for the data that `now` has loaded give the same? */
@@ -332,7 +340,8 @@ static int bisect(Options *o) {
   if (!unit_compile(&v.u, &at, &v.arena, v.sets.len ? v.sets.at[0] : NULL)) return EXIT_FAILED;
   const Compiled *c = &v.u.c;
   printf("rewrite %lld breaks it: %s at %s\n  `lathe opt %s --rewrites %lld --stop-after dce` shows the graph; --no-rule %s leaves the rule out\n",
-         (long long)bad, c->last_rule, c->last_where ? c->last_where : "?", o->args.at[0], (long long)bad, c->last_rule);
+         (long long)bad, c->last_rule, c->last_where ? c->last_where : "?", o->args.at[0], (long long)bad,
+         c->last_rule);
   return EXIT_FAILED;
 }
 

@@ -117,7 +117,8 @@ ValueId calc_slice_step(Import *x, ValueId v, int axis, int64_t start, int64_t s
     steps[i] = DIM(i == at ? step : 1);
     shape[i] = i == at ? size : calc_dim(x, v, i);
   }
-  Attr a[] = { attr_dims(x->m, "starts", starts, r), attr_dims(x->m, "steps", steps, r), attr_dims(x->m, "shape", shape, r) };
+  Attr a[] = {attr_dims(x->m, "starts", starts, r), attr_dims(x->m, "steps", steps, r),
+              attr_dims(x->m, "shape", shape, r)};
   return imp_op(x, OP_SLICE, &v, 1, a, 3);
 }
 
@@ -201,11 +202,13 @@ bool calc_const_floats(Import *x, int k, double *v, int most, int *n) {
   if (!imp_present(x, k)) return imp_fail(x, "parse", "input %d is missing", k);
   if (!t) {
     const Value *in = value_of(x->m, x->in[k]);
-    imp_fail(x, "unsupported", "input %d ('%s') exists only at run time, but must be known when compiling", k, in->name);
+    imp_fail(x, "unsupported", "input %d ('%s') exists only at run time, but must be known when compiling", k,
+             in->name);
     if (!in->def) diag_note(x->m->diags, "hint: fix it when compiling, with --bind %s=VALUES", in->name);
     return false;
   }
-  if (tensor_count(t) > most) return imp_fail(x, "shape", "input %d has %lld elements, at most %d fit", k, (long long)tensor_count(t), most);
+  if (tensor_count(t) > most)
+    return imp_fail(x, "shape", "input %d has %lld elements, at most %d fit", k, (long long)tensor_count(t), most);
   *n = (int)tensor_count(t);
   for (int i = 0; i < *n; i++) v[i] = tensor_get(t, i);
   return true;

@@ -162,7 +162,8 @@ bool imp_dims(Import *x, int k, const Dim **v, int *n) {
   const Value *value = value_of(x->m, x->in[k]);
   const Tensor *t = value->constant;
   if (value->type.rank > 1 || !dtype_is_int(value->type.dtype))
-    return imp_fail(x, "type", "input %d ('%s') should be a list of integers, is %s", k, value->name, type_text(&value->type));
+    return imp_fail(x, "type", "input %d ('%s') should be a list of integers, is %s", k, value->name,
+                    type_text(&value->type));
   if (!t) {
     if (!value->content) return only_at_run_time(x, k);
     *v = value->content;
@@ -182,7 +183,8 @@ bool imp_const_ints(Import *x, int k, const int64_t **v, int *n) {
   int64_t *out = NEW_N(&x->m->perm, int64_t, *n + 1);
   for (int i = 0; i < *n; i++) {
     if (!dim_is_const(d[i]))
-      return imp_fail(x, "unsupported", "input %d depends on the free dim %s; it must be a number here", k, dim_text(d[i]));
+      return imp_fail(x, "unsupported", "input %d depends on the free dim %s; it must be a number here", k,
+                      dim_text(d[i]));
     out[i] = d[i].k;
   }
   *v = out;
@@ -193,7 +195,9 @@ bool imp_const_float(Import *x, int k, double *v) {
   if (x->failed) return false;
   if (!imp_present(x, k)) return imp_fail(x, "shape", "lacks input %d", k);
   const Tensor *t = imp_constant(x, k);
-  if (!t) return imp_fail(x, "unsupported", "input %d ('%s') exists only at run time; it must be a constant here", k, value_of(x->m, x->in[k])->name);
+  if (!t)
+    return imp_fail(x, "unsupported", "input %d ('%s') exists only at run time; it must be a constant here", k,
+                    value_of(x->m, x->in[k])->name);
   if (tensor_count(t) != 1) return imp_fail(x, "shape", "input %d should be one number", k);
   *v = tensor_get(t, 0);
   return true;
@@ -221,7 +225,9 @@ ValueId imp_op(Import *x, Op op, const ValueId *in, int nin, const Attr *attr, i
 }
 
 ValueId imp_op1(Import *x, Op op, ValueId a) { return a ? imp_op(x, op, &a, 1, NULL, 0) : 0; }
-ValueId imp_op2(Import *x, Op op, ValueId a, ValueId b) { return a && b ? imp_op(x, op, (ValueId[]){a, b}, 2, NULL, 0) : 0; }
+ValueId imp_op2(Import *x, Op op, ValueId a, ValueId b) {
+  return a && b ? imp_op(x, op, (ValueId[]){a, b}, 2, NULL, 0) : 0;
+}
 
 ValueId imp_op3(Import *x, Op op, ValueId a, ValueId b, ValueId c) {
   return a && b && c ? imp_op(x, op, (ValueId[]){a, b, c}, 3, NULL, 0) : 0;

@@ -94,7 +94,8 @@ bool import_shrink(Import *x) {
   double lambd = imp_float(x, "lambd", 0.5), bias = imp_float(x, "bias", 0);
   DType t = imp_dtype(x, 0), wide = dtype_is_float(t) ? t : DT_F32;
   ValueId v = imp_cast(x, x->in[0], wide), b = imp_scalar(x, wide, bias);
-  ValueId low = imp_op2(x, OP_LT, v, imp_scalar(x, wide, -lambd)), high = imp_op2(x, OP_GT, v, imp_scalar(x, wide, lambd));
+  ValueId low = imp_op2(x, OP_LT, v, imp_scalar(x, wide, -lambd)),
+          high = imp_op2(x, OP_GT, v, imp_scalar(x, wide, lambd));
   ValueId inner = imp_op3(x, OP_WHERE, high, imp_op2(x, OP_SUB, v, b), imp_scalar(x, wide, 0));
   imp_set(x, 0, imp_cast(x, imp_op3(x, OP_WHERE, low, add(x, v, b), inner), t));
   return true;
@@ -103,7 +104,8 @@ bool import_shrink(Import *x) {
 bool import_gelu(Import *x) {
   const char *how = imp_str(x, "approximate", "none");
   bool tanh_form = !strcmp(how, "tanh");
-  if (!tanh_form && strcmp(how, "none")) return imp_fail(x, "unsupported", "approximate '%s'; 'none' and 'tanh' are known", how);
+  if (!tanh_form && strcmp(how, "none"))
+    return imp_fail(x, "unsupported", "approximate '%s'; 'none' and 'tanh' are known", how);
   imp_set(x, 0, imp_op1(x, tanh_form ? OP_GELU_TANH : OP_GELU, x->in[0]));
   return true;
 }
@@ -112,8 +114,10 @@ bool import_gelu(Import *x) {
 bool import_clip(Import *x) {
   ValueId v = x->in[0];
   bool inputs = x->opset >= 11;
-  if (inputs ? imp_present(x, 1) : imp_has(x, "min")) v = max(x, v, inputs ? x->in[1] : number(x, imp_float(x, "min", 0)));
-  if (inputs ? imp_present(x, 2) : imp_has(x, "max")) v = min(x, v, inputs ? x->in[2] : number(x, imp_float(x, "max", 0)));
+  if (inputs ? imp_present(x, 1) : imp_has(x, "min"))
+    v = max(x, v, inputs ? x->in[1] : number(x, imp_float(x, "min", 0)));
+  if (inputs ? imp_present(x, 2) : imp_has(x, "max"))
+    v = min(x, v, inputs ? x->in[2] : number(x, imp_float(x, "max", 0)));
   imp_set(x, 0, v);
   return true;
 }
@@ -126,7 +130,8 @@ bool import_dropout(Import *x) {
     const Tensor *training = imp_constant(x, 2), *ratio = imp_constant(x, 1);
     if (!training) return imp_fail(x, "unsupported", "training_mode exists only at run time");
     bool drops = !imp_present(x, 1) || !ratio || tensor_get(ratio, 0) != 0;
-    if (tensor_get(training, 0) != 0 && drops) return imp_fail(x, "unsupported", "is in training mode; export the model for inference");
+    if (tensor_get(training, 0) != 0 && drops)
+      return imp_fail(x, "unsupported", "is in training mode; export the model for inference");
   }
   imp_set(x, 0, x->in[0]);
   if (imp_wants(x, 1))

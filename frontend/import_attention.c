@@ -58,7 +58,10 @@ static ValueId visible_keys(Import *x, Dim s, Dim t, ValueId offset, ValueId val
   ValueId p = calc_add(x, calc_iota(x, DT_I64, (Dim[]){ s, DIM(1) }, 2, 0), offset);
   if (right >= 0) see = calc_op2(x, OP_LE, j, calc_addc(x, p, (double)right));
   if (left >= 0) see = both(x, see, calc_op2(x, OP_GE, j, calc_addc(x, p, (double)-left)));
-  if (valid) see = both(x, see, calc_op2(x, OP_LT, j, calc_reshape(x, valid, (Dim[]){ calc_dim(x, valid, 0), DIM(1), DIM(1), DIM(1) }, 4)));
+  if (valid)
+    see = both(x, see,
+               calc_op2(x, OP_LT, j,
+                        calc_reshape(x, valid, (Dim[]){calc_dim(x, valid, 0), DIM(1), DIM(1), DIM(1)}, 4)));
   return see;
 }
 
@@ -105,7 +108,8 @@ static DType softmax_type(Import *x, DType dflt) {
  * scores as qk_matmul_output_mode asks: 0 raw, 1 after softcap, 2 after the mask, 3 probabilities. */
 bool import_attention(Import *x) {
   if (!calc_needs(x, 3)) return false;
-  int64_t hq = imp_int(x, "q_num_heads", 0), hkv = imp_int(x, "kv_num_heads", 0), mode = imp_int(x, "qk_matmul_output_mode", 0);
+  int64_t hq = imp_int(x, "q_num_heads", 0), hkv = imp_int(x, "kv_num_heads", 0),
+          mode = imp_int(x, "qk_matmul_output_mode", 0);
   bool flat = imp_rank(x, 0) == 3;
   DType t = imp_dtype(x, 0);
   ValueId q = split_heads(x, x->in[0], hq), k = split_heads(x, x->in[1], hkv), v = split_heads(x, x->in[2], hkv);
@@ -188,8 +192,9 @@ bool import_rotary_embedding(Import *x) {
   ValueId re = calc_sub(x, calc_mul(x, factor[0], a), calc_mul(x, factor[1], b));
   ValueId im = calc_add(x, calc_mul(x, factor[1], a), calc_mul(x, factor[0], b));
   Dim shape[] = { t.dims[0], t.dims[1], t.dims[2], dim };
-  ValueId y = neighbours ? calc_reshape(x, calc_concat2(x, 4, calc_unsqueeze(x, re, 4), calc_unsqueeze(x, im, 4)), shape, 4)
-                         : calc_concat2(x, 3, re, im);
+  ValueId y = neighbours
+      ? calc_reshape(x, calc_concat2(x, 4, calc_unsqueeze(x, re, 4), calc_unsqueeze(x, im, 4)), shape, 4)
+      : calc_concat2(x, 3, re, im);
   if (!dim_eq(dim, t.dims[3])) y = calc_concat2(x, 3, y, calc_slice1(x, v, 3, dim, dim_sub(t.dims[3], dim)));
   return calc_set(x, 0, y && flat ? join_heads(x, y) : y);
 }

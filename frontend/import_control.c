@@ -7,7 +7,8 @@
 #include "frontend/calc.h"
 
 /* The node with its regions; its outputs become x's. */
-static bool control_node(Import *x, Op op, const ValueId *in, int nin, const Attr *a, int na, Graph *const *region, int nregion, int nout) {
+static bool control_node(Import *x, Op op, const ValueId *in, int nin, const Attr *a, int na, Graph *const *region,
+                         int nregion, int nout) {
   ValueId *out = NEW_N(&x->m->perm, ValueId, nout + 1);
   if (!calc_regions(x, op, in, nin, a, na, region, nregion, out, nout)) return false;
   for (int k = 0; k < x->nout && k < nout; k++) calc_set(x, k, out[k]);
@@ -25,7 +26,8 @@ bool import_if(Import *x) {
   if (!region[0] || !region[1]) return false;
   const char *form = imp_region_form(x, region[0]);
   if (strcmp(form, imp_region_form(x, region[1])))
-    return imp_fail(x, "unsupported", "its branches give lists of different lengths; the condition must be known when compiling");
+    return imp_fail(x, "unsupported",
+                    "its branches give lists of different lengths; the condition must be known when compiling");
   int nout = region[0]->outputs.len;
   ValueId *out = NEW_N(&x->m->perm, ValueId, nout + 1);
   return calc_regions(x, OP_IF, x->in, 1, NULL, 0, region, 2, out, nout) && imp_set_flat(x, form, out);
@@ -118,7 +120,9 @@ bool import_loop(Import *x) {
   for (int k = 0; k < carried; k++) lists |= in[k + 2].kind != KIND_TENSOR;
   if (lists) {
     bool ok = unrolled(x, &known);
-    return known ? ok : imp_fail(x, "unsupported", "carries a sequence or optional, but how often it runs exists only at run time");
+    return known ? ok
+                 : imp_fail(x, "unsupported",
+                            "carries a sequence or optional, but how often it runs exists only at run time");
   }
   ValueId *v = NEW_N(&x->m->perm, ValueId, carried + 2);
   for (int k = 0; k < x->nin; k++) v[k] = x->in[k];
@@ -218,7 +222,8 @@ bool import_scan_8(Import *x) {
   ScanAxes inner = { .slices = (int)imp_int(x, "num_scan_inputs", 0) }, outer = { .slices = x->nin - 1 };
   int nin = x->nin - 1;
   inner.states = nin - inner.slices;
-  if (inner.slices < 1 || inner.states < 0) return imp_fail(x, "shape", "num_scan_inputs=%d with %d inputs", inner.slices, nin);
+  if (inner.slices < 1 || inner.states < 0)
+    return imp_fail(x, "shape", "num_scan_inputs=%d with %d inputs", inner.slices, nin);
   Type *in = NEW_N(&x->m->perm, Type, nin);
   ValueId *v = NEW_N(&x->m->perm, ValueId, nin);
   Graph *batch = graph_new(x->m, "batch", 0), *around = x->g;

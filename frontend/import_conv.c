@@ -11,7 +11,8 @@ bool window_list(Import *x, const char *name, int n, int64_t dflt, Dim *to) {
   if (have && have != n)
     return imp_fail(x, "shape", "attribute '%s' has %d numbers, the input has %d spatial axes", name, have, n);
   for (int i = 0; i < n; i++) {
-    if (have && (v[i] > INT32_MAX || v[i] < -INT32_MAX)) return imp_fail(x, "shape", "attribute '%s' has %lld in it", name, (long long)v[i]);
+    if (have && (v[i] > INT32_MAX || v[i] < -INT32_MAX))
+      return imp_fail(x, "shape", "attribute '%s' has %lld in it", name, (long long)v[i]);
     to[i] = DIM(have ? v[i] : dflt);
   }
   return true;
@@ -49,9 +50,11 @@ bool window_read(Import *x, int input, const Dim *kernel, Window *w) {
                       (long long)kernel[i].k);
     if (dim_hi(w->kernel[i]) < 1) return imp_fail(x, "shape", "the window is empty on spatial axis %d", i);
   }
-  if (!window_list(x, "strides", w->n, 1, w->stride) || !window_list(x, "dilations", w->n, 1, w->dilation)) return false;
+  if (!window_list(x, "strides", w->n, 1, w->stride) || !window_list(x, "dilations", w->n, 1, w->dilation))
+    return false;
   for (int i = 0; i < w->n; i++)
-    if (w->stride[i].k < 1 || w->dilation[i].k < 1) return imp_fail(x, "shape", "strides and dilations must be positive");
+    if (w->stride[i].k < 1 || w->dilation[i].k < 1)
+      return imp_fail(x, "shape", "strides and dilations must be positive");
   const char *mode = imp_str(x, "auto_pad", "NOTSET");
   bool upper = !strcmp(mode, "SAME_UPPER");
   if (upper || !strcmp(mode, "SAME_LOWER")) window_same(x, input, w, upper);

@@ -31,7 +31,9 @@ bool import_det(Import *x) {
   if (in.rank < 2 || !dim_eq(in.dims[in.rank - 1], in.dims[in.rank - 2]) || !dim_is_const(in.dims[in.rank - 1]))
     return imp_fail(x, "shape", "input %s; square matrices of known size are needed", type_text(&in));
   int64_t m = in.dims[in.rank - 1].k;
-  if (m > DET_MAX) return imp_fail(x, "unsupported", "the determinant of a %lldx%lld matrix; up to %d rows are supported", (long long)m, (long long)m, DET_MAX);
+  if (m > DET_MAX)
+    return imp_fail(x, "unsupported", "the determinant of a %lldx%lld matrix; up to %d rows are supported",
+                    (long long)m, (long long)m, DET_MAX);
   Dim batch = calc_product(in.dims, in.rank - 2), shape[] = { batch, DIM(m), DIM(m) };
   ValueId a = calc_reshape(x, calc_wide(x, x->in[0]), shape, 3), det = calc_fill(x, calc_dtype(x, a), 1, &batch, 1);
   for (int64_t r = m; r > 1; r--) det_step(x, &a, &det, r);

@@ -121,7 +121,8 @@ static bool combine(Import *x, Term *a, Term *b, const Term *needed, int nneeded
   }
   for (int k = 0; k < b->n; k++)
     if (find_label(a, b->label[k]) < 0) columns[nc++] = b->label[k];
-  if (nb + nr + nc > MAX_RANK || nb + 2 > MAX_RANK) return imp_fail(x, "shape", "an intermediate has over %d axes", MAX_RANK);
+  if (nb + nr + nc > MAX_RANK || nb + 2 > MAX_RANK)
+    return imp_fail(x, "shape", "an intermediate has over %d axes", MAX_RANK);
   int order[MAX_RANK];
   memcpy(order, batch, sizeof order), memcpy(order + nb, rows, sizeof *rows * (size_t)nr);
   memcpy(order + nb + nr, inner, sizeof *inner * (size_t)ni);
@@ -179,7 +180,8 @@ bool import_einsum(Import *x) {
   }
   sum_unneeded(x, a, out, 1);
   for (int k = 0; k < out->n; k++)
-    if (find_label(a, out->label[k]) < 0) return imp_fail(x, "parse", "the equation's result has a label that no operand has");
+    if (find_label(a, out->label[k]) < 0)
+      return imp_fail(x, "parse", "the equation's result has a label that no operand has");
   if (a->n != out->n) return imp_fail(x, "parse", "the equation's result repeats a label");
   arrange(x, a, out->label, out->n);
   imp_set(x, 0, a->v);

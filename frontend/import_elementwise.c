@@ -83,7 +83,8 @@ bool import_mod(Import *x) {
 bool import_bit_shift(Import *x) {
   const char *direction = imp_str(x, "direction", "");
   bool left = !strcmp(direction, "LEFT");
-  if (!left && strcmp(direction, "RIGHT")) return imp_fail(x, "parse", "direction is '%s', should be LEFT or RIGHT", direction);
+  if (!left && strcmp(direction, "RIGHT"))
+    return imp_fail(x, "parse", "direction is '%s', should be LEFT or RIGHT", direction);
   imp_set(x, 0, imp_op2(x, left ? OP_SHL : OP_SHR, x->in[0], x->in[1]));
   return true;
 }
@@ -115,7 +116,8 @@ static bool cast_to(Import *x, DType to) {
 static bool type_attribute(Import *x, DType *to) {
   int64_t code = imp_int(x, "to", 0);
   *to = code > 0 && code < 1000 ? dtype_from_onnx((int)code) : DT_NONE;
-  return *to != DT_NONE || imp_fail(x, "type", "casts to element type %lld, which lathe does not know", (long long)code);
+  return *to != DT_NONE ||
+      imp_fail(x, "type", "casts to element type %lld, which lathe does not know", (long long)code);
 }
 
 bool import_cast(Import *x) {

@@ -160,7 +160,8 @@ bool import_one_hot(Import *x) {
 
 /* column - row, for the last two axes: [R, C] */
 static ValueId diagonal_number(Import *x, const Type *t) {
-  return imp_op2(x, OP_SUB, positions(x, DT_I64, t->dims[t->rank - 1], 1, 2), positions(x, DT_I64, t->dims[t->rank - 2], 0, 2));
+  return imp_op2(x, OP_SUB, positions(x, DT_I64, t->dims[t->rank - 1], 1, 2),
+                 positions(x, DT_I64, t->dims[t->rank - 2], 0, 2));
 }
 
 bool import_trilu(Import *x) {

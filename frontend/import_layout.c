@@ -32,7 +32,8 @@ bool import_pad(Import *x) {
   if (inputs && imp_present(x, 2)) in[1] = imp_reshape(x, x->in[2], NULL, 0);
   else if (imp_has(x, "value") && t.dtype != DT_STRING) in[1] = imp_scalar(x, t.dtype, imp_float(x, "value", 0));
   const char *mode = imp_str(x, "mode", "constant");
-  Attr attr[] = {attr_dims(x->m, "before", before, t.rank), attr_dims(x->m, "after", after, t.rank), attr_str("mode", mode)};
+  Attr attr[] = {attr_dims(x->m, "before", before, t.rank), attr_dims(x->m, "after", after, t.rank),
+                 attr_str("mode", mode)};
   imp_set(x, 0, imp_op(x, OP_PAD, in, in[1] && !strcmp(mode, "constant") ? 2 : 1, attr, 3));
   return true;
 }
@@ -44,7 +45,8 @@ bool import_center_crop_pad(Import *x) {
   const int64_t *axes;
   int n, naxes = imp_ints(x, "axes", &axes);
   if (!imp_dims(x, 1, &want, &n)) return false;
-  if (n != (imp_has(x, "axes") ? naxes : t.rank)) return imp_fail(x, "shape", "has %d sizes for %d axes", n, imp_has(x, "axes") ? naxes : t.rank);
+  if (n != (imp_has(x, "axes") ? naxes : t.rank))
+    return imp_fail(x, "shape", "has %d sizes for %d axes", n, imp_has(x, "axes") ? naxes : t.rank);
   Dim before[MAX_RANK], after[MAX_RANK], zero = DIM(0);
   for (int k = 0; k < t.rank; k++) before[k] = after[k] = zero;
   for (int k = 0; k < n; k++) {
@@ -54,7 +56,8 @@ bool import_center_crop_pad(Import *x) {
     before[axis] = dim_sub(dim_floordiv(dim_max(more, zero), DIM(2)), dim_floordiv(dim_max(less, zero), DIM(2)));
     after[axis] = dim_sub(more, before[axis]);
   }
-  Attr attr[] = {attr_dims(x->m, "before", before, t.rank), attr_dims(x->m, "after", after, t.rank), attr_str("mode", "constant")};
+  Attr attr[] = {attr_dims(x->m, "before", before, t.rank), attr_dims(x->m, "after", after, t.rank),
+                 attr_str("mode", "constant")};
   imp_set(x, 0, imp_op(x, OP_PAD, x->in, 1, attr, 3));
   return true;
 }
@@ -117,7 +120,8 @@ bool import_depth_to_space(Import *x) {
   Type t = *imp_type(x, 0);
   bool crd = !strcmp(imp_str(x, "mode", "DCR"), "CRD");
   if (!dim_divisible(t.dims[1], dim_mul(b, b), &c))
-    return imp_fail(x, "shape", "%s channels are not a multiple of blocksize^2 = %s", dim_text(t.dims[1]), dim_text(dim_mul(b, b)));
+    return imp_fail(x, "shape", "%s channels are not a multiple of blocksize^2 = %s", dim_text(t.dims[1]),
+                    dim_text(dim_mul(b, b)));
   Dim n = t.dims[0], h = t.dims[2], w = t.dims[3];
   ValueId v = imp_reshape(x, x->in[0], crd ? (Dim[]){n, c, b, b, h, w} : (Dim[]){n, b, b, c, h, w}, 6);
   v = imp_transpose(x, v, crd ? (int[]){0, 1, 4, 2, 5, 3} : (int[]){0, 3, 4, 1, 5, 2}, 6);
@@ -131,7 +135,8 @@ bool import_space_to_depth(Import *x) {
   if (!block_size(x, &b)) return false;
   Type t = *imp_type(x, 0);
   if (!dim_divisible(t.dims[2], b, &h) || !dim_divisible(t.dims[3], b, &w))
-    return imp_fail(x, "shape", "an image of %s x %s does not divide into blocks of %s", dim_text(t.dims[2]), dim_text(t.dims[3]), dim_text(b));
+    return imp_fail(x, "shape", "an image of %s x %s does not divide into blocks of %s", dim_text(t.dims[2]),
+                    dim_text(t.dims[3]), dim_text(b));
   Dim n = t.dims[0], c = t.dims[1];
   ValueId v = imp_reshape(x, x->in[0], (Dim[]){n, c, h, b, w, b}, 6);
   bool crd = !strcmp(imp_str(x, "mode", "DCR"), "CRD");          // since 28: the channel outermost

@@ -75,7 +75,8 @@ static ValueId regularised(Import *x, ValueId v, ValueId g, double norm) {
 bool import_adagrad(Import *x) {
   Optimizer o;
   if (!optimizer_read(x, 3, &o)) return false;
-  double decay = imp_float(x, "decay_factor", 0), epsilon = imp_float(x, "epsilon", 1e-6), norm = imp_float(x, "norm_coefficient", 0);
+  double decay = imp_float(x, "decay_factor", 0), epsilon = imp_float(x, "epsilon", 1e-6),
+         norm = imp_float(x, "norm_coefficient", 0);
   ValueId rate = calc_div(x, o.rate, calc_addc(x, calc_mulc(x, calc_cast(x, o.step, o.type), decay), 1));
   for (int k = 0; k < o.tensors; k++) {
     const ValueId *in = x->in + 2 + k;
@@ -100,7 +101,8 @@ bool import_momentum(Import *x) {
     ValueId g = regularised(x, in[0], in[o.tensors], norm);
     ValueId m = calc_add(x, calc_mulc(x, in[2 * o.tensors], alpha), calc_mul(x, beta_now, g));
     ValueId direction = nesterov ? calc_add(x, g, calc_mulc(x, m, alpha)) : m;
-    if (!calc_set(x, k, calc_sub(x, in[0], calc_mul(x, o.rate, direction))) || !calc_set(x, k + o.tensors, m)) return false;
+    if (!calc_set(x, k, calc_sub(x, in[0], calc_mul(x, o.rate, direction))) || !calc_set(x, k + o.tensors, m))
+      return false;
   }
   return true;
 }
@@ -108,7 +110,8 @@ bool import_momentum(Import *x) {
 bool import_adam(Import *x) {
   Optimizer o;
   if (!optimizer_read(x, 4, &o)) return false;
-  double alpha = imp_float(x, "alpha", 0.9), beta = imp_float(x, "beta", 0.999), epsilon = imp_float(x, "epsilon", 1e-6);
+  double alpha = imp_float(x, "alpha", 0.9), beta = imp_float(x, "beta", 0.999),
+         epsilon = imp_float(x, "epsilon", 1e-6);
   double norm = imp_float(x, "norm_coefficient", 0), post = imp_float(x, "norm_coefficient_post", 0);
   ValueId t = calc_cast(x, o.step, o.type);
   ValueId bias1 = calc_c2op(x, OP_SUB, 1, calc_c2op(x, OP_POW, alpha, t));
@@ -123,7 +126,8 @@ bool import_adam(Import *x) {
     ValueId h = calc_add(x, calc_mulc(x, in[3 * n], beta), calc_mulc(x, calc_mul(x, g, g), 1 - beta));
     ValueId root = calc_addc(x, calc_op1(x, OP_SQRT, h), epsilon);
     ValueId w = calc_sub(x, in[0], calc_div(x, calc_mul(x, rate, v), root));
-    if (!calc_set(x, k, calc_mulc(x, w, 1 - post)) || !calc_set(x, k + n, v) || !calc_set(x, k + 2 * n, h)) return false;
+    if (!calc_set(x, k, calc_mulc(x, w, 1 - post)) || !calc_set(x, k + n, v) || !calc_set(x, k + 2 * n, h))
+      return false;
   }
   return true;
 }

@@ -38,7 +38,8 @@ static ValueId quantised(Import *x, ValueId v, int scale) {
 /* [N, …, C] <-> [N, C, …] */
 static ValueId move_channels(Import *x, ValueId v, bool first) {
   int perm[MAX_RANK], r = calc_rank(x, v);
-  for (int i = 0; i < r; i++) perm[i] = first ? (i == 0 ? 0 : i == 1 ? r - 1 : i - 1) : (i == 0 ? 0 : i == r - 1 ? 1 : i + 1);
+  for (int i = 0; i < r; i++)
+    perm[i] = first ? (i == 0 ? 0 : i == 1 ? r - 1 : i - 1) : (i == 0 ? 0 : i == r - 1 ? 1 : i + 1);
   return calc_transpose(x, v, perm, r);
 }
 
@@ -146,7 +147,8 @@ bool import_ms_qlinear_concat(Import *x) {
 /* condition; X, scale, zero point; Y, scale, zero point; scale, zero point of the result */
 bool import_ms_qlinear_where(Import *x) {
   if (!NEEDS(x, 0, 1, 2, 4, 5, 7, 8)) return false;
-  ValueId a = finish(x, calc_div(x, real(x, 1), x->in[7]), 8, DT_U8), b = finish(x, calc_div(x, real(x, 4), x->in[7]), 8, DT_U8);
+  ValueId a = finish(x, calc_div(x, real(x, 1), x->in[7]), 8, DT_U8),
+          b = finish(x, calc_div(x, real(x, 4), x->in[7]), 8, DT_U8);
   return calc_set(x, 0, calc_where(x, x->in[0], a, b));
 }
 
@@ -165,7 +167,8 @@ bool import_ms_qgemm(Import *x) {
   ValueId b = tb ? calc_swap_last(x, x->in[3]) : x->in[3];
   ValueId acc = calc_matmul(x, centred_int(x, x->in[0], 2, imp_int(x, "transA", 0) != 0), centred_int(x, b, 5, false));
   if (imp_present(x, 6)) acc = calc_add(x, acc, x->in[6]);
-  ValueId ratio = calc_mulc(x, calc_mul(x, x->in[1], x->in[4]), imp_float(x, "alpha", 1)), v = calc_cast(x, acc, DT_F32);
+  ValueId ratio = calc_mulc(x, calc_mul(x, x->in[1], x->in[4]), imp_float(x, "alpha", 1)),
+          v = calc_cast(x, acc, DT_F32);
   if (!imp_present(x, 7)) return calc_set(x, 0, calc_mul(x, v, ratio));
   return calc_set(x, 0, finish(x, calc_mul(x, v, calc_div(x, ratio, x->in[7])), 8, imp_dtype(x, 0)));
 }
@@ -178,7 +181,8 @@ static bool scaled_product(Import *x, ValueId a, ValueId b, ValueId scale, int b
 /* A, B, scales of A and B, zero points of A and B, bias */
 bool import_ms_matmul_integer_to_float(Import *x) {
   if (!NEEDS(x, 0, 1, 2, 3)) return false;
-  return scaled_product(x, centred_int(x, x->in[0], 4, false), centred_int(x, x->in[1], 5, false), calc_mul(x, x->in[2], x->in[3]), 6);
+  return scaled_product(x, centred_int(x, x->in[0], 4, false), centred_int(x, x->in[1], 5, false),
+                        calc_mul(x, x->in[2], x->in[3]), 6);
 }
 
 /* A (f32, quantised here to u8 by its range), B, scale and zero point of B, bias */
@@ -209,7 +213,8 @@ static ValueId activated(Import *x, ValueId v, int n, double a, double b) {
 bool import_ms_fused_conv(Import *x) {
   Window w;
   if (!calc_needs(x, 2)) return false;
-  if (imp_rank(x, 1) != imp_rank(x, 0)) return imp_fail(x, "shape", "weight has rank %d, input has rank %d", imp_rank(x, 1), imp_rank(x, 0));
+  if (imp_rank(x, 1) != imp_rank(x, 0))
+    return imp_fail(x, "shape", "weight has rank %d, input has rank %d", imp_rank(x, 1), imp_rank(x, 0));
   if (!window_read(x, 0, imp_type(x, 1)->dims + 2, &w)) return false;
   ValueId y = window_conv(x, x->in[0], x->in[1], optional(x, 2), &w);
   if (imp_present(x, 3)) y = calc_add(x, y, x->in[3]);
@@ -227,7 +232,8 @@ bool import_ms_fused_gemm(Import *x) {
 
 bool import_ms_fused_matmul(Import *x) {
   if (!calc_needs(x, 2)) return false;
-  if (imp_int(x, "transBatchA", 0) || imp_int(x, "transBatchB", 0)) return imp_fail(x, "unsupported", "transBatchA and transBatchB");
+  if (imp_int(x, "transBatchA", 0) || imp_int(x, "transBatchB", 0))
+    return imp_fail(x, "unsupported", "transBatchA and transBatchB");
   ValueId a = x->in[0], b = x->in[1];
   if (imp_int(x, "transA", 0) && calc_rank(x, a) > 1) a = calc_swap_last(x, a);
   if (imp_int(x, "transB", 0) && calc_rank(x, b) > 1) b = calc_swap_last(x, b);

@@ -69,15 +69,24 @@ static ValueId label_default(Import *x, DType t) {
 /* x equals keys[k] -> values[k], the last such k; no key: the default. NaN keys match NaN. */
 static ValueId label_map(Import *x, const Tensor *keys, const Tensor *values, ValueId dflt) {
   int64_t n = tensor_count(keys);
-  if (n != tensor_count(values) || n < 1) { imp_fail(x, "shape", "%lld keys, %lld values", (long long)n, (long long)tensor_count(values)); return 0; }
-  if (keys->dtype != imp_dtype(x, 0)) { imp_fail(x, "type", "keys are %s, the input is %s", dtype_info[keys->dtype].text, dtype_info[imp_dtype(x, 0)].text); return 0; }
+  if (n != tensor_count(values) || n < 1) {
+    imp_fail(x, "shape", "%lld keys, %lld values", (long long)n, (long long)tensor_count(values));
+    return 0;
+  }
+  if (keys->dtype != imp_dtype(x, 0)) {
+    imp_fail(x, "type", "keys are %s, the input is %s", dtype_info[keys->dtype].text,
+             dtype_info[imp_dtype(x, 0)].text);
+    return 0;
+  }
   ValueId v = calc_unsqueeze(x, x->in[0], -1), key = calc_reshape(x, calc_tensor(x, keys), (Dim[]){ DIM(n) }, 1);
   ValueId same = calc_op2(x, OP_EQ, v, key);                                               /* [..., n] */
-  if (dtype_is_float(keys->dtype)) same = calc_op2(x, OP_OR, same, calc_op2(x, OP_AND, calc_op1(x, OP_ISNAN, v), calc_op1(x, OP_ISNAN, key)));
+  if (dtype_is_float(keys->dtype))
+    same = calc_op2(x, OP_OR, same, calc_op2(x, OP_AND, calc_op1(x, OP_ISNAN, v), calc_op1(x, OP_ISNAN, key)));
   ValueId at = calc_where(x, same, calc_range(x, DT_I64, DIM(n)), imp_scalar(x, DT_I64, -1));
   int last = calc_rank(x, at) - 1;
   at = at ? imp_reduce(x, OP_REDUCE_MAX, at, &last, 1, false) : 0;
-  ValueId value = calc_gather(x, calc_reshape(x, calc_tensor(x, values), (Dim[]){ DIM(n) }, 1), 0, calc_op2c(x, OP_MAX, at, 0));
+  ValueId value = calc_gather(x, calc_reshape(x, calc_tensor(x, values), (Dim[]){DIM(n)}, 1), 0,
+                              calc_op2c(x, OP_MAX, at, 0));
   return calc_where(x, calc_op2c(x, OP_LT, at, 0), dflt, value);
 }
 
@@ -199,7 +208,8 @@ static ValueId linear_scores(Import *x, int rows) {
   const double *w, *b;
   int nw = imp_floats(x, "coefficients", &w), nb = imp_floats(x, "intercepts", &b);
   if (rows < 1 || nw % rows) { imp_fail(x, "shape", "%d coefficients for %d rows", nw, rows); return 0; }
-  ValueId v = calc_cast(x, x->in[0], DT_F32), m = calc_reshape(x, calc_floats(x, DT_F32, w, nw), (Dim[]){ DIM(rows), DIM(nw / rows) }, 2);
+  ValueId v = calc_cast(x, x->in[0], DT_F32),
+          m = calc_reshape(x, calc_floats(x, DT_F32, w, nw), (Dim[]){DIM(rows), DIM(nw / rows)}, 2);
   if (calc_rank(x, v) == 1) v = calc_unsqueeze(x, v, 0);
   ValueId y = calc_matmul(x, v, calc_swap_last(x, m));
   return nb ? calc_add(x, y, calc_floats(x, DT_F32, b, nb)) : y;

@@ -109,7 +109,8 @@ bool import_group_norm(Import *x) {
   int64_t groups = imp_int(x, "num_groups", 0);
   Dim per;
   if (in.rank < 2 || groups < 1 || !dim_divisible(in.dims[1], DIM(groups), &per))
-    return imp_fail(x, "shape", "num_groups=%lld does not divide the channels of input %s", (long long)groups, type_text(&in));
+    return imp_fail(x, "shape", "num_groups=%lld does not divide the channels of input %s", (long long)groups,
+                    type_text(&in));
   Dim rest = dim_mul(per, calc_product(in.dims + 2, in.rank - 2));
   ValueId v = calc_wide(x, x->in[0]);
   DType w = calc_dtype(x, v);
@@ -213,8 +214,12 @@ bool import_lrn(Import *x) {
   Dim flat[4] = { in.dims[0], DIM(1), in.dims[1], calc_product(in.dims + 2, in.rank - 2) };
   ValueId square = calc_reshape(x, calc_mul(x, v, v), flat, 4);
   int64_t ones[2] = { 1, 1 }, kernel[2] = { size, 1 }, pads[4] = { (size - 1) / 2, 0, size / 2, 0 };
-  Attr a[] = { attr_ints(x->m, "kernel", kernel, 2), attr_ints(x->m, "strides", ones, 2), attr_ints(x->m, "pads", pads, 4),
-               attr_ints(x->m, "dilations", ones, 2), attr_int("ceil", 0), attr_int("count_include_pad", 1) };
+  Attr a[] = {attr_ints(x->m, "kernel", kernel, 2),
+              attr_ints(x->m, "strides", ones, 2),
+              attr_ints(x->m, "pads", pads, 4),
+              attr_ints(x->m, "dilations", ones, 2),
+              attr_int("ceil", 0),
+              attr_int("count_include_pad", 1)};
   ValueId mean = calc_reshape(x, calc_op(x, OP_AVG_POOL, &square, 1, a, 6), in.dims, in.rank);
   ValueId base = calc_addc(x, calc_mulc(x, mean, imp_float(x, "alpha", 1e-4)), imp_float(x, "bias", 1));
   ValueId y = calc_div(x, v, calc_op2c(x, OP_POW, base, imp_float(x, "beta", 0.75)));

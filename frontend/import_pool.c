@@ -17,7 +17,8 @@ bool import_max_pool(Import *x) {
   bool padded;
   if (dtype_is_int(imp_dtype(x, 0))) dtype_range(imp_dtype(x, 0), &lowest, &highest);
   ValueId v = window_pad(x, x->in[0], &w, lowest, &padded), out[2] = { 0, 0 };
-  if (padded && x->nout > 1) return imp_fail(x, "unsupported", "positions of the largest elements with padding that depends on a free dim");
+  if (padded && x->nout > 1)
+    return imp_fail(x, "unsupported", "positions of the largest elements with padding that depends on a free dim");
   Attr a[8];
   int n = window_attrs(x, &w, a, true);
   a[n++] = attr_int("ceil", imp_int(x, "ceil_mode", 0) != 0);
@@ -55,7 +56,8 @@ bool import_lp_pool(Import *x) {
   Window w;
   if (!window_read(x, 0, NULL, &w)) return false;
   double p = pool_p(x);
-  if (p != (double)(int64_t)p || p < 1) return imp_fail(x, "unsupported", "p = %g; only whole p from 1 on are supported", p);
+  if (p != (double)(int64_t)p || p < 1)
+    return imp_fail(x, "unsupported", "p = %g; only whole p from 1 on are supported", p);
   bool padded;
   ValueId v = window_pad(x, x->in[0], &w, 0, &padded);
   return calc_set(x, 0, pool_node(x, OP_LP_POOL, v, &w, imp_int(x, "ceil_mode", 0) != 0, attr_int("p", (int64_t)p)));

@@ -148,11 +148,14 @@ static ValueId full_roi(Import *x, const int *axes, int n, int rank) {
 bool import_resize_11(Import *x) {
   if (!calc_needs(x, 1)) return false;
   Type in = *imp_type(x, 0);
-  Resize r = { .rank = in.rank, .mode = imp_str(x, "mode", "nearest"),
-               .coord = imp_str(x, "coordinate_transformation_mode", "half_pixel"),
-               .nearest = imp_str(x, "nearest_mode", "round_prefer_floor"), .cubic_a = imp_float(x, "cubic_coeff_a", -0.75),
-               .extrapolation = imp_float(x, "extrapolation_value", 0),
-               .exclude_outside = imp_int(x, "exclude_outside", 0) != 0, .antialias = imp_int(x, "antialias", 0) != 0 };
+  Resize r = {.rank = in.rank,
+              .mode = imp_str(x, "mode", "nearest"),
+              .coord = imp_str(x, "coordinate_transformation_mode", "half_pixel"),
+              .nearest = imp_str(x, "nearest_mode", "round_prefer_floor"),
+              .cubic_a = imp_float(x, "cubic_coeff_a", -0.75),
+              .extrapolation = imp_float(x, "extrapolation_value", 0),
+              .exclude_outside = imp_int(x, "exclude_outside", 0) != 0,
+              .antialias = imp_int(x, "antialias", 0) != 0};
   const int64_t *given;
   int axes[MAX_RANK], n = imp_ints(x, "axes", &given);
   if (n > in.rank) return imp_fail(x, "shape", "%d axes for an input of rank %d", n, in.rank);
@@ -193,7 +196,8 @@ bool import_affine_grid(Import *x) {
   const Dim *size;
   int n, k;
   if (!imp_dims(x, 1, &size, &n)) return false;
-  if (n != 4 && n != 5) return imp_fail(x, "shape", "size has %d numbers; [N, C, H, W] or [N, C, D, H, W] is needed", n);
+  if (n != 4 && n != 5)
+    return imp_fail(x, "shape", "size has %d numbers; [N, C, H, W] or [N, C, D, H, W] is needed", n);
   k = n - 2;
   ValueId theta = calc_wide(x, x->in[0]), part[4];
   DType t = calc_dtype(x, theta);

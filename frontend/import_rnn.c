@@ -56,7 +56,8 @@ static bool import_recurrent(Import *x, Op op, int outputs, const char *const *d
   Dim hidden = imp_type(x, 2)->dims[2];
   if (!dim_is_const(hidden)) return imp_fail(x, "shape", "the hidden size (last dim of R) must be known");
   if (imp_has(x, "hidden_size") && imp_int(x, "hidden_size", 0) != hidden.k)
-    return imp_fail(x, "shape", "hidden_size=%lld, but R is made for %lld", (long long)imp_int(x, "hidden_size", 0), (long long)hidden.k);
+    return imp_fail(x, "shape", "hidden_size=%lld, but R is made for %lld", (long long)imp_int(x, "hidden_size", 0),
+                    (long long)hidden.k);
 
   Attr a[8];
   if (!activation_attrs(x, dflt, per, both ? 2 : 1, a)) return false;

@@ -17,7 +17,8 @@ static bool place(Import *x, int k, int dflt, int n, int most, int *at) {
   if (!imp_present(x, k)) return true;
   if (!imp_const_ints(x, k, &v, &count)) return false;
   int64_t p = count == 1 ? v[0] + (v[0] < 0 ? n : 0) : -1;
-  if (p < 0 || p > most) return imp_fail(x, "shape", "place %lld is outside a sequence of %d", (long long)(count ? v[0] : 0), n);
+  if (p < 0 || p > most)
+    return imp_fail(x, "shape", "place %lld is outside a sequence of %d", (long long)(count ? v[0] : 0), n);
   *at = (int)p;
   return true;
 }
@@ -106,8 +107,10 @@ bool import_split_to_sequence(Import *x) {
   Dim whole = t.dims[axis], at = DIM(0), each = given && !sizes ? given[0] : DIM(1);
   if (!sizes) {
     if (!dim_is_const(whole) || !dim_is_const(each))
-      return imp_fail(x, "unsupported", "splits the free size %s; into how many parts must be known when compiling", dim_text(whole));
-    if (each.k < 1 || whole.k / each.k > 4096) return imp_fail(x, "shape", "cannot split %s into parts of %s", dim_text(whole), dim_text(each));
+      return imp_fail(x, "unsupported", "splits the free size %s; into how many parts must be known when compiling",
+                      dim_text(whole));
+    if (each.k < 1 || whole.k / each.k > 4096)
+      return imp_fail(x, "shape", "cannot split %s into parts of %s", dim_text(whole), dim_text(each));
     n = (int)((whole.k + each.k - 1) / each.k);
   }
   ValueId *part = NEW_N(&x->m->perm, ValueId, n + 1);
@@ -120,7 +123,8 @@ bool import_split_to_sequence(Import *x) {
     if (squeeze) part[k] = imp_reshape(x, part[k], left, t.rank - 1);
     at = dim_add(at, size);
   }
-  if (!dim_eq(at, whole)) return imp_fail(x, "shape", "the parts add up to %s, the axis has %s", dim_text(at), dim_text(whole));
+  if (!dim_eq(at, whole))
+    return imp_fail(x, "shape", "the parts add up to %s, the axis has %s", dim_text(at), dim_text(whole));
   imp_set(x, 0, imp_list(x, KIND_SEQUENCE, part, n));
   return true;
 }

@@ -95,11 +95,13 @@ bool import_size(Import *x) {
 /* -1 stands for what is left; 0 copies the input's axis, unless allowzero. */
 static bool complete_shape(Import *x, const Type *from, const Dim *want, int n, bool allowzero, Dim *shape) {
   int open = -1;
-  if (n > MAX_RANK) return imp_fail(x, "shape", "the result would have %d dimensions; lathe's limit is %d", n, MAX_RANK);
+  if (n > MAX_RANK)
+    return imp_fail(x, "shape", "the result would have %d dimensions; lathe's limit is %d", n, MAX_RANK);
   for (int k = 0; k < n; k++) {
     shape[k] = want[k];
     if (dim_is(want[k], 0) && !allowzero) {
-      if (k >= from->rank) return imp_fail(x, "shape", "the 0 at place %d of the shape copies an axis that the input lacks", k);
+      if (k >= from->rank)
+        return imp_fail(x, "shape", "the 0 at place %d of the shape copies an axis that the input lacks", k);
       shape[k] = from->dims[k];
     } else if (dim_is(want[k], -1)) {
       if (open >= 0) return imp_fail(x, "shape", "the shape has more than one -1");
@@ -126,8 +128,11 @@ static bool complete_shape(Import *x, const Type *from, const Dim *want, int n, 
   if (zero) return imp_fail(x, "shape", "the -1 of the shape cannot be known beside an axis of size 0");
   if (!dim_divisible(all, rest, &shape[open])) {
     if (dim_is_const(all) && dim_is_const(rest))
-      return imp_fail(x, "shape", "%s elements do not fill a shape whose other axes take %s", dim_text(all), dim_text(rest));
-    if (dim_lo(rest) < 1) return imp_fail(x, "shape", "the -1 of the shape is %s / %s, which may divide by 0", dim_text(all), dim_text(rest));
+      return imp_fail(x, "shape", "%s elements do not fill a shape whose other axes take %s", dim_text(all),
+                      dim_text(rest));
+    if (dim_lo(rest) < 1)
+      return imp_fail(x, "shape", "the -1 of the shape is %s / %s, which may divide by 0", dim_text(all),
+                      dim_text(rest));
     shape[open] = dim_floordiv(all, rest);             // exact in every run that is legal
   }
   return true;
@@ -235,9 +240,11 @@ bool import_expand(Import *x) {
   int n;
   if (!imp_dims(x, 1, &want, &n)) return false;
   int rank = n > t->rank ? n : t->rank;
-  if (rank > MAX_RANK) return imp_fail(x, "shape", "the result would have %d dimensions; lathe's limit is %d", rank, MAX_RANK);
+  if (rank > MAX_RANK)
+    return imp_fail(x, "shape", "the result would have %d dimensions; lathe's limit is %d", rank, MAX_RANK);
   for (int k = 0; k < rank; k++) {
-    Dim have = k < rank - t->rank ? DIM(1) : t->dims[k - (rank - t->rank)], to = k < rank - n ? DIM(1) : want[k - (rank - n)];
+    Dim have = k < rank - t->rank ? DIM(1) : t->dims[k - (rank - t->rank)],
+        to = k < rank - n ? DIM(1) : want[k - (rank - n)];
     shape[k] = dim_is(to, 1) ? have : to;
     // a symbol that may be 1 beside an axis that is larger: the larger one decides
     if (!dim_is(have, 1) && !dim_eq(have, to) && dim_is_const(have) && dim_lo(to) <= 1) shape[k] = have;
@@ -312,13 +319,15 @@ bool import_split(Import *x) {
   if (x->failed) return false;
   if (sizes && n != x->nout) return imp_fail(x, "shape", "has %d sizes for %d outputs", n, x->nout);
   int64_t parts = imp_int(x, "num_outputs", x->nout);
-  if (parts != x->nout) return imp_fail(x, "shape", "num_outputs is %lld, but there are %d outputs", (long long)parts, x->nout);
+  if (parts != x->nout)
+    return imp_fail(x, "shape", "num_outputs is %lld, but there are %d outputs", (long long)parts, x->nout);
   Dim each = x->nout ? dim_ceildiv(whole, DIM(x->nout)) : DIM(0);
   if (!sizes && x->opset < 18 && !dim_divisible(whole, DIM(x->nout), &each))
     return imp_fail(x, "shape", "cannot split %s into %d equal parts", dim_text(whole), x->nout);
   for (int k = 0; k < x->nout; k++) {
     size[k] = sizes ? given[k] : k + 1 < x->nout ? each : dim_sub(whole, dim_mul(each, DIM(k)));
-    if (dim_hi(size[k]) < 0) return imp_fail(x, "shape", "cannot split %s into %d parts of %s", dim_text(whole), x->nout, dim_text(each));
+    if (dim_hi(size[k]) < 0)
+      return imp_fail(x, "shape", "cannot split %s into %d parts of %s", dim_text(whole), x->nout, dim_text(each));
   }
   for (int k = 0; k < x->nout; k++) {
     ValueId v = imp_slice1(x, x->in[0], axis, at, size[k]);
@@ -379,7 +388,8 @@ bool import_slice(Import *x) {
   int n, ends_n, axes_n, steps_n;
   if (!list(x, "starts", 1, &starts, &n) || !list(x, "ends", 2, &ends, &ends_n))
     return x->failed ? false : imp_fail(x, "shape", "lacks starts or ends");
-  bool some_axes = list(x, "axes", 3, &axes, &axes_n), some_steps = imp_present(x, 4) && imp_dims(x, 4, &steps, &steps_n);
+  bool some_axes = list(x, "axes", 3, &axes, &axes_n),
+       some_steps = imp_present(x, 4) && imp_dims(x, 4, &steps, &steps_n);
   if (x->failed) return false;
   if (ends_n != n || (some_axes && axes_n != n) || (some_steps && steps_n != n))
     return imp_fail(x, "shape", "starts, ends, axes and steps have different lengths");

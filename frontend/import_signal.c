@@ -21,7 +21,9 @@ static ValueId turns(Import *x, DType t, int64_t rows, int64_t columns, int64_t 
 }
 
 static ValueId plus(Import *x, ValueId a, ValueId b) { return a && b ? calc_add(x, a, b) : a ? a : b; }
-static ValueId minus(Import *x, ValueId a, ValueId b) { return !b ? a : a ? calc_sub(x, a, b) : calc_op1(x, OP_NEG, b); }
+static ValueId minus(Import *x, ValueId a, ValueId b) {
+  return !b ? a : a ? calc_sub(x, a, b) : calc_op1(x, OP_NEG, b);
+}
 
 /* v * (cos - i sign sin); `product` is matmul or elementwise */
 static Complex rotate(Import *x, Complex v, ValueId cosine, ValueId sine, int sign, Op product) {
@@ -117,7 +119,8 @@ static bool dft_length(Import *x, Dim have, bool half, int64_t *n) {
     if (count != 1) return imp_fail(x, "shape", "dft_length should be one number");
     *n = v[0];
   } else {
-    if (!dim_is_const(have)) return imp_fail(x, "unsupported", "a DFT over the free dim %s; its length must be known", dim_text(have));
+    if (!dim_is_const(have))
+      return imp_fail(x, "unsupported", "a DFT over the free dim %s; its length must be known", dim_text(have));
     *n = half ? 2 * (have.k - 1) : have.k;
   }
   if (*n >= 1 && *n <= DFT_LENGTH_MAX) return true;
@@ -130,7 +133,8 @@ static bool dft(Import *x, int64_t given_axis) {
   int axis = imp_axis(x, given_axis, in.rank), perm[MAX_RANK];
   if (axis < 0) return false;
   if (in.rank < 2 || axis == in.rank - 1 || !(dim_is(in.dims[in.rank - 1], 1) || dim_is(in.dims[in.rank - 1], 2)))
-    return imp_fail(x, "shape", "input %s; [..., N, 1 or 2] is needed, the axis before the last or earlier", type_text(&in));
+    return imp_fail(x, "shape", "input %s; [..., N, 1 or 2] is needed, the axis before the last or earlier",
+                    type_text(&in));
   int64_t n = 0;
   if (!dft_length(x, in.dims[axis], inverse && onesided, &n)) return false;
   Complex v = split_parts(x, calc_wide(x, x->in[0]), axis);
@@ -185,7 +189,8 @@ bool import_stft(Import *x) {
     if (!dim_is_const(d)) return imp_fail(x, "unsupported", "frame_length must be known");
     length = d.k;
   }
-  if (step < 1 || length < 1 || length > DFT_LENGTH_MAX) return imp_fail(x, "shape", "frame_step %lld, frame_length %lld", (long long)step, (long long)length);
+  if (step < 1 || length < 1 || length > DFT_LENGTH_MAX)
+    return imp_fail(x, "shape", "frame_step %lld, frame_length %lld", (long long)step, (long long)length);
   Dim frames = dim_add(dim_floordiv(dim_sub(in.dims[1], DIM(length)), DIM(step)), DIM(1));
   ValueId start = calc_mulc(x, calc_unsqueeze(x, calc_range(x, DT_I64, frames), 1), (double)step);
   ValueId place = calc_add(x, start, calc_range(x, DT_I64, DIM(length)));       /* [frames, length] */
@@ -235,7 +240,8 @@ bool import_mel_weight_matrix(Import *x) {
   if (!one_int(x, 0, &mels) || !one_int(x, 1, &length) || !one_int(x, 2, &rate) || !imp_const_float(x, 3, &low) ||
       !imp_const_float(x, 4, &high)) return false;
   if (mels < 1 || mels > 1 << 16 || length < 1 || length > 1 << 24 || rate < 1 || t == DT_NONE)
-    return imp_fail(x, "shape", "%lld mel bins of a DFT of length %lld at rate %lld", (long long)mels, (long long)length, (long long)rate);
+    return imp_fail(x, "shape", "%lld mel bins of a DFT of length %lld at rate %lld", (long long)mels,
+                    (long long)length, (long long)rate);
   int64_t bins = length / 2 + 1, *corner = NEW_N(&x->m->perm, int64_t, mels + 2);
   double from = 2595 * log10(1 + low / 700), to = 2595 * log10(1 + high / 700), step = (to - from) / (double)(mels + 2);
   for (int64_t k = 0; k < mels + 2; k++) {

@@ -43,9 +43,11 @@ bool import_linear_attention(Import *x) {
   int64_t hq = imp_int(x, "q_num_heads", 0), hkv = imp_int(x, "kv_num_heads", 0);
   const char *rule = imp_str(x, "update_rule", "gated_delta");
   bool gated = !strncmp(rule, "gated", 5), delta = strstr(rule, "delta") != NULL;
-  if (hq < 1 || hkv < 1 || hq % hkv) return imp_fail(x, "shape", "%lld query heads, %lld key heads", (long long)hq, (long long)hkv);
+  if (hq < 1 || hkv < 1 || hq % hkv)
+    return imp_fail(x, "shape", "%lld query heads, %lld key heads", (long long)hq, (long long)hkv);
   if (!gated && !delta && strcmp(rule, "linear")) return imp_fail(x, "unsupported", "update_rule '%s'", rule);
-  if ((gated && !imp_present(x, 4)) || (delta && !imp_present(x, 5))) return imp_fail(x, "shape", "update_rule '%s' lacks its decay or beta", rule);
+  if ((gated && !imp_present(x, 4)) || (delta && !imp_present(x, 5)))
+    return imp_fail(x, "shape", "update_rule '%s' lacks its decay or beta", rule);
   DType t = imp_dtype(x, 0);
   ValueId in[6] = { 0, time_first(x, calc_wide(x, x->in[0]), hq), time_first(x, calc_wide(x, x->in[1]), hkv),
                     time_first(x, calc_wide(x, x->in[2]), hkv), 0, 0 };
@@ -55,7 +57,8 @@ bool import_linear_attention(Import *x) {
   if (!in[1] || !in[2] || !in[3]) return false;
   Dim dk = calc_dim(x, in[2], 3), state[] = { calc_dim(x, in[1], 1), DIM(hkv), dk, calc_dim(x, in[3], 3) };
   double scale = imp_float(x, "scale", 0);
-  if (scale == 0 && !dim_is_const(dk)) return imp_fail(x, "shape", "the key size must be known, or attribute 'scale' given");
+  if (scale == 0 && !dim_is_const(dk))
+    return imp_fail(x, "shape", "the key size must be known, or attribute 'scale' given");
   DType keep = imp_present(x, 3) ? imp_dtype(x, 3) : t;
   in[0] = imp_present(x, 3) ? calc_cast(x, x->in[3], w) : calc_fill(x, w, 0, state, 4);
 
@@ -82,8 +85,9 @@ bool import_linear_attention(Import *x) {
   static const int back[] = { 1, 0, 2, 3 };
   ValueId result[2];
   Dim zero[6] = { DIM(0) };
-  Attr a[] = { attr_int("scan_inputs", n - 1), attr_dims(x->m, "in_axes", zero, n - 1), attr_dims(x->m, "in_reverse", zero, n - 1),
-               attr_dims(x->m, "out_axes", zero, 1), attr_dims(x->m, "out_reverse", zero, 1) };
+  Attr a[] = {attr_int("scan_inputs", n - 1), attr_dims(x->m, "in_axes", zero, n - 1),
+              attr_dims(x->m, "in_reverse", zero, n - 1), attr_dims(x->m, "out_axes", zero, 1),
+              attr_dims(x->m, "out_reverse", zero, 1)};
   if (!calc_regions(x, OP_SCAN, given, n, a, 5, &body, 1, result, 2)) return false;
   Dim flat[] = { state[0], calc_dim(x, in[1], 0), dim_mul(DIM(hq), state[3]) };
   calc_set(x, 1, calc_cast(x, result[0], keep));
@@ -96,15 +100,17 @@ bool import_causal_conv(Import *x) {
   if (!calc_needs(x, 2)) return false;
   Type w = *imp_type(x, 1), in = *imp_type(x, 0);
   if (in.rank != 3 || w.rank != 3 || !dim_is_const(w.dims[2]) || !dim_is_const(w.dims[0]))
-    return imp_fail(x, "shape", "input %s, weight %s; [B, C, L] and [C, 1, k] are needed", type_text(&in), type_text(&w));
+    return imp_fail(x, "shape", "input %s, weight %s; [B, C, L] and [C, 1, k] are needed", type_text(&in),
+                    type_text(&w));
   Dim before = dim_sub(w.dims[2], DIM(1));
   ValueId past = imp_present(x, 3) ? x->in[3] : 0, all;
   if (past && dim_is(before, 0)) past = 0;
   all = past ? calc_concat2(x, 2, past, x->in[0]) : calc_pad_axis(x, x->in[0], 2, before, DIM(0), 0);
   int64_t one = 1, none[2] = { 0, 0 };
-  Attr a[] = { attr_ints(x->m, "strides", &one, 1), attr_ints(x->m, "pads", none, 2), attr_ints(x->m, "dilations", &one, 1),
-               attr_int("group", w.dims[0].k) };
-  ValueId y = calc_op(x, OP_CONV, (ValueId[]){ all, x->in[1], imp_present(x, 2) ? x->in[2] : 0 }, imp_present(x, 2) ? 3 : 2, a, 4);
+  Attr a[] = {attr_ints(x->m, "strides", &one, 1), attr_ints(x->m, "pads", none, 2),
+              attr_ints(x->m, "dilations", &one, 1), attr_int("group", w.dims[0].k)};
+  ValueId y = calc_op(x, OP_CONV, (ValueId[]){all, x->in[1], imp_present(x, 2) ? x->in[2] : 0},
+                      imp_present(x, 2) ? 3 : 2, a, 4);
   const char *f = imp_str(x, "activation", "none");
   if (!strcmp(f, "silu") || !strcmp(f, "swish")) y = calc_cast(x, calc_op1(x, OP_SILU, calc_wide(x, y)), in.dtype);
   else if (strcmp(f, "none")) return imp_fail(x, "unsupported", "activation '%s' is not silu, swish or none", f);
@@ -119,7 +125,8 @@ bool import_tensor_scatter(Import *x) {
   int axis = imp_axis(x, imp_int(x, "axis", -2), in.rank);
   const char *mode = imp_str(x, "mode", "linear");
   if (axis < 0) return false;
-  if (axis == 0 || u.rank != in.rank) return imp_fail(x, "shape", "cache %s, update %s, axis %d", type_text(&in), type_text(&u), axis);
+  if (axis == 0 || u.rank != in.rank)
+    return imp_fail(x, "shape", "cache %s, update %s, axis %d", type_text(&in), type_text(&u), axis);
   ValueId at = calc_align(x, calc_range(x, DT_I64, u.dims[axis]), axis, in.rank);
   if (imp_present(x, 2)) at = calc_add(x, at, calc_align(x, calc_cast(x, x->in[2], DT_I64), 0, in.rank));
   if (!strcmp(mode, "circular")) at = calc_op2(x, OP_MOD, at, calc_dim_value(x, DT_I64, in.dims[axis]));

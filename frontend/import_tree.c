@@ -25,7 +25,8 @@ typedef struct Trees {
 
 static int64_t trees_depth(Import *x, const Trees *t) {
   enum { NEW = -1, OPEN = -2 };                             /* else: the depth below a node */
-  int64_t n = t->node.len, deepest = 0, *below = NEW_N(&x->m->perm, int64_t, n + 1), *stack = NEW_N(&x->m->perm, int64_t, n + 1);
+  int64_t n = t->node.len, deepest = 0, *below = NEW_N(&x->m->perm, int64_t, n + 1),
+          *stack = NEW_N(&x->m->perm, int64_t, n + 1);
   for (int64_t k = 0; k < n; k++) {
     below[k] = t->node.at[k].mode == LEAF ? 0 : NEW;
     if (t->node.at[k].yes < 0 || t->node.at[k].yes >= n || t->node.at[k].no < 0 || t->node.at[k].no >= n) return -1;
@@ -57,7 +58,11 @@ static ValueId node_table(Import *x, const Trees *t, int what) {
   int64_t *v = NEW_N(&x->m->perm, int64_t, t->node.len);
   for (int k = 0; k < t->node.len; k++) {
     const TreeNode *n = &t->node.at[k];
-    v[k] = what == FEATURE ? n->feature : what == YES ? n->yes : what == NO ? n->no : what == MODE ? n->mode : n->missing;
+    v[k] = what == FEATURE ? n->feature
+        : what == YES      ? n->yes
+        : what == NO       ? n->no
+        : what == MODE     ? n->mode
+                           : n->missing;
   }
   return imp_constant_ints(x, DT_I64, v, t->node.len);
 }
@@ -121,7 +126,8 @@ static ValueId tree_scores(Import *x, const Trees *t) {
   }
   for (int k = 0; k < n; k++)
     if (t->node.at[k].feature < 0 || (dim_is_const(features) && t->node.at[k].feature >= features.k)) {
-      imp_fail(x, "shape", "a tree reads feature %lld, the input has %s", (long long)t->node.at[k].feature, dim_text(features));
+      imp_fail(x, "shape", "a tree reads feature %lld, the input has %s", (long long)t->node.at[k].feature,
+               dim_text(features));
       return 0;
     }
   bool least = !strcmp(t->aggregate, "MIN"), most = !strcmp(t->aggregate, "MAX");
@@ -130,7 +136,10 @@ static ValueId tree_scores(Import *x, const Trees *t) {
   for (int64_t k = 0; k < n * c && nothing != 0; k++) tensor_set(w, k, nothing);
   for (int k = 0; k < t->weight.len; k++) {
     const Weight *g = &t->weight.at[k];
-    if (g->node < 0 || g->node >= n || g->target < 0 || g->target >= c) { imp_fail(x, "shape", "a weight belongs to no node or target"); return 0; }
+    if (g->node < 0 || g->node >= n || g->target < 0 || g->target >= c) {
+      imp_fail(x, "shape", "a weight belongs to no node or target");
+      return 0;
+    }
     double old = tensor_get(w, g->node * c + g->target);
     tensor_set(w, g->node * c + g->target, isinf(old) ? g->value : old + g->value);
   }
@@ -159,7 +168,8 @@ static int number_list(Import *x, const char *name, const double **v) {
 }
 
 static int mode_number(const char *s) {
-  static const char *const names[] = { "BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT", "BRANCH_EQ", "BRANCH_NEQ", "BRANCH_MEMBER", "LEAF" };
+  static const char *const names[] = {"BRANCH_LEQ", "BRANCH_LT",  "BRANCH_GTE",    "BRANCH_GT",
+                                      "BRANCH_EQ",  "BRANCH_NEQ", "BRANCH_MEMBER", "LEAF"};
   for (int k = 0; k <= LEAF; k++)
     if (!strcmp(s, names[k])) return k;
   return -1;
@@ -191,14 +201,18 @@ static bool old_nodes(Import *x, Trees *t, NodeName **names) {
   for (int k = 0; k < n; k++) name[k] = (NodeName){ tree[k], id[k] };
   for (int k = 0; k < n; k++) {
     if (k && tree[k] != tree[k - 1]) first = k;
-    TreeNode node = { .feature = feature[k], .split = value[k], .mode = mode_number(mode[k]), .missing = lost == n && missing[k] };
+    TreeNode node = {.feature = feature[k],
+                     .split = value[k],
+                     .mode = mode_number(mode[k]),
+                     .missing = lost == n && missing[k]};
     if (node.mode < 0 || node.mode == MEMBER) return imp_fail(x, "unsupported", "node mode '%s'", mode[k]);
     node.yes = node.no = k;
     if (node.mode == LEAF) node.feature = 0, node.split = 0, node.missing = false;
     else {
       node.yes = node_index(name, n, tree[k], yes[k], first + yes[k]);
       node.no = node_index(name, n, tree[k], no[k], first + no[k]);
-      if (node.yes < 0 || node.no < 0) return imp_fail(x, "parse", "node %lld of tree %lld leads nowhere", (long long)id[k], (long long)tree[k]);
+      if (node.yes < 0 || node.no < 0)
+        return imp_fail(x, "parse", "node %lld of tree %lld leads nowhere", (long long)id[k], (long long)tree[k]);
       child[node.yes] = child[node.no] = true;
     }
     *vec_push(&x->m->perm, &t->node) = node;
@@ -295,12 +309,14 @@ static bool new_lists(Import *x, NewLists *l, Trees *t) {
   l->member = imp_has(x, "membership_values") ? imp_tensor(x, "membership_values") : NULL;
   int lost = imp_ints(x, "nodes_missing_value_tracks_true", &l->missing), roots = imp_ints(x, "tree_roots", &root);
   if (lost != l->n) l->missing = NULL;
-  if (l->n < 1 || imp_ints(x, "nodes_truenodeids", &l->yes) != l->n || imp_ints(x, "nodes_falsenodeids", &l->no) != l->n ||
-      imp_ints(x, "nodes_trueleafs", &l->yes_leaf) != l->n || imp_ints(x, "nodes_falseleafs", &l->no_leaf) != l->n || !l->mode ||
-      tensor_count(l->mode) != l->n || !l->split || tensor_count(l->split) != l->n || !weight || tensor_count(weight) != l->leaves || roots < 1)
+  if (l->n < 1 || imp_ints(x, "nodes_truenodeids", &l->yes) != l->n ||
+      imp_ints(x, "nodes_falsenodeids", &l->no) != l->n || imp_ints(x, "nodes_trueleafs", &l->yes_leaf) != l->n ||
+      imp_ints(x, "nodes_falseleafs", &l->no_leaf) != l->n || !l->mode || tensor_count(l->mode) != l->n ||
+      !l->split || tensor_count(l->split) != l->n || !weight || tensor_count(weight) != l->leaves || roots < 1)
     return imp_fail(x, "parse", "its lists of nodes or leaves differ in length");
   for (int k = 0; k < roots; k++) *vec_push(&x->m->perm, &t->root) = root[k];
-  for (int k = 0; k < l->leaves; k++) *vec_push(&x->m->perm, &t->weight) = (Weight){ l->n + k, target[k], tensor_get(weight, k) };
+  for (int k = 0; k < l->leaves; k++)
+    *vec_push(&x->m->perm, &t->weight) = (Weight){l->n + k, target[k], tensor_get(weight, k)};
   return true;
 }
 
@@ -330,15 +346,21 @@ bool import_tree_ensemble(Import *x) {
   static const char *const transforms[] = { "NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT" };
   int64_t how = imp_int(x, "aggregate_function", 1), post = imp_int(x, "post_transform", 0), member = 0;
   if (!calc_needs(x, 1)) return false;
-  if (how < 0 || how > 3 || post < 0 || post > 4) return imp_fail(x, "unsupported", "aggregate_function %lld, post_transform %lld", (long long)how, (long long)post);
+  if (how < 0 || how > 3 || post < 0 || post > 4)
+    return imp_fail(x, "unsupported", "aggregate_function %lld, post_transform %lld", (long long)how,
+                    (long long)post);
   Trees t = { .targets = imp_int(x, "n_targets", 1), .aggregate = aggregates[how] };
   NewLists l;
   if (!new_lists(x, &l, &t)) return false;
   for (int k = 0; k < l.n + l.leaves; k++) {
     TreeNode node = { .mode = LEAF, .yes = k, .no = k };
     if (k < l.n) {
-      node = (TreeNode){ .feature = l.feature[k], .yes = l.yes[k] + (l.yes_leaf[k] ? l.n : 0), .no = l.no[k] + (l.no_leaf[k] ? l.n : 0),
-                         .mode = (int)tensor_get(l.mode, k), .split = tensor_get(l.split, k), .missing = l.missing && l.missing[k] };
+      node = (TreeNode){.feature = l.feature[k],
+                        .yes = l.yes[k] + (l.yes_leaf[k] ? l.n : 0),
+                        .no = l.no[k] + (l.no_leaf[k] ? l.n : 0),
+                        .mode = (int)tensor_get(l.mode, k),
+                        .split = tensor_get(l.split, k),
+                        .missing = l.missing && l.missing[k]};
       if (node.mode < 0 || node.mode > MEMBER) return imp_fail(x, "unsupported", "node mode %d", node.mode);
     }
     *vec_push(&x->m->perm, &t.node) = node;

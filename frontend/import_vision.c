@@ -89,16 +89,19 @@ static ValueId deformed_columns(Import *x, const Window *w, const Dim *out, int6
 bool import_deform_conv(Import *x) {
   if (!calc_needs(x, 3)) return false;
   Window w;
-  if (imp_rank(x, 1) != imp_rank(x, 0)) return imp_fail(x, "shape", "weight has rank %d, input has rank %d", imp_rank(x, 1), imp_rank(x, 0));
+  if (imp_rank(x, 1) != imp_rank(x, 0))
+    return imp_fail(x, "shape", "weight has rank %d, input has rank %d", imp_rank(x, 1), imp_rank(x, 0));
   if (!window_read(x, 0, imp_type(x, 1)->dims + 2, &w)) return false;
   Type in = *imp_type(x, 0), weight = *imp_type(x, 1), offset = *imp_type(x, 2);
   int64_t og = imp_int(x, "offset_group", 1), group = imp_int(x, "group", 1), taps = 1;
   Dim ignored, m, c;
   if (og < 1 || group < 1 || offset.rank != in.rank || !dim_divisible(in.dims[1], DIM(og), &ignored) ||
       !dim_divisible(in.dims[1], DIM(group), &c) || !dim_divisible(weight.dims[0], DIM(group), &m))
-    return imp_fail(x, "shape", "group=%lld, offset_group=%lld do not fit input %s", (long long)group, (long long)og, type_text(&in));
+    return imp_fail(x, "shape", "group=%lld, offset_group=%lld do not fit input %s", (long long)group,
+                    (long long)og, type_text(&in));
   for (int i = 0; i < w.n; i++) {
-    if (!dim_is_const(w.kernel[i]) || !dim_is_const(w.pad[i])) return imp_fail(x, "unsupported", "the kernel's size must be known");
+    if (!dim_is_const(w.kernel[i]) || !dim_is_const(w.pad[i]))
+      return imp_fail(x, "unsupported", "the kernel's size must be known");
     taps *= w.kernel[i].k;
   }
   const Dim *out = offset.dims + 2;
@@ -127,20 +130,25 @@ bool import_col2im(Import *x) {
   Type in = *imp_type(x, 0);
   Dim stride[MAX_RANK], dilation[MAX_RANK], pad[2 * MAX_RANK];
   int64_t count[MAX_RANK], taps = 1, places = 1, pixels = 1;
-  if (n != nb || n < 1 || n > MAX_RANK - 2 || in.rank != 3) return imp_fail(x, "shape", "image_shape has %d numbers, block_shape %d, the input rank %d", n, nb, in.rank);
+  if (n != nb || n < 1 || n > MAX_RANK - 2 || in.rank != 3)
+    return imp_fail(x, "shape", "image_shape has %d numbers, block_shape %d, the input rank %d", n, nb, in.rank);
   if (!window_list(x, "strides", n, 1, stride) || !window_list(x, "dilations", n, 1, dilation) ||
       !window_list(x, "pads", 2 * n, 0, pad)) return false;
   for (int i = 0; i < n; i++) {
-    if (image[i] < 1 || image[i] > INT32_MAX || block[i] < 1 || block[i] > INT32_MAX) return imp_fail(x, "shape", "image %lld, block %lld on axis %d", (long long)image[i], (long long)block[i], i);
+    if (image[i] < 1 || image[i] > INT32_MAX || block[i] < 1 || block[i] > INT32_MAX)
+      return imp_fail(x, "shape", "image %lld, block %lld on axis %d", (long long)image[i], (long long)block[i], i);
     int64_t room = image[i] + pad[i].k + pad[n + i].k - dilation[i].k * (block[i] - 1) - 1;
-    if (block[i] < 1 || stride[i].k < 1 || room < 0) return imp_fail(x, "shape", "the block does not fit the image on axis %d", i);
+    if (block[i] < 1 || stride[i].k < 1 || room < 0)
+      return imp_fail(x, "shape", "the block does not fit the image on axis %d", i);
     count[i] = room / stride[i].k + 1;
     taps *= block[i], places *= count[i], pixels *= image[i];
-    if ((double)taps * (double)places > INT32_MAX || pixels > INT32_MAX) return imp_fail(x, "shape", "the image or its blocks are too large");
+    if ((double)taps * (double)places > INT32_MAX || pixels > INT32_MAX)
+      return imp_fail(x, "shape", "the image or its blocks are too large");
   }
   Dim channels;
   if (!dim_divisible(in.dims[1], DIM(taps), &channels) || !dim_is(in.dims[2], places))
-    return imp_fail(x, "shape", "input %s does not fit %lld blocks of %lld elements", type_text(&in), (long long)places, (long long)taps);
+    return imp_fail(x, "shape", "input %s does not fit %lld blocks of %lld elements", type_text(&in),
+                    (long long)places, (long long)taps);
   Tensor *to = tensor_new(&x->m->perm, DT_I64, 1, (int64_t[]){ taps * places });
   for (int64_t k = 0; k < taps; k++)
     for (int64_t l = 0; l < places; l++) {
@@ -155,7 +163,8 @@ bool import_col2im(Import *x) {
   Dim flat[] = { in.dims[0], channels, DIM(taps * places) }, target[] = { in.dims[0], channels, DIM(pixels + 1) };
   Dim shape[MAX_RANK] = { in.dims[0], channels };
   for (int i = 0; i < n; i++) shape[i + 2] = DIM(image[i]);
-  ValueId v[] = { calc_fill(x, in.dtype, 0, target, 3), calc_expand(x, calc_tensor(x, to), flat, 3), calc_reshape(x, x->in[0], flat, 3) };
+  ValueId v[] = {calc_fill(x, in.dtype, 0, target, 3), calc_expand(x, calc_tensor(x, to), flat, 3),
+                 calc_reshape(x, x->in[0], flat, 3)};
   Attr a[] = { attr_int("axis", 2), attr_str("reduction", "add") };
   ValueId y = v[1] && v[2] ? calc_op(x, OP_SCATTER_ELEMENTS, v, 3, a, 2) : 0;
   return calc_set(x, 0, calc_reshape(x, calc_slice1(x, y, 2, DIM(0), DIM(pixels)), shape, n + 2));

@@ -168,7 +168,8 @@ static bool resolve_inputs(Loader *l, Scope *s, const Onnx__Node *p, Import *x) 
     int64_t v;
     if (!*p->input[k]) continue;
     if (!lookup(s, intern(p->input[k]), &v)) {
-      diag_error(l->d, "parse", NULL, "node '%s' (%s) reads '%s', which nothing produces", onnx_node_name(p), p->op_type, p->input[k]);
+      diag_error(l->d, "parse", NULL, "node '%s' (%s) reads '%s', which nothing produces", onnx_node_name(p),
+                 p->op_type, p->input[k]);
       ok = false;
     } else if (v == FAILED_VALUE) {
       ok = false;
@@ -187,7 +188,8 @@ static void name_outputs(Loader *l, Import *x, const Onnx__Node *p, int first_va
     if (!*p->output[k] || (int)x->out[k] < first_value || value_of(l->m, x->out[k])->type.kind != KIND_TENSOR) continue;
     bool again = false;
     for (int i = 0; i < k; i++) again |= x->out[i] == x->out[k];
-    if (!again) graph_rename_value(l->m, x->out[k], *path ? arena_printf(&l->tmp, "%s%s", path, p->output[k]) : p->output[k]);
+    if (!again)
+      graph_rename_value(l->m, x->out[k], *path ? arena_printf(&l->tmp, "%s%s", path, p->output[k]) : p->output[k]);
   }
 }
 
@@ -233,7 +235,8 @@ static bool import_node(Loader *l, Scope *s, const Onnx__Node *p) {
     list_unsupported(l, domain, p->op_type, x.opset, first, where);
     ok = false;
   }
-  if (ok && l->depth >= MAX_DEPTH) ok = imp_fail(&x, "parse", "is nested more than %d levels deep; does a function call itself?", MAX_DEPTH);
+  if (ok && l->depth >= MAX_DEPTH)
+    ok = imp_fail(&x, "parse", "is nested more than %d levels deep; does a function call itself?", MAX_DEPTH);
   if (ok) {
     int errors = l->d->errors;
     Source before = graph_source(l->m);
@@ -244,7 +247,8 @@ static bool import_node(Loader *l, Scope *s, const Onnx__Node *p) {
     l->depth--;
     graph_set_source(l->m, before);
     for (int k = 0; ok && k < x.nout; k++)
-      if (*p->output[k] && !x.out[k]) ok = imp_fail(&x, "unsupported", "output %d ('%s') is not supported", k, p->output[k]);
+      if (*p->output[k] && !x.out[k])
+        ok = imp_fail(&x, "unsupported", "output %d ('%s') is not supported", k, p->output[k]);
     if (ok && !function) ok = all_read(&x);
     if (!ok && !l->d->errors && !l->unsupported.len) imp_fail(&x, "internal", "the importer failed without saying why");
     if (ok && !function) name_outputs(l, &x, p, first_value, s->path);
@@ -260,7 +264,8 @@ static bool import_nodes(Loader *l, Scope *s, Onnx__Node *const *node, size_t n)
   for (size_t k = 0; order && k < n; k++) {
     if (l->nodes > MAX_NODES) return false;
     if (l->nodes++ == MAX_NODES)
-      diag_error(l->d, "memory", NULL, "the model comes to more than %d nodes; do its functions or loops multiply?", MAX_NODES);
+      diag_error(l->d, "memory", NULL, "the model comes to more than %d nodes; do its functions or loops multiply?",
+                 MAX_NODES);
     ok &= import_node(l, s, node[order[k]]);
   }
   return ok;
@@ -276,7 +281,8 @@ static bool import_initializers(Loader *l, Scope *s, const Onnx__Graph *p) {
     const Onnx__SparseTensor *sp = sparse ? p->sparse_initializer[k - p->n_initializer] : NULL;
     const char *name = text_or_empty(!sparse ? p->initializer[k]->name : sp->values ? sp->values->name : NULL);
     const char *where = arena_printf(&l->tmp, "initializer '%s'", name);
-    const Tensor *t = sparse ? onnx_sparse_tensor(&l->source, sp, where) : onnx_tensor(&l->source, p->initializer[k], where);
+    const Tensor *t = sparse ? onnx_sparse_tensor(&l->source, sp, where)
+                             : onnx_tensor(&l->source, p->initializer[k], where);
     ok &= t && define(l, s, name, (int64_t)graph_add_constant(l->m, name, t), "initializer");
     if (!t) define(l, s, name, FAILED_VALUE, "initializer");
     else if (dtype_is_float(t->dtype)) l->m->parameters += tensor_count(t);
@@ -352,7 +358,11 @@ static bool import_outputs(Loader *l, Scope *s, const Onnx__Graph *p, bool is_ma
 }
 
 static Scope region_scope(const Loader *l, Graph *g) {
-  return (Scope){.outer = l->scope, .g = g, .call = l->scope->call, .function = l->scope->function, .path = l->scope->path};
+  return (Scope){.outer = l->scope,
+                 .g = g,
+                 .call = l->scope->call,
+                 .function = l->scope->function,
+                 .path = l->scope->path};
 }
 
 Graph *onnx_import_region(Import *x, const Onnx__Graph *p, const Type *in, int n) {
@@ -372,7 +382,8 @@ Graph *onnx_import_region(Import *x, const Onnx__Graph *p, const Type *in, int n
         t.dtype = keep;
       }
     }
-    if (ok && (t.rank < 0 || t.dtype == DT_NONE)) ok = imp_fail(x, "shape", "the shape of its body's input '%s' is not known", name);
+    if (ok && (t.rank < 0 || t.dtype == DT_NONE))
+      ok = imp_fail(x, "shape", "the shape of its body's input '%s' is not known", name);
     if (ok) ok = define(l, &s, name, (int64_t)graph_add_input(g, name, t), "input");
   }
   if (!ok) return NULL;
@@ -386,7 +397,8 @@ Graph *onnx_import_region(Import *x, const Onnx__Graph *p, const Type *in, int n
 bool onnx_inline_region(Import *x, const Onnx__Graph *p, const ValueId *in, int nin, ValueId *out, int nout) {
   Loader *l = x->frontend;
   Scope s = region_scope(l, x->g), *outside = l->scope;
-  if (p->n_output < (size_t)nout) return imp_fail(x, "parse", "needs %d outputs of its graph, which has only %zu", nout, p->n_output);
+  if (p->n_output < (size_t)nout)
+    return imp_fail(x, "parse", "needs %d outputs of its graph, which has only %zu", nout, p->n_output);
   if (p->n_input != (size_t)nin) return imp_fail(x, "parse", "its graph has %zu inputs and gets %d", p->n_input, nin);
   bool ok = import_initializers(l, &s, p);
   for (int k = 0; k < nin; k++) ok = define(l, &s, text_or_empty(p->input[k]->name), (int64_t)in[k], "input") && ok;
@@ -396,7 +408,8 @@ bool onnx_inline_region(Import *x, const Onnx__Graph *p, const ValueId *in, int 
   for (int k = 0; ok && k < nout; k++) {
     int64_t v;
     const char *name = text_or_empty(p->output[k]->name);
-    if (!lookup(&s, intern(name), &v)) return imp_fail(x, "parse", "output '%s' of its graph is produced by no node", name);
+    if (!lookup(&s, intern(name), &v))
+      return imp_fail(x, "parse", "output '%s' of its graph is produced by no node", name);
     ok = v != FAILED_VALUE;
     if (ok) out[k] = (ValueId)v;
   }

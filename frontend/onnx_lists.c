@@ -49,7 +49,8 @@ ValueId list_input(Loader *l, Graph *g, const char *name, const Onnx__Type *t) {
   const Onnx__Type *elem = optional && sequence ? inner->sequence_type->elem_type : inner;
   int o;
   if (!option_find(l, name, &o)) {
-    diag_error(l->d, "unsupported", NULL, "input '%s' is %s; how many tensors it holds must be fixed when compiling", name,
+    diag_error(l->d, "unsupported", NULL,
+               "input '%s' is %s; how many tensors it holds must be fixed when compiling", name,
                optional ? "an optional" : "a sequence");
     diag_note(l->d, "hint: --list %s=COUNT", name);
     return 0;

@@ -51,7 +51,13 @@ void onnx_bytes_close(OnnxBytes *b) {
 
 /* ---- checking ---- */
 typedef enum { SCAN_OK, SCAN_FOREIGN, SCAN_TRUNCATED, SCAN_DEEP } ScanResult;
-typedef struct Scan { const uint8_t *start; size_t at; const char *message, *field; uint64_t need, left; int known; } Scan;
+typedef struct Scan {
+  const uint8_t *start;
+  size_t at;
+  const char *message, *field;
+  uint64_t need, left;
+  int known;
+} Scan;
 
 static bool varint(const uint8_t **p, const uint8_t *end, uint64_t *v) {
   *v = 0;
@@ -116,7 +122,8 @@ static bool scan_report(const Scan *s, ScanResult r, const char *what, size_t n,
 static void *decode_alloc(void *arena, size_t n) { return arena_alloc(arena, n); }
 static void decode_free(void *arena, void *p) { (void)arena; (void)p; }
 
-static void *decode(Arena *a, const ProtobufCMessageDescriptor *m, const char *what, const void *p, size_t n, Diags *d) {
+static void *decode(Arena *a, const ProtobufCMessageDescriptor *m, const char *what, const void *p, size_t n,
+                    Diags *d) {
   if (n == 0) {
     diag_error(d, "parse", NULL, "the file is empty, not an ONNX %s", what);
     return NULL;
@@ -155,7 +162,9 @@ Onnx__Model *onnx_decode_model(Arena *a, const void *p, size_t n, Diags *d) {
   Onnx__Model *m = decode(a, &onnx__model__descriptor, "model", p, n, d);
   if (!m) return NULL;
   if (!m->graph) {
-    diag_error(d, "parse", NULL, m->has_ir_version ? "the model has no graph" : "not an ONNX file: it has neither a version nor a graph");
+    diag_error(d, "parse", NULL,
+               m->has_ir_version ? "the model has no graph"
+                                 : "not an ONNX file: it has neither a version nor a graph");
     return NULL;
   }
   return m;

@@ -27,7 +27,8 @@ static void add_needs(Arena *a, const NameMap *producer, const Onnx__Node *n, Ne
       const Onnx__Graph *sub = g < at->n_graphs ? at->graphs[g] : at->g;
       for (size_t i = 0; i < sub->n_node; i++) add_needs(a, producer, sub->node[i], needs);
       for (size_t i = 0; i < sub->n_output; i++)
-        if (sub->output[i]->name && names_find(producer, intern(sub->output[i]->name), &from)) *vec_push(a, needs) = (int)from;
+        if (sub->output[i]->name && names_find(producer, intern(sub->output[i]->name), &from))
+          *vec_push(a, needs) = (int)from;
     }
   }
 }

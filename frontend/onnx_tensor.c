@@ -33,7 +33,8 @@ static bool bad(const OnnxSource *s, const char *where, const char *fmt, ...) {
 }
 
 /* dims -> t->rank, t->dims and the number of elements; false after a message */
-static bool take_dims(const OnnxSource *s, Tensor *t, size_t rank, const int64_t *dims, int64_t *count, const char *where) {
+static bool take_dims(const OnnxSource *s, Tensor *t, size_t rank, const int64_t *dims, int64_t *count,
+                      const char *where) {
   if (rank > MAX_RANK) return bad(s, where, "has %zu dimensions; lathe's limit is %d", rank, MAX_RANK);
   t->rank = (int)rank;
   bool empty = false;
@@ -287,7 +288,8 @@ const Tensor *onnx_sparse_tensor(const OnnxSource *s, const Onnx__SparseTensor *
   bool linear = at->rank == 1 && at->dims[0] == n;
   bool coords = at->rank == 2 && at->dims[0] == n && at->dims[1] == shape.rank;
   if (at->dtype != DT_I64 || values->rank != 1 || !(linear || coords)) {
-    bad(s, where, "the sparse tensor's indices fit neither [%lld] nor [%lld, %d]", (long long)n, (long long)n, shape.rank);
+    bad(s, where, "the sparse tensor's indices fit neither [%lld] nor [%lld, %d]", (long long)n, (long long)n,
+        shape.rank);
     return NULL;
   }
   if (values->dtype == DT_STRING || count > INT32_MAX) {

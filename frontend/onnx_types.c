@@ -76,12 +76,16 @@ static Dim fixed_dim(Loader *l, const char *input, int axis, int64_t n) {
   if (l->o->free_batch && axis == 0 && n == 1) return dim_symbol(intern("batch"), FREE_LO, FREE_HI);
   int k = find_option(l, arena_printf(&l->tmp, "%s.%d", input, axis));
   if (k >= 0 && (l->o->dims[k].lo > n || l->o->dims[k].hi < n))
-    diag_error(l->d, "usage", NULL, "axis %d of input '%s' is %lld in the model and cannot be changed", axis, input, (long long)n);
+    diag_error(l->d, "usage", NULL, "axis %d of input '%s' is %lld in the model and cannot be changed", axis, input,
+               (long long)n);
   return DIM(n);
 }
 
 static const char *kind_text(const Onnx__Type *t) {
-  return t->sequence_type ? "a sequence" : t->optional_type ? "an optional" : t->sparse_tensor_type ? "a sparse tensor" : "of no known type";
+  return t->sequence_type     ? "a sequence"
+      : t->optional_type      ? "an optional"
+      : t->sparse_tensor_type ? "a sparse tensor"
+                              : "of no known type";
 }
 
 bool onnx_type(Loader *l, const char *name, const Onnx__Type *t, bool is_main, Type *out) {
@@ -89,12 +93,14 @@ bool onnx_type(Loader *l, const char *name, const Onnx__Type *t, bool is_main, T
   const Onnx__TensorType *tensor = t ? t->tensor_type : NULL;
   if (!tensor) {
     if (!is_main) return true;
-    diag_error(l->d, "unsupported", NULL, "input '%s' is %s; lathe takes tensors", name, t ? kind_text(t) : "of no known type");
+    diag_error(l->d, "unsupported", NULL, "input '%s' is %s; lathe takes tensors", name,
+               t ? kind_text(t) : "of no known type");
     return false;
   }
   out->dtype = dtype_from_onnx(tensor->elem_type);
   if (out->dtype == DT_NONE && (is_main || tensor->elem_type)) {
-    diag_error(l->d, "type", NULL, "input '%s' has element type %d, which lathe does not know", name, (int)tensor->elem_type);
+    diag_error(l->d, "type", NULL, "input '%s' has element type %d, which lathe does not know", name,
+               (int)tensor->elem_type);
     return false;
   }
   if (!tensor->shape) {
@@ -104,7 +110,8 @@ bool onnx_type(Loader *l, const char *name, const Onnx__Type *t, bool is_main, T
     return false;
   }
   if (tensor->shape->n_dim > MAX_RANK) {
-    diag_error(l->d, "shape", NULL, "input '%s' has %zu dimensions; lathe's limit is %d", name, tensor->shape->n_dim, MAX_RANK);
+    diag_error(l->d, "shape", NULL, "input '%s' has %zu dimensions; lathe's limit is %d", name,
+               tensor->shape->n_dim, MAX_RANK);
     return false;
   }
   for (size_t k = 0; k < tensor->shape->n_dim; k++) {
@@ -144,7 +151,8 @@ void onnx_check_output(Loader *l, const char *name, const Onnx__Type *declared, 
     if (d->has_dim_value) text_printf(&text, "%lld", (long long)d->dim_value);
     else text_put(&text, d->dim_param && *d->dim_param ? d->dim_param : "?");
   }
-  diag_warn(l->d, "shape", NULL, "output '%s' is declared as %s], but is %s; the latter is used", name, text.at, type_text(inferred));
+  diag_warn(l->d, "shape", NULL, "output '%s' is declared as %s], but is %s; the latter is used", name, text.at,
+            type_text(inferred));
   text_free(&text);
 }
 
@@ -168,7 +176,8 @@ bool onnx_bound(Loader *l, const char *name, const Type *t, const Tensor **value
     Dim shape[MAX_RANK];
     for (int k = 0; k < v->rank; k++) shape[k] = DIM(v->dims[k]);
     Type have = type_of(v->dtype, v->rank, shape);
-    diag_error(l->d, "usage", NULL, "input '%s' is %s; the value bound to it is %s", name, type_text(t), type_text(&have));
+    diag_error(l->d, "usage", NULL, "input '%s' is %s; the value bound to it is %s", name, type_text(t),
+               type_text(&have));
     return false;
   }
   Tensor *c = arena_dup(&l->m->perm, v, sizeof *v);
@@ -205,11 +214,12 @@ static const char *shell_word(Arena *a, const char *s) {
 
 static void report_unbound(Loader *l) {
   if (!l->unbound.len) return;
-  diag_error(l->d, "shape", NULL, "the model leaves %s free; say which %s needed", l->unbound.len > 1 ? "sizes" : "a size",
-             l->unbound.len > 1 ? "ones are" : "one is");
+  diag_error(l->d, "shape", NULL, "the model leaves %s free; say which %s needed",
+             l->unbound.len > 1 ? "sizes" : "a size", l->unbound.len > 1 ? "ones are" : "one is");
   for (int k = 0; k < l->unbound.len; k++) {
     const char *word = shell_word(&l->tmp, l->unbound.at[k].flag);
-    diag_note(l->d, "axis %d of input '%s':  --dim %s=1  or a range, --dim %s=1..32", l->unbound.at[k].axis, l->unbound.at[k].input, word, word);
+    diag_note(l->d, "axis %d of input '%s':  --dim %s=1  or a range, --dim %s=1..32", l->unbound.at[k].axis,
+              l->unbound.at[k].input, word, word);
   }
 }
 

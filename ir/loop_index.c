@@ -262,7 +262,8 @@ static bool meets_quotient(Builder *b, Linear *l, int k) {
   if (__builtin_mul_overflow(c, d->i, &wanted)) return false;
   for (int i = 0; i < l->n; i++) {
     Expr *e = l->t[i].e;
-    bool whole = expr_eq(e, q), part = e->kind == EX_SCALAR && e->op == S_FMOD && e->arg[1]->kind == EX_CONST && expr_eq(e->arg[0], q);
+    bool whole = expr_eq(e, q),
+         part = e->kind == EX_SCALAR && e->op == S_FMOD && e->arg[1]->kind == EX_CONST && expr_eq(e->arg[0], q);
     if (l->t[i].c != wanted || !(whole || part)) continue;
     Expr *rest = l->t[k].e;
     linear_add(l, e, -wanted);
@@ -278,7 +279,9 @@ static bool join_quotients(Builder *b, Linear *l) {
   bool joined = false;
   for (int k = 0; k < l->n; k++) {
     Expr *e = l->t[k].e;
-    if (e->kind != EX_SCALAR || e->op != S_FMOD || e->arg[1]->kind != EX_CONST || e->arg[1]->i < 1 || e->arg[0]->lo < 0) continue;
+    if (e->kind != EX_SCALAR || e->op != S_FMOD || e->arg[1]->kind != EX_CONST || e->arg[1]->i < 1 ||
+        e->arg[0]->lo < 0)
+      continue;
     if (!meets_quotient(b, l, k)) continue;
     joined = true;
     k = -1;

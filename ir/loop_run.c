@@ -91,7 +91,8 @@ static bool load_f32(Run *x, const Instr *n) {                   // the usual ca
   const Memory *m = &x->mem[n->buf->index];
   int64_t first = x->r[n->a].i;
   Cell *out = x->r + n->dst;
-  if (first < 0 || first > m->elems - n->lanes) return outside(x, n, first < 0 ? first : m->elems > first ? m->elems : first, "reads");
+  if (first < 0 || first > m->elems - n->lanes)
+    return outside(x, n, first < 0 ? first : m->elems > first ? m->elems : first, "reads");
   const char *from = (const char *)m->data + first * 4;
   for (int l = 0; l < n->lanes; l++, from += 4) {
     uint32_t bits;
@@ -151,7 +152,10 @@ static double rounded(DType t, double v) { return t == DT_F32 ? (double)(float)v
 
 static int64_t float_to_int(DType to, double v) {               // where C has no answer: what x86 and arm agree on least; 0
   if (v != v) return 0;
-  if (to == DT_U64) return v >= 18446744073709551616.0 || v <= -9223372036854775808.0 ? 0 : v < 0 ? (int64_t)v : (int64_t)(uint64_t)v;
+  if (to == DT_U64)
+    return v >= 18446744073709551616.0 || v <= -9223372036854775808.0 ? 0
+        : v < 0                                                       ? (int64_t)v
+                                                                      : (int64_t)(uint64_t)v;
   if (v >= 9223372036854775808.0 || v < -9223372036854775808.0) return 0;
   return int_wrap(to, (int64_t)v);
 }
@@ -166,7 +170,9 @@ static Cell cast(const Instr *n, Cell a) {
   }
   double v = in ? a.f : n->from == DT_U64 ? (double)(uint64_t)a.i : (double)a.i;
   if (!in && to == DT_F32) v = n->from == DT_U64 ? (double)(float)(uint64_t)a.i : (double)(float)a.i;
-  r.f = to == DT_F64 ? v : to == DT_F32 ? (double)(float)v : (double)narrow_to_float(to, narrow_from_float(to, (float)v, false));
+  r.f = to == DT_F64 ? v
+      : to == DT_F32 ? (double)(float)v
+                     : (double)narrow_to_float(to, narrow_from_float(to, (float)v, false));
   return r;
 }
 
@@ -302,12 +308,14 @@ static bool bind(Run *x, Memory *mem, const int64_t *dims) {
     } else {
       *m = mem[b->index];
       if (size >= 0 && size > m->elems) {
-        diag_error(x->d, "internal", NULL, "kernel %s: %s has %lld elements, %lld given", k->name, b->name, (long long)size, (long long)m->elems);
+        diag_error(x->d, "internal", NULL, "kernel %s: %s has %lld elements, %lld given", k->name, b->name,
+                   (long long)size, (long long)m->elems);
         return false;
       }
       if (size >= 0) m->elems = size;
     }
-    if (b->role == BUF_LOCAL || b->role == BUF_SCRATCH) memory_poison(m->data, (size_t)m->elems * (size_t)dtype_bytes(b->dtype));
+    if (b->role == BUF_LOCAL || b->role == BUF_SCRATCH)
+      memory_poison(m->data, (size_t)m->elems * (size_t)dtype_bytes(b->dtype));
   }
   return true;
 }

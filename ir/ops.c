@@ -55,8 +55,9 @@ const OpInfo op_info[OP_COUNT] = {
   [OP_##E] = {name, arity, arity, 1, HOW_SCALAR, "", ELEMENTWISE, flops_scalar, NULL, NULL, grad},
 #include "ir/scalar.def"
 #undef SCALAR
-#define OP(E, name, min_in, max_in, outs, how, attributes, flags, flops, grad) \
-  [OP_##E] = {#name, min_in, max_in, outs, HOW_##how, attributes, flags, flops_##name, infer_##name, EVAL_##how(name), grad},
+#define OP(E, name, min_in, max_in, outs, how, attributes, flags, flops, grad)                  \
+  [OP_##E] = {#name,        min_in,       max_in,           outs, HOW_##how, attributes, flags, \
+              flops_##name, infer_##name, EVAL_##how(name), grad},
 #include "ir/ops.def"
 #undef OP
 };

@@ -28,13 +28,16 @@ static void print_port(const char *label, const lt_port *p) {
 
 static void help(void) {
   int i;
-  printf("usage: %s [[NAME=]FILE ...] [-o [NAME=]FILE.npy] [--bench N]%s\n\n", m->name, m->weights ? "" : " [--weights FILE.bin]");
+  printf("usage: %s [[NAME=]FILE ...] [-o [NAME=]FILE.npy] [--bench N]%s\n\n", m->name,
+         m->weights ? "" : " [--weights FILE.bin]");
   printf("A network compiled by lathe for %s. Inputs are files: .npy, .pb (ONNX TensorProto), .png and .jpg\n"
          "(read as 0..1), or raw bytes. Without names they go to the inputs in order.\n\n", m->target);
   for (i = 0; i < m->inputs; i++) print_port("input", &m->in[i]);
   for (i = 0; i < m->outputs; i++) print_port("output", &m->out[i]);
   for (i = 0; i < m->symbols; i++)
-    if (m->symbol[i].input >= 0) printf("  size    %s  %lld to %lld\n", m->symbol[i].name, (long long)m->symbol[i].lo, (long long)m->symbol[i].hi);
+    if (m->symbol[i].input >= 0)
+      printf("  size    %s  %lld to %lld\n", m->symbol[i].name, (long long)m->symbol[i].lo,
+             (long long)m->symbol[i].hi);
   printf("\n  -o [NAME=]FILE.npy  write an output to a file instead of the screen\n"
          "  --bench N           also time N calls\n");
 }
@@ -64,7 +67,8 @@ static void load_raw(const char *path, lt_tensor *t, const lt_port *p) {
   int k;
   for (k = 0; k < p->rank; k++)
     if (p->dims[k] < 0) {
-      snprintf(why, sizeof why, "%s: a raw file has no shape, and input '%s' has the free size %s; use .npy", path, p->name, p->dim_text[k]);
+      snprintf(why, sizeof why, "%s: a raw file has no shape, and input '%s' has the free size %s; use .npy", path,
+               p->name, p->dim_text[k]);
       die(why);
     }
   if (lt_raw_load(path, t, why, sizeof why)) die(why);
@@ -76,7 +80,8 @@ static void check_input(const char *path, const lt_tensor *t, const lt_port *p) 
   for (k = 0; k < p->rank && !bad; k++) bad = p->dims[k] >= 0 && p->dims[k] != t->dims[k];
   if (!bad && (!strcmp(t->dtype, p->dtype) || (bits && lt_is_float(p->dtype)))) return;
   n = (size_t)snprintf(why, sizeof why, "%s: is %s[", path, t->dtype);
-  for (k = 0; k < t->rank; k++) n += (size_t)snprintf(why + n, sizeof why - n, "%s%lld", k ? "," : "", (long long)t->dims[k]);
+  for (k = 0; k < t->rank; k++)
+    n += (size_t)snprintf(why + n, sizeof why - n, "%s%lld", k ? "," : "", (long long)t->dims[k]);
   n += (size_t)snprintf(why + n, sizeof why - n, "], input '%s' takes %s[", p->name, p->dtype);
   for (k = 0; k < p->rank; k++) n += (size_t)snprintf(why + n, sizeof why - n, "%s%s", k ? "," : "", p->dim_text[k]);
   snprintf(why + n, sizeof why - n, "]");
@@ -88,7 +93,8 @@ static void load_input(const char *path, lt_tensor *t, const lt_port *p) {
   if (ends(path, ".npy") || ends(path, ".pb")) {
     if (lt_file_load(path, t, why, sizeof why)) die(why);
     check_input(path, t, p);
-  } else if (ends(path, ".png") || ends(path, ".jpg") || ends(path, ".jpeg") || ends(path, ".bmp") || ends(path, ".pgm") || ends(path, ".ppm")) {
+  } else if (ends(path, ".png") || ends(path, ".jpg") || ends(path, ".jpeg") || ends(path, ".bmp") ||
+             ends(path, ".pgm") || ends(path, ".ppm")) {
     if (lt_image_load(path, t, why, sizeof why)) die(why);
   } else {
     load_raw(path, t, p);
@@ -228,7 +234,8 @@ int main(int argc, char **argv) {
   const char **save = calloc((size_t)m->outputs + 1, sizeof *save);
   const void **inp = calloc((size_t)m->inputs + 1, sizeof *inp);
   void **outp = calloc((size_t)m->outputs + 1, sizeof *outp);
-  int64_t *symbols = calloc((size_t)m->symbols + 1, sizeof *symbols), *upper = calloc((size_t)m->symbols + 1, sizeof *upper);
+  int64_t *symbols = calloc((size_t)m->symbols + 1, sizeof *symbols),
+          *upper = calloc((size_t)m->symbols + 1, sizeof *upper);
   const char *weights_file = NULL;
   const void *weights;
   void *arena;
@@ -269,7 +276,8 @@ int main(int argc, char **argv) {
     symbols[i] = s->input >= 0 ? in[s->input].dims[s->axis] : 0;
     upper[i] = s->input >= 0 ? symbols[i] : s->hi;
     if (s->input >= 0 && (symbols[i] < s->lo || symbols[i] > s->hi)) {
-      snprintf(why, sizeof why, "%s is %lld; this program was compiled for %lld to %lld", s->name, (long long)symbols[i], (long long)s->lo, (long long)s->hi);
+      snprintf(why, sizeof why, "%s is %lld; this program was compiled for %lld to %lld", s->name,
+               (long long)symbols[i], (long long)s->lo, (long long)s->hi);
       die(why);
     }
   }

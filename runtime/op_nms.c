@@ -26,7 +26,9 @@ static int overlaps(rect a, rect b, float threshold) {
   return common / (area_a + area_b - common) > threshold;
 }
 
-static int score_before(const void *scores, int64_t i, int64_t j) { return ((const float *)scores)[i] > ((const float *)scores)[j]; }
+static int score_before(const void *scores, int64_t i, int64_t j) {
+  return ((const float *)scores)[i] > ((const float *)scores)[j];
+}
 
 void lt_nms(const float *boxes, const float *scores, const int64_t *max_out, const float *iou_threshold,
             const float *score_threshold, int64_t *y, int64_t *count, int64_t *scratch, int64_t B, int64_t C,

@@ -29,7 +29,8 @@ typedef struct Region { float x0, y0, bin_h, bin_w; int64_t H, W, nh, nw, batch;
 /* The four elements around a sample, as places in a plane, and their weights. */
 typedef struct Corners { int64_t at[4]; float w[4]; } Corners;
 
-static Region region_of(const float *roi, int64_t batch, int64_t N, int64_t H, int64_t W, int64_t PH, int64_t PW, int64_t ratio) {
+static Region region_of(const float *roi, int64_t batch, int64_t N, int64_t H, int64_t W, int64_t PH, int64_t PW,
+                        int64_t ratio) {
   Region g;
   g.x0 = roi[0];
   g.y0 = roi[1];
@@ -48,8 +49,11 @@ static Region region_of(const float *roi, int64_t batch, int64_t N, int64_t H, i
 static int corners_of(const Region *g, int64_t p, int64_t q, int64_t i, int64_t j, Corners *c) {
   int64_t top, bottom, left, right;
   float fy, fx;
-  if (!g->inside || !around(g->y0 + (float)p * g->bin_h + ((float)i + 0.5f) * g->bin_h / (float)g->nh, g->H, &top, &bottom, &fy) ||
-      !around(g->x0 + (float)q * g->bin_w + ((float)j + 0.5f) * g->bin_w / (float)g->nw, g->W, &left, &right, &fx)) return 0;
+  if (!g->inside ||
+      !around(g->y0 + (float)p * g->bin_h + ((float)i + 0.5f) * g->bin_h / (float)g->nh, g->H, &top, &bottom,
+              &fy) ||
+      !around(g->x0 + (float)q * g->bin_w + ((float)j + 0.5f) * g->bin_w / (float)g->nw, g->W, &left, &right, &fx))
+    return 0;
   c->at[0] = top * g->W + left;
   c->at[1] = top * g->W + right;
   c->at[2] = bottom * g->W + left;
@@ -62,7 +66,8 @@ static int corners_of(const Region *g, int64_t p, int64_t q, int64_t i, int64_t 
 }
 
 /* The bin's mean; max: the first largest weighted corner (*best: its place, -1 outside, and *weight). */
-static float bin_value(const Region *g, const float *plane, int64_t p, int64_t q, int max, int64_t *best, float *weight) {
+static float bin_value(const Region *g, const float *plane, int64_t p, int64_t q, int max, int64_t *best,
+                       float *weight) {
   float sum = 0, most = 0;
   int64_t i, j, k;
   int seen = 0;
@@ -109,8 +114,9 @@ static void bin_spread(const Region *g, float *plane, int64_t p, int64_t q, floa
         for (k = 0; k < 4; k++) plane[c.at[k]] += c.w[k] * dy / (float)(g->nh * g->nw);
 }
 
-void lt_roi_align_grad(const float *x, const float *rois, const int64_t *batch, const float *dy, float *dx, int64_t N, int64_t C,
-                       int64_t H, int64_t W, int64_t R, int64_t PH, int64_t PW, int64_t ratio, int64_t max) {
+void lt_roi_align_grad(const float *x, const float *rois, const int64_t *batch, const float *dy, float *dx,
+                       int64_t N, int64_t C, int64_t H, int64_t W, int64_t R, int64_t PH, int64_t PW, int64_t ratio,
+                       int64_t max) {
   int64_t r, c, p, q, i, best;
   float weight;
   for (i = 0; i < N * C * H * W; i++) dx[i] = 0;

@@ -7,7 +7,9 @@
 enum { SMALL = 64 };
 
 /* Keys in the order "best first": smaller is better. */
-static int key_before(const void *keys, int64_t i, int64_t j) { return ((const int64_t *)keys)[i] < ((const int64_t *)keys)[j]; }
+static int key_before(const void *keys, int64_t i, int64_t j) {
+  return ((const int64_t *)keys)[i] < ((const int64_t *)keys)[j];
+}
 
 void lt_topk(const void *x, void *values, int64_t *indices, int64_t *scratch, int64_t elem, int64_t outer,
              int64_t n, int64_t inner, int64_t k, int64_t largest) {
@@ -39,7 +41,8 @@ void lt_topk(const void *x, void *values, int64_t *indices, int64_t *scratch, in
       for (j = 0; j < k; j++) {
         at = (o * k + j) * inner + p;
         indices[at] = best[j];
-        memcpy((char *)values + (size_t)at * bytes, (const char *)x + (size_t)((o * n + best[j]) * inner + p) * bytes, bytes);
+        memcpy((char *)values + (size_t)at * bytes,
+               (const char *)x + (size_t)((o * n + best[j]) * inner + p) * bytes, bytes);
       }
     }
 }

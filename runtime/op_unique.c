@@ -17,7 +17,9 @@ static int slice_order(const slices *s, int64_t i, int64_t j) {
 }
 
 static int slice_before(const void *ctx, int64_t i, int64_t j) { return slice_order((const slices *)ctx, i, j) < 0; }
-static int index_before(const void *first, int64_t i, int64_t j) { return ((const int64_t *)first)[i] < ((const int64_t *)first)[j]; }
+static int index_before(const void *first, int64_t i, int64_t j) {
+  return ((const int64_t *)first)[i] < ((const int64_t *)first)[j];
+}
 
 void lt_unique(const void *x, int64_t *first, int64_t *inverse, int64_t *counts, int64_t *count, int64_t *scratch,
                int64_t elem, int64_t outer, int64_t n, int64_t inner, int64_t sorted) {

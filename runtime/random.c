@@ -28,7 +28,8 @@ static void block_words(int64_t block, int64_t step, int64_t seed, int64_t strea
 
 static float unit(uint32_t w) { return (float)(w >> 8) * (1.0f / 16777216.0f); }       /* [0, 1), exact */
 
-void lt_random_uniform(const int64_t *step, float *y, int64_t steps, int64_t n, int64_t seed, int64_t stream, float scale, float shift) {
+void lt_random_uniform(const int64_t *step, float *y, int64_t steps, int64_t n, int64_t seed, int64_t stream,
+                       float scale, float shift) {
   int64_t i, k;
   if (step && steps > 1) seed += step[1];
   for (i = 0; i < n; i += 4) {
@@ -39,7 +40,8 @@ void lt_random_uniform(const int64_t *step, float *y, int64_t steps, int64_t n, 
 }
 
 /* Words 0 and 1 give elements 0 and 1, words 2 and 3 elements 2 and 3. 1 - u is in (0, 1]: its logarithm exists. */
-void lt_random_normal(const int64_t *step, float *y, int64_t steps, int64_t n, int64_t seed, int64_t stream, float scale, float shift) {
+void lt_random_normal(const int64_t *step, float *y, int64_t steps, int64_t n, int64_t seed, int64_t stream,
+                      float scale, float shift) {
   int64_t i, k;
   if (step && steps > 1) seed += step[1];
   for (i = 0; i < n; i += 4) {
