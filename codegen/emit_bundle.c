@@ -207,7 +207,7 @@ bool emit_bundle(const Bundle *b, const EmitOptions *o, Arena *a, EmitFiles *out
     fo.prefix = function_prefix(&x, f);
     fo.bundle = b;
     fo.function = f;
-    fo.profile = o->profile && f->kind == FUNCTION_STEP;
+    fo.profile = o->profile && f->kind != FUNCTION_INIT;
     fo.model_table = o->model_table && f->kind != FUNCTION_INIT;
     fo.weights = f->p->weight_bytes > 65536 ? WEIGHTS_LINK : WEIGHTS_ARRAY;
     if (f->kind == FUNCTION_INIT && f->p->arena_bound) BUG("init of %s needs an arena", o->prefix);

@@ -125,7 +125,7 @@ void bundle_close(BundleBuild *x) {
 bool bundle_passes(BundleBuild *x, const Options *o) {
   double since = seconds_now();
   bug_context = "passes";
-  PipelineOptions po = {.naive = o->naive, .winograd = winograd_option(o),
+  PipelineOptions po = {.naive = o->naive, .winograd = winograd_option(o), .tuning = o->tuning,
       .verify = o->check, .no_rule = o->no_rule.at, .nno_rule = o->no_rule.len};
   for (int k = 0; k < x->b->fn.len; k++) {
     Function *f = &x->b->fn.at[k];
@@ -181,7 +181,7 @@ static bool compile(BundleBuild *x, const char *path, const Options *o, bool tab
 int bundle_compile(Options *o) {
   BundleBuild x;
   EmitFiles files = {0};
-  if (!compile(&x, o->args.at[0], o, o->with_main, &files)) return EXIT_FAILED;
+  if (!network_tune(o->args.at[0], o) || !compile(&x, o->args.at[0], o, o->with_main, &files)) return EXIT_FAILED;
   if (o->with_main) add_trainer(&x.arena, &files);
   bool ok = files_write(&files, o->output, &x.diags);
   for (int i = 0; ok && i < files.at.len; i++)
@@ -201,7 +201,7 @@ int bundle_build(Options *o) {
   o->parallel = true;                                           // trainers use all cores
   if (!is_language(o->args.at[0]))
     usage_error("build --train wants a .lathe text; `lathe train %s` makes one around an ONNX file", o->args.at[0]);
-  if (!bundle_load(&x, o->args.at[0], o)) return EXIT_FAILED;
+  if (!network_tune(o->args.at[0], o) || !bundle_load(&x, o->args.at[0], o)) return EXIT_FAILED;
   source_says_origin(&x);
   if (!bundle_passes(&x, o) || !bundle_emit(&x, o, true, &files)) { bundle_close(&x); return EXIT_FAILED; }
   add_trainer(&x.arena, &files);
@@ -227,7 +227,8 @@ int verb_train(Options *o) {
   EmitFiles files = {0};
   const char *path = o->args.at[0];
   o->parallel = true;
-  if (!train_load(&x, path, o)) return EXIT_FAILED;
+  if (o->tune && !is_language(path)) usage_error("--tune wants a .lathe text here; `lathe train %s` prints the one it makes", path);
+  if (!network_tune(path, o) || !train_load(&x, path, o)) return EXIT_FAILED;
   source_says_origin(&x);
   if (!bundle_passes(&x, o) || !bundle_emit(&x, o, true, &files)) { bundle_close(&x); return EXIT_FAILED; }
   add_trainer(&x.arena, &files);

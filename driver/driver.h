@@ -70,6 +70,7 @@ bool model_import(Compiled *c, const char *path, const Options *o);
 bool model_compile(Compiled *c, const char *path, const Options *o);
 /* --tune: reads its file into o->tuning, measures what that lacks and adds it. true without --tune; false: an error was printed. */
 bool model_tune(const char *path, Options *o);
+bool network_tune(const char *path, Options *o);              /* the same of a .lathe file: all functions */
 bool model_passes(Compiled *c, const Options *o);      /* c->p stays NULL when they stop before lower */
 /* The same for a model that gets these files from `from` on ([NAME=]FILE, as the compiled program takes them): they size
  * free dims, and a single integer that decides shapes is compiled in and leaves the list. */

@@ -153,7 +153,7 @@ static void lower_group(Build *s, int number) {
     s->ok = false;
     return;
   }
-  if (key) *vec_push(s->options->tuning->arena, &s->options->tuning->kernels) = (TunedKernel){key, number, l.choices};
+  if (key) *vec_push(s->options->tuning->arena, &s->options->tuning->kernels) = (TunedKernel){s->m, key, number, l.choices};
   k->group = number;
   k->root = g->out;
   k->flops = flops_of(s, g);

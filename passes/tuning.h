@@ -9,7 +9,7 @@
 #include "passes/target.h"
 
 typedef struct TuningRow { const char *key; int choice; } TuningRow;        /* choice: 0 is the cost model's own */
-typedef struct TunedKernel { const char *key; int group, choices; } TunedKernel;     /* group: Kernel.group */
+typedef struct TunedKernel { const Module *module; const char *key; int group, choices; } TunedKernel;     /* group: Kernel.group */
 
 typedef struct Tuning {
   Arena *arena;
