@@ -72,7 +72,7 @@ static void conv_write(Tiling *t, Expr *row, Expr *col, Expr *acc) {
 static Expr *conv_place(Tiling *t, Expr *row, int64_t *rows) {
   Builder *b = &t->l->b;
   Expr *at = ex_int(b, 0);
-  if (t->flat) return row;
+  if (t->flat || t->line) return row;
   *rows = 1;
   for (int s = 0; s < t->ty->rank - 2; s++) {
     Dim size = t->ty->dims[2 + s];
@@ -91,20 +91,13 @@ static void image_loops(Tiling *t) {
   static const char *const names[] = {"y", "z", "q", "r"};
   for (int s = 0; s < spatial; s++) {
     if (s == t->flat_from) continue;
-    Expr *lo = ex_int(b, 0), *hi = ex_dim(b, t->ty->dims[2 + s]);
-    int64_t step = 1;
-    if (t->fold > 1 && 1 + s == t->fold_axis) {                       // tiles of several output rows, then the rest one by one
-      int64_t size = t->fold_size.k, whole = size / t->fold * t->fold;
-      step = t->fold_now;
-      if (t->fold_now > 1) hi = ex_int(b, whole);
-      else lo = ex_int(b, whole);
-    }
-    t->ctx[1 + s] = loop_begin(b, names[s & 3], lo, hi, step, FOR_PARALLEL);
+    if (t->line && 1 + s == t->line_axis) continue;
+    t->ctx[1 + s] = loop_begin(b, names[s & 3], ex_int(b, 0), ex_dim(b, t->ty->dims[2 + s]), 1, FOR_PARALLEL);
   }
 }
 
 static void image_loops_end(Tiling *t) {
-  int n = t->flat ? 1 : t->ty->rank - 2;
+  int n = t->flat ? 1 : t->ty->rank - 2 - (t->line > 0);
   for (int s = 0; s < n; s++) loop_end(&t->l->b);
 }
 
@@ -128,18 +121,23 @@ static void try_flat(Tiling *t) {
   for (int k = 2; k <= last; k++) t->rows = dim_mul(t->rows, t->ty->dims[k]);
 }
 
-/* What the tile's shape depends on: the distance of rows, and whether several output rows may share a tile. */
+/* What the tile's shape depends on: the distance of rows, what they read, and whether tiles may run on over output lines. */
 static void set_strides(Tiling *t) {
   int last = t->ty->rank - 1;
   const Value *x = value_of(t->l->m, t->n->in[0]);
   int axis = 2 + t->flat_from;
   Dim stride = x->at.base ? dim_mul(x->at.stride[axis], t->strides->dims[axis - 2]) : DIM(0);
   if (dim_is_const(stride)) t->row_stride = stride.k * 4;
-  Dim above = last >= 3 ? t->ty->dims[last - 1] : DIM(1);
-  if (t->flat || last < 3 || axis != last || !dim_is_const(t->rows) || !dim_is_const(above)) return;
-  t->fold = 1;
-  t->fold_axis = last - 2;
-  t->fold_size = above;
+  int64_t dense = 1, taps = 1;
+  t->times = dim_is_const(t->ty->dims[0]) ? t->ty->dims[0].k : 1;
+  for (int s = 0; s < last - 1; s++) {
+    dense *= dim_is_const(t->strides->dims[s]) ? t->strides->dims[s].k : 1;
+    taps *= t->ksize[s].k;
+  }
+  t->row_bytes = (dense < taps ? dense : taps) * t->group_in * 4;
+  if (t->flat || t->vector_a || last < 3 || axis != last || !dim_is_const(t->rows) || !dim_is_const(t->ty->dims[last - 1])) return;
+  t->line_axis = last - 2;
+  t->lines = t->ty->dims[last - 1].k;
 }
 
 static void build(Tiling *t) {
@@ -181,7 +179,7 @@ bool conv_generate(Lower *l, const Node *n) {
   Builder *b = &l->b;
   if (depthwise || group == 1) try_flat(&t);
   set_strides(&t);
-  t.by_blocks = t.flat && !depthwise;
+  t.by_blocks = (t.flat || t.lines) && !depthwise;
   if (w && !depthwise && lower_contiguous(l, n->in[0], 1)) tile_try_dot(&t);
   if (winograd_generate(&t, false)) return true;
   if (!w) {

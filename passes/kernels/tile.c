@@ -34,27 +34,39 @@ static double tile_cost(const Tiling *t, int columns, double rows, double bytes_
   return cost + 0.1 * loads + 0.2 * stream + 4 / (tile * (bytes_of_k / (g->lanes * 4.0) + 8));  // start and end of a tile
 }
 
+/* The same for the panels of `columns` of a shape. A tile that runs on from line to line divides to find where each of its
+ * rows lies, and where these are many it loads their addresses again and again. */
+static double shape_cost(const Tiling *t, TileShape s, int columns, double bytes_of_k) {
+  enum { ADDRESSES = 8, DIVISION = 4 };
+  int64_t n = known(t->rows, 256) * (s.wraps && !t->line ? t->lines : 1);
+  double rows = even_rows(n, most_rows(t, columns)), k = bytes_of_k / (t->l->target->lanes * 4.0);
+  double cost = tile_cost(t, columns, rows, bytes_of_k);
+  if (!s.wraps) return cost;
+  if (rows > ADDRESSES) cost += 0.5 * (rows - ADDRESSES) / (rows * columns);
+  return cost + DIVISION / (columns * k);
+}
+
 /* Shapes that fit, and what each costs per multiply-add of a vector. */
 typedef struct Candidates { int n; TileShape shape[24]; double cost[24]; } Candidates;
 
 static Candidates candidates(const Tiling *t) {
   const Target *g = t->l->target;
-  int64_t vectors = (t->cols.k + (t->pads ? g->lanes - 1 : 0)) / g->lanes, n = known(t->rows, 256), k = 1;
-  for (int q = 0; q < t->kaxes; q++) k *= known(t->ksize[q], 256);
+  int64_t vectors = (t->cols.k + (t->pads ? g->lanes - 1 : 0)) / g->lanes, n = known(t->rows, 256);
+  double bytes_of_k = g->lanes * 4;
+  for (int q = 0; q < t->kaxes; q++) bytes_of_k *= (double)known(t->ksize[q], 256);
   Candidates all = {0};
   Panel p[2];
-  if (t->dot && dot_panels(t, p)) return (Candidates){1, {{p[0].columns, most_rows(t, p[0].columns), 1}}, {1}};
-  if (t->columns) return (Candidates){1, {{t->columns, most_rows(t, t->columns), 1}}, {1}};
+  if (t->dot && dot_panels(t, p)) return (Candidates){1, {{p[0].columns, most_rows(t, p[0].columns), false}}, {1}};
+  if (t->columns) return (Candidates){1, {{t->columns, most_rows(t, t->columns), false}}, {1}};
   int widest = n <= 2 ? (g->registers >= 32 ? 8 : 4) : t->vector_a ? 4 : 6;
   for (int c = 1; c <= widest; c++) {
     if (c > 1 && c > vectors) break;
-    for (int fold = 1; fold <= (t->fold && n <= 14 ? 4 : 1) && all.n < 24; fold++) {
-      if (fold > 1 && (n * fold > most_rows(t, c) || known(t->fold_size, 1) < fold)) break;
-      double rows = even_rows(n * fold, most_rows(t, c));
-      double cost = tile_cost(t, c, rows, (double)k * g->lanes * 4);
+    for (int wraps = 0; wraps <= (t->lines > 1); wraps++) {
+      TileShape s = {c, most_rows(t, c), wraps};
+      double cost = shape_cost(t, s, c, bytes_of_k);
       int64_t full = vectors / c * c, rest = vectors - full;      // a last panel of fewer columns costs as it does
-      if (rest) cost = (cost * (double)full + tile_cost(t, (int)rest, even_rows(n * fold, most_rows(t, (int)rest)), (double)k * g->lanes * 4) * (double)rest) / (double)vectors;
-      all.shape[all.n] = (TileShape){c, most_rows(t, c), fold};
+      if (rest) cost = (cost * (double)full + shape_cost(t, s, (int)rest, bytes_of_k) * (double)rest) / (double)vectors;
+      all.shape[all.n] = s;
       all.cost[all.n++] = cost;
     }
   }
@@ -262,12 +274,20 @@ static bool epilogue_is_long(const Tiling *t) {
   return false;
 }
 
+/* The number of a row among those of all lines -> its number in its line, whose own is set. */
+static Expr *row_in_line(Tiling *t, Expr *row) {
+  Expr *at[2];
+  lower_unflatten(t->l, (Dim[]){DIM(t->lines), DIM(t->line)}, 2, row, at);
+  t->ctx[t->line_axis] = let(&t->l->b, "line", at[0]);
+  return let(&t->l->b, "column", at[1]);
+}
+
 /* Writes the sums one after the other, from a small array: one copy of a long epilogue, which then has the registers for
- * its constants, instead of one for each sum while the others wait. False: columns of several widths, or a folded tile. */
+ * its constants, instead of one for each sum while the others wait. False: columns of several widths. */
 static bool write_in_turn(Tiling *t, const Panel *p, Expr *first, Expr *row, int rows, Var *(*acc)[16]) {
   Builder *b = &t->l->b;
   int lanes = p->lanes[0];
-  if (t->fold_now > 1 || t->matrices || p->cols != (int64_t)p->columns * lanes) return false;
+  if (t->matrices || p->cols != (int64_t)p->columns * lanes) return false;
   for (int c = 1; c < p->columns; c++) if (p->lanes[c] != lanes) return false;
   Buf *sums = kernel_buf(b, "sums", DT_F32, BUF_LOCAL, DIM((int64_t)rows * p->columns * lanes), 0);
   sums->private_to = loop_parallel_depth(b);
@@ -282,7 +302,8 @@ static bool write_in_turn(Tiling *t, const Panel *p, Expr *first, Expr *row, int
   Expr *col = let(b, "col", ex_add(b, first, ex_mul(b, c, ex_int(b, lanes))));
   if (lanes > 1) { from = ex_ramp(b, from, 1, lanes); col = ex_ramp(b, col, 1, lanes); }
   Expr *sum = ex_load(b, sums, from), *start = start_comes_last(t) ? start_of(t, col, lanes, 1) : NULL;
-  t->write(t, ex_add(b, row, i), col, start ? ex_add(b, sum, start) : sum);
+  row = ex_add(b, row, i);
+  t->write(t, t->line ? row_in_line(t, row) : row, col, start ? ex_add(b, sum, start) : sum);
   loop_end(b);
   loop_end(b);
   return true;
@@ -295,9 +316,13 @@ static void tile_body(Tiling *t, const Panel *p, Expr *panel, Expr *first, Expr 
   Expr *k[MAX_RANK], *col[16], *r[16];
   for (int c = 0; c < p->columns; c++) col[c] = column(t, p, first, c);
   bool last = start_comes_last(t);
-  int wide = t->fold_now > 1 ? rows / t->fold_now : rows;        // a folded tile: fold_now runs of `wide` rows
-  for (int i = 0; i < rows; i++) r[i] = ex_add(b, row, ex_int(b, i % wide));
-  Expr *folded = t->fold_now > 1 ? t->ctx[t->fold_axis] : NULL;
+  Expr *line[16] = {NULL};
+  for (int i = 0; i < rows; i++) {
+    r[i] = ex_add(b, row, ex_int(b, i));
+    if (!t->line) continue;
+    r[i] = row_in_line(t, r[i]);
+    line[i] = t->ctx[t->line_axis];
+  }
   for (int c = 0; c < p->columns; c++) {
     bool whole = lanes_of(p, c) == p->lanes[c];
     Expr *start = last || !whole ? NULL : start_of(t, col[c], p->lanes[c], rows);
@@ -306,14 +331,14 @@ static void tile_body(Tiling *t, const Panel *p, Expr *panel, Expr *first, Expr 
   }
   for (int q = 0; q < t->kaxes; q++) {
     Expr *lo = ex_int(b, 0), *hi = ex_dim(b, t->ksize[q]);
-    if (t->range && !folded) t->range(t, q, &lo, &hi);
+    if (t->range) t->range(t, q, &lo, &hi);
     k[q] = loop_begin(b, t->kname[q], lo, hi, 1, FOR_SEQ);
   }
   Expr *w[16];
   ask_for_next_panel(t, p, panel, row, rows, k);
   for (int c = 0; c < p->columns; c++) w[c] = let(b, "w", load_b(t, p, panel, first, k, c));
   for (int i = 0; i < rows; i++) {
-    if (folded) t->ctx[t->fold_axis] = ex_add(b, folded, ex_int(b, i / wide));
+    if (t->line) t->ctx[t->line_axis] = line[i];
     Expr *a = t->vector_a ? NULL : let(b, "a", t->a(t, r[i], k, NULL));
     for (int c = 0; c < p->columns; c++) {
       Expr *x = a ? a : t->a(t, r[i], k, col[c]);
@@ -330,7 +355,7 @@ static void tile_body(Tiling *t, const Panel *p, Expr *panel, Expr *first, Expr 
       parts[c][q].start = start_of(t, parts[c][q].col, parts[c][q].lanes, rows);
   }
   for (int i = 0; i < rows; i++) {
-    if (folded) t->ctx[t->fold_axis] = ex_add(b, folded, ex_int(b, i / wide));
+    if (t->line) t->ctx[t->line_axis] = line[i];
     for (int c = 0; c < p->columns; c++)
       for (int q = 0; q < nparts[c]; q++) {
         const Part *part = &parts[c][q];
@@ -338,7 +363,6 @@ static void tile_body(Tiling *t, const Panel *p, Expr *panel, Expr *first, Expr 
         t->write(t, r[i], part->col, part->start ? ex_add(b, sum, part->start) : sum);
       }
   }
-  if (folded) t->ctx[t->fold_axis] = folded;
 }
 
 static Expr *row_at(Tiling *t, Expr *row) { return t->block ? ex_add(&t->l->b, t->block, row) : row; }
@@ -348,10 +372,6 @@ static Expr *row_at(Tiling *t, Expr *row) { return t->block ? ex_add(&t->l->b, t
 static void row_loops(Tiling *t, const Panel *p, Expr *panel, Expr *first) {
   Builder *b = &t->l->b;
   int most = most_rows(t, p->columns);
-  if (t->fold_now > 1) {                                        // a whole row of the axis, several times over
-    tile_body(t, p, panel, first, ex_int(b, 0), (int)t->rows.k * t->fold_now);
-    return;
-  }
   if (dim_is_const(t->rows)) {
     int64_t n = t->rows.k, tiles = (n + most - 1) / most;
     if (!tiles) return;
@@ -385,9 +405,8 @@ static void row_loops(Tiling *t, const Panel *p, Expr *panel, Expr *first) {
 }
 
 /* Every panel for the rows t has now. */
-static void panels(Tiling *t, const Panel *p, int n, TileShape shape) {
+static void panels(Tiling *t, const Panel *p, int n) {
   Builder *b = &t->l->b;
-  int can_fold = t->fold;
   Dim k = DIM(t->matrices ? t->matrices : 1);
   for (int q = 0; q < t->kaxes; q++) k = dim_mul(k, t->ksize[q]);
   par_begin(b);
@@ -404,34 +423,32 @@ static void panels(Tiling *t, const Panel *p, int n, TileShape shape) {
       if (t->pack_base) panel = ex_add(b, t->pack_base, panel);
       panel = let(b, "from", panel);
     }
-    int fold = t->fold && p[q].columns <= shape.columns ? shape.fold : 1;
-    par_begin(b);
-    for (t->fold_now = fold; t->fold_now >= 1; t->fold_now = t->fold_now > 1 ? 1 : 0) {      // then what folding leaves over
-      if (t->fold_now == 1 && fold > 1 && t->fold_size.k % fold == 0) break;
-      t->fold = fold;
-      if (t->outer_begin) t->outer_begin(t);
-      row_loops(t, &p[q], panel, first);
-      if (t->outer_end) t->outer_end(t);
-      par_next(b);
-    }
-    par_end(b);
-    t->fold = can_fold;
+    if (t->outer_begin) t->outer_begin(t);
+    row_loops(t, &p[q], panel, first);
+    if (t->outer_end) t->outer_end(t);
     loop_end(b);
   }
   par_end(b);
 }
 
-/* Rows to a block: A of a block takes half the L2 and is read from there by every panel; 0: all at once. Equal blocks
- * only, since another size would be another copy of the code. */
-static int64_t block_rows(const Tiling *t, const Panel *p, int n) {
-  if (!t->by_blocks || !dim_is_const(t->rows) || (n < 2 && p[0].repeat < 2)) return 0;
-  int64_t k = 1, rows = t->rows.k;
+/* Rows to a block: A of a block takes half the L2 and is read from there by every panel, while B is read for every block;
+ * 0: all at once. Equal blocks only, since another size would be another copy of the code. Where tiles would run on over
+ * lines for this alone, it must save an eighth of the time that the products take. */
+static int64_t block_rows(const Tiling *t, int64_t rows, const Panel *p, int n) {
+  const Target *g = t->l->target;
+  int64_t k = 1, panels = 0, times = t->times ? t->times : 1;
   for (int q = 0; q < t->kaxes; q++) k *= known(t->ksize[q], 0);
-  int64_t most = k ? t->l->target->l2 * (int64_t)512 / (k * 4) : 0, least = 4 * most_rows(t, 1);
+  for (int q = 0; q < n; q++) panels += p[q].repeat;
+  if (!t->by_blocks || (t->lines && t->dot) || !rows || !k || panels < 2) return 0;
+  int64_t bytes = times * (t->row_bytes ? t->row_bytes : k * 4);
+  int64_t most = g->l2 * (int64_t)512 / bytes, least = 4 * most_rows(t, 1);
   if (rows <= most || most < least) return 0;
   int64_t blocks = (rows + most - 1) / most, limit = 2 * blocks;
   while (blocks < limit && rows % blocks) blocks++;
-  return rows % blocks ? 0 : rows / blocks;
+  double saved = (double)((panels - 1) * rows * bytes - (blocks - 1) * k * t->cols.k * 4) / g->from_far;
+  double products = (double)(rows * times * k * t->cols.k) / (g->lanes * g->fmas);
+  bool free = !t->lines || tile_shape(t).wraps;
+  return rows % blocks || saved < (free ? 0 : products / 8) ? 0 : rows / blocks;
 }
 
 double tile_cycles(const Tiling *t, double products) {
@@ -442,9 +459,8 @@ double tile_cycles(const Tiling *t, double products) {
   for (int q = 0; q < t->kaxes; q++) k *= (double)known(t->ksize[q], 256);
   if (t->dot) cycles = products / (double)t->cols.k * tile_row_cost(t);
   for (int q = 0; !t->dot && q < count; q++) {
-    double rows = even_rows(known(t->rows, 256) * (p[q].columns <= shape.columns ? shape.fold : 1), most_rows(t, p[q].columns));
     double share = products / (double)t->cols.k * (double)(p[q].repeat * p[q].columns);
-    cycles += share * tile_cost(t, p[q].columns, rows, k * lanes * 4);
+    cycles += share * shape_cost(t, shape, p[q].columns, k * lanes * 4);
   }
   return cycles;
 }
@@ -454,12 +470,11 @@ void tile_choice(Tiling *t, const char *how) {
   const Node *n = t->n;
   TileShape shape = tile_shape(t);
   double cycles = tile_cycles(t, (double)dim_lo(op_info[n->op].flops(t->l->m, n)) / 2);
-  const char *folded = shape.fold > 1 ? arena_printf(t->l->b.arena, ", %d rows folded", shape.fold) : "";
+  const char *lines = t->line ? " over lines" : "";
   const char *blocks = t->block ? arena_printf(t->l->b.arena, ", blocks of %lld rows", (long long)t->rows.k) : "";
-  int64_t rows = known(t->rows, 256) * shape.fold;
-  if (rows < shape.rows) shape.rows = (int)rows;
+  if (known(t->rows, 256) < shape.rows) shape.rows = (int)t->rows.k;
   kernel_choice(t->l, cycles, "%s: tile %dx%d of %d lanes%s%s%s", how, shape.rows, shape.columns,
-                t->dot ? t->dot : t->l->target->lanes, folded,
+                t->dot ? t->dot : t->l->target->lanes, lines,
                 !t->pack ? "" : t->pack->is_constant ? ", weights packed" : ", packed here", blocks);
 }
 
@@ -470,15 +485,18 @@ void tile_build(Tiling *t) {
   int n = tile_panels(t, p, 8);
   TileShape shape = tile_shape(t);
   Dim rows = t->rows;
-  int64_t height = block_rows(t, p, n);
+  int64_t height = block_rows(t, known(rows, 0) * (t->lines ? t->lines : 1), p, n);
+  if (t->lines && (height || shape.wraps)) {
+    t->line = rows.k;
+    t->rows = rows = DIM(rows.k * t->lines);
+  }
   if (height) {
     t->block = loop_begin(b, "block", ex_int(b, 0), ex_dim(b, rows), height, FOR_PARALLEL);
     t->rows = DIM(height);
   }
   if (!t->matrices) tile_choice(t, t->dot ? "dot products" : t->vector_a ? "depthwise" : t->kaxes > 1 ? "direct" : "gemm");
-  panels(t, p, n, shape);
-  if (!height) return;
-  loop_end(b);
+  panels(t, p, n);
+  if (height) loop_end(b);
   t->block = NULL;
   t->rows = rows;
 }

@@ -15,7 +15,7 @@
 
 /* Chosen by a cost model: cycles per multiply-add from FMA ports, loads, latency, and the cache that the panel of B streams
  * from. */
-typedef struct TileShape { int columns, rows, fold; } TileShape;
+typedef struct TileShape { int columns, rows; bool wraps; } TileShape;
 
 /* Columns side by side: how many vectors and of what lanes, where they start, how many of the width there are (the rest are
  * zeros); `repeat` such panels follow one another. */
@@ -55,11 +55,12 @@ struct Tiling {
   TileShape shape;                   /* columns 0: not decided yet */
   Expr *backwards;                   /* a bool: panels from the last to the first; NULL: never */
   int64_t row_stride;                /* bytes between rows of A; 0: unknown */
-  bool by_blocks;                    /* rows may be taken in blocks whose A stays in L2 (row_blocks) */
+  bool by_blocks;                    /* rows may be taken in blocks whose A stays in L2 (block_rows) */
+  int64_t row_bytes, times;          /* bytes of A that each row adds, and how many such A outer_begin loops over */
   Expr *block;                       /* the first row of the current one; NULL: 0 */
-  int fold;                          /* rows of a tile may go on in the next index of ctx[fold_axis]; 0: they may not */
-  Dim fold_size;                     /* that axis' size */
-  int fold_axis, fold_now;           /* how many of its indices one tile takes at the moment */
+  int64_t lines;                     /* tiles may run on from one line of rows to the next, of so many; 0: they may not */
+  int line_axis;                     /* ctx[line_axis]: the number of the line */
+  int64_t line;                      /* rows of a line, while `rows` are those of all lines: tiles do run on; 0: they do not */
   Expr *ctx[MAX_RANK];               /* the generator's own indices */
   const Type *ta, *tb, *ty;
   const Attr *strides, *dilations;

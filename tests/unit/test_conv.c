@@ -34,6 +34,18 @@ static const Shape shapes[] = {
   {1, 32, 40, {9, 9}, {1, 1}, 2, 1, 0, 1},
   {1, 24, 40, {0, 33}, {1, 5}, 1, 2, 4, 1},
   {1, 48, 64, {14, 14}, {3, 3}, 1, 1, 1, 1},
+  // tiles that run on from line to line; and by blocks, too
+  {2, 9, 24, {14, 14}, {3, 3}, 2, 1, 1, 1},
+  {1, 16, 33, {9, 13}, {3, 3}, 2, 2, 2, 1},
+  {1, 20, 16, {5, 5}, {3, 3}, 1, 1, 0, 1},
+  {1, 128, 64, {39, 33}, {1, 1}, 2, 1, 0, 1},
+};
+
+/* followed by gelu, which sums go through in turn */
+static const Shape with_gelu[] = {
+  {1, 12, 32, {14, 13}, {3, 3}, 2, 1, 1, 1},
+  {1, 24, 32, {14, 14}, {1, 1}, 2, 1, 0, 2},
+  {1, 40, 24, {5, 6}, {1, 1}, 1, 1, 0, 1},
 };
 
 typedef struct Form { const char *target; bool naive; } Form;
@@ -44,8 +56,8 @@ static void put_pair(Text *t, const char *name, bool one_axis, int a, int b, boo
   else text_printf(t, "%s=[%d,%d]%s", name, a, b, comma ? ", " : "");
 }
 
-/* x -> 1x1 convolution -> the convolution -> + its own input where it fits -> relu; weights constant or computed. */
-static Module *module_make(const Shape *s, bool constant, Diags *d) {
+/* x -> 1x1 convolution -> the convolution -> + its own input where it fits -> end; weights constant or computed. */
+static Module *module_make(const Shape *s, const char *end, bool constant, Diags *d) {
   Text t = {0};
   bool line = !s->size[0];
   int pad = s->kernel[0] > 1 ? s->pad : 0;
@@ -64,17 +76,17 @@ static Module *module_make(const Shape *s, bool constant, Diags *d) {
   text_printf(&t, ", group=%d}\n", s->group);
   bool same = s->in == s->out && s->stride == 1 && (s->kernel[0] - 1) * s->dilation == 2 * pad && (s->kernel[1] - 1) * s->dilation == 2 * s->pad;
   if (same) text_put(&t, "  %e = add(%c, %i)\n");
-  text_printf(&t, "  %%y = relu(%s)\n  output %%y\n}\n", same ? "%e" : "%c");
+  text_printf(&t, "  %%y = %s(%s)\n  output %%y\n}\n", end, same ? "%e" : "%c");
   Module *m = module_parse(t.at, NULL, d);
   cr_assert(m, "%s\n%s", d->errors ? d->at[0].text : "no module", t.at);
   text_free(&t);
   return m;
 }
 
-static void run_shape(const Shape *s, const Form *f, bool constant) {
+static void run_shape(const Shape *s, const char *end, const Form *f, bool constant) {
   symbols_reset();
   Diags d = {0};
-  Module *m = module_make(s, constant, &d);
+  Module *m = module_make(s, end, constant, &d);
   const Tensor *in[2];
   Tensor *out[1] = {0};
   Eval e;
@@ -92,8 +104,11 @@ static void run_shape(const Shape *s, const Form *f, bool constant) {
   diags_free(&d);
 }
 
-Test(conv, shapes) {
-  for (size_t k = 0; k < sizeof shapes / sizeof *shapes; k++)
+static void run_shapes(const Shape *s, size_t n, const char *end) {
+  for (size_t k = 0; k < n; k++)
     for (size_t f = 0; f < sizeof forms / sizeof *forms; f++)
-      for (int constant = 0; constant < 2; constant++) run_shape(&shapes[k], &forms[f], constant);
+      for (int constant = 0; constant < 2; constant++) run_shape(&s[k], end, &forms[f], constant);
 }
+
+Test(conv, shapes) { run_shapes(shapes, sizeof shapes / sizeof *shapes, "relu"); }
+Test(conv, long_epilogues) { run_shapes(with_gelu, sizeof with_gelu / sizeof *with_gelu, "gelu"); }
