@@ -98,15 +98,16 @@ static bool has_symbol(const Emit *e, const char *name) {
   return false;
 }
 
-static void computed_symbols(Emit *e, Step *const *steps, int n, bool local) {
+/* Those that steps of this kind set: SYMBOL shows them to the caller, LOOP does not. */
+static void computed_symbols(Emit *e, Step *const *steps, int n, StepKind kind) {
   for (int i = 0; i < n; i++) {
     const Step *s = steps[i];
-    if (s->kind == STEP_SYMBOL && s->local == local && !has_symbol(e, s->symbol)) {
+    if (s->kind == kind && s->symbol && !has_symbol(e, s->symbol)) {
       const Symbol *sym = symbol_find(s->symbol);
       *vec_push(e->a, &e->symbols) = (EmitSymbol){s->symbol, NULL, sym ? sym->lo : 0, sym ? sym->hi : INT32_MAX, -1, 0};
     }
-    computed_symbols(e, s->then.at, s->then.len, local);
-    computed_symbols(e, s->other.at, s->other.len, local);
+    computed_symbols(e, s->then.at, s->then.len, kind);
+    computed_symbols(e, s->other.at, s->other.len, kind);
   }
 }
 
@@ -122,9 +123,9 @@ static void find_symbols(Emit *e) {
       }
   }
   e->input_symbols = e->symbols.len;
-  computed_symbols(e, e->p->steps.at, e->p->steps.len, false);
+  computed_symbols(e, e->p->steps.at, e->p->steps.len, STEP_SYMBOL);
   e->shown_symbols = e->symbols.len;
-  computed_symbols(e, e->p->steps.at, e->p->steps.len, true);
+  computed_symbols(e, e->p->steps.at, e->p->steps.len, STEP_LOOP);
 }
 
 Dim emit_arena_bytes(const Emit *e) { return e->p->arena_bytes; }
@@ -236,7 +237,6 @@ static void find_aliases(Emit *e, Step *const *steps, int n) {
     find_aliases(e, s->then.at, s->then.len);
     find_aliases(e, s->other.at, s->other.len);
     if (s->kind != STEP_KERNEL) continue;
-    e->flops = dim_add(e->flops, s->kernel->flops);
     EmitKernel *k = &e->kernel[emit_kernel_of(e, s->kernel)];
     int np = 0;
     for (int b = 0; b < s->kernel->bufs.len; b++) np += s->kernel->bufs.at[b]->role != BUF_LOCAL;
@@ -413,8 +413,9 @@ void emit_banner(Emit *e, Text *t, const char *what) {
   text_printf(t, " *   weights   %lld bytes, %s\n", (long long)e->p->weight_bytes, e->state_of_weights);
   if (e->p->plan.len) text_printf(t, " *   arena     at most %lld bytes\n", (long long)e->p->arena_bound);
   else text_printf(t, " *   arena     %s bytes\n", dim_text(emit_arena_bytes(e)));
-  text_printf(t, " *   work      %s\n", dim_is_const(e->flops) ? amount(e->a, e->flops.k, "FLOP")
-              : arena_printf(e->a, "%s FLOP", dim_text(e->flops)));
+  Dim flops = program_flops(e->p);
+  text_printf(t, " *   work      %s\n", dim_is_const(flops) ? amount(e->a, flops.k, "FLOP")
+              : arena_printf(e->a, "%s FLOP", dim_text(flops)));
   text_put(t, " */\n");
 }
 

@@ -31,7 +31,6 @@ typedef struct Emit {
   CPrinter *c;
   EmitKernel *kernel;
   bool split;
-  Dim flops;
 } Emit;
 
 void emit_file(Emit *e, const char *name, Text *t);        /* takes t's bytes */

@@ -109,6 +109,7 @@ static void loop(Run *r, const Step *s) {
   r->indent++;
   if (s->trip_buffer >= 0) line(r, arena_printf(a, "if (%s >= %s) return %d;", t, bound, 3 + r->e->shown_symbols));
   if (s->iter_buffer >= 0) line(r, arena_printf(a, "%s = %s;", element(r, s->iter_buffer), t));
+  if (s->symbol) line(r, arena_printf(a, "%s%s = %s;", *r->e->from ? "" : "const int64_t ", symbol_name(r->e, s->symbol), t));
   r->indent--;
   nested(r, s->then.at, s->then.len);
   line(r, "}");
@@ -118,7 +119,6 @@ static void symbol(Run *r, const Step *s) {
   Emit *e = r->e;
   const char *c = symbol_name(e, s->symbol);
   const Symbol *sym = symbol_find(s->symbol);
-  if (s->local) { line(r, arena_printf(e->a, "%s%s = %s;", *e->from ? "" : "const int64_t ", c, element(r, s->cond))); return; }
   line(r, arena_printf(e->a, "%s = %s;", c, element(r, s->cond)));
   int code = 3;
   const char *member = c + strlen(e->from);

@@ -68,7 +68,7 @@ static void bench_report(Bench *b, const Options *o) {
   const Compiled *c = &b->c;
   int n = b->ms.len;
   double ms = median_of(b->ms.at, n), cpu = median_of(b->cpu.at, n), fastest = b->ms.at[0];
-  double flop = program_flops(c->p, call_symbol, &b->k), g = flop / cpu / 1e6;
+  double flop = (double)dim_eval(program_flops(c->p), call_symbol, &b->k), g = flop / cpu / 1e6;
   if (o->json) {
     printf("{\"model\": \"%s\", \"target\": \"%s\", \"ms\": %.6g, \"cpu_ms\": %.6g, \"fastest_ms\": %.6g, ", c->prefix,
            c->target->name, ms, cpu, fastest);

@@ -6,17 +6,11 @@ typedef struct Timed { const BundleCall *call; VEC(double) ms, cpu; } Timed;
 
 static int64_t no_symbol(const char *name, void *ctx) { (void)name, (void)ctx; return 1; }
 
-static double work_of(const Program *p) {
-  double w = 0;
-  for (int k = 0; k < p->kernels.len; k++) w += (double)dim_eval(p->kernels.at[k]->flops, no_symbol, NULL);
-  return w;
-}
-
 static void report(BundleBuild *x, const Options *o, Timed *t, int n, double peak) {
   double all = 0, work = 0;
   for (int k = 0; k < n; k++) {
     double ms = median_of(t[k].ms.at, t[k].ms.len), cpu = median_of(t[k].cpu.at, t[k].cpu.len),
-           w = work_of(t[k].call->f->p), g = w / cpu / 1e6;
+           w = (double)dim_eval(program_flops(t[k].call->f->p), no_symbol, NULL), g = w / cpu / 1e6;
     all += ms;
     work += w;
     const Program *p = t[k].call->f->p;

@@ -90,22 +90,6 @@ static uint64_t next(uint64_t *s) {                            // splitmix64 (St
   return z ^ z >> 31;
 }
 
-static double list_flops(const StepList *l, int64_t (*value)(const char *symbol, void *ctx), void *ctx) {
-  double sum = 0;
-  for (int i = 0; i < l->len; i++) {
-    const Step *s = l->at[i];
-    if (s->kind == STEP_KERNEL) { sum += (double)dim_eval(s->kernel->flops, value, ctx); continue; }
-    double then = list_flops(&s->then, value, ctx), other = list_flops(&s->other, value, ctx);
-    if (s->kind == STEP_LOOP) then *= (double)dim_eval(s->trips, value, ctx);
-    sum += then > other ? then : other;
-  }
-  return sum;
-}
-
-double program_flops(const Program *p, int64_t (*value)(const char *symbol, void *ctx), void *ctx) {
-  return list_flops(&p->steps, value, ctx);
-}
-
 /* A size for every symbol, by its number. */
 typedef struct Chosen { int64_t *at; int n; } Chosen;
 
@@ -126,7 +110,7 @@ static bool is_modest(Compiled *c, Chosen *s, Sizes sizes) {
     for (int k = 0; k < t->rank; k++) n *= (double)dim_eval(t->dims[k], chosen_size, s);
     bytes += n;
   }
-  return bytes <= most_bytes && program_flops(c->p, chosen_size, s) <= most_flops;
+  return bytes <= most_bytes && (double)dim_eval(program_flops(c->p), chosen_size, s) <= most_flops;
 }
 
 static Chosen choose_sizes(Compiled *c, uint64_t seed, Sizes sizes) {

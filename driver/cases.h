@@ -24,8 +24,6 @@ Case case_random(Compiled *c, uint64_t seed, Sizes sizes, const Case *like);
 /* What the evaluator makes of inputs: copies of the outputs in `a`. false: the module's diags say why. */
 bool case_evaluate(Module *m, const Tensor *const *in, const Tensor **out, Arena *a);
 Tensor **case_in_double(Arena *a, const Case *x, int n);        /* copies of its n inputs, those in f32 as f64 */
-/* Floating point operations of a call; where a branch is taken at run time the larger side counts. */
-double program_flops(const Program *p, int64_t (*value)(const char *symbol, void *ctx), void *ctx);
 
 typedef struct Call {                  /* buffers of one call, with guard bytes around each */
   const lt_model *m;

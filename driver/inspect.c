@@ -8,15 +8,6 @@ static int count_steps(const StepList *s) {
   return n;
 }
 
-static Dim total_flops(const StepList *s) {
-  Dim d = DIM(0);
-  for (int i = 0; i < s->len; i++) {
-    if (s->at[i]->kind == STEP_KERNEL) d = dim_add(d, s->at[i]->kernel->flops);
-    d = dim_add(d, dim_add(total_flops(&s->at[i]->then), total_flops(&s->at[i]->other)));
-  }
-  return d;
-}
-
 static const char *const home_name[] = {[HOME_NONE] = "none", [HOME_INPUT] = "input", [HOME_OUTPUT] = "output", [HOME_STATE] = "state", [HOME_WEIGHT] = "weight", [HOME_ARENA] = "arena"};
 
 typedef struct NodeLine { const char *op, *name, *types; } NodeLine;
@@ -38,6 +29,20 @@ static int node_lines(Compiled *c, NodeLine **out) {           // taken before t
   return n;
 }
 
+static void print_steps(const StepList *steps, int depth) {
+  for (int i = 0; i < steps->len; i++) {
+    const Step *s = steps->at[i];
+    const Kernel *k = s->kernel;
+    if (s->kind == STEP_KERNEL)
+      printf("%*s%-*s %16s FLOP%s%s\n", 2 * depth, "", 34 - 2 * depth, k->name, dim_text(k->flops), k->choice ? "  " : "",
+             k->choice ? k->choice : "");
+    else if (s->kind == STEP_LOOP) printf("%*sloop, %s times\n", 2 * depth, "", dim_text(s->trips));
+    else printf("%*s%s\n", 2 * depth, "", s->kind == STEP_IF ? "if" : "symbol");
+    print_steps(&s->then, depth + 1);
+    print_steps(&s->other, depth + 1);
+  }
+}
+
 static void text_report(Compiled *c, const NodeLine *node, int n) {
   Module *m = c->m;
   const Program *p = c->p;
@@ -47,12 +52,7 @@ static void text_report(Compiled *c, const NodeLine *node, int n) {
   printf("\nnodes (%d)\n", n);
   for (int i = 0; i < n; i++) printf("  %-18s %-28s %s\n", node[i].op, node[i].types, node[i].name);
   printf("\nkernels (%d distinct, %d steps)\n", p->kernels.len, count_steps(&p->steps));
-  for (int i = 0; i < p->steps.len; i++) {
-    const Step *s = p->steps.at[i];
-    if (s->kind == STEP_KERNEL)
-      printf("  %-32s %16s FLOP%s%s\n", s->kernel->name, dim_text(s->kernel->flops), s->kernel->choice ? "  " : "", s->kernel->choice ? s->kernel->choice : "");
-    else printf("  %s\n", s->kind == STEP_IF ? "if" : s->kind == STEP_LOOP ? "loop" : "symbol");
-  }
+  print_steps(&p->steps, 1);
   printf("\nmemory\n");
   for (int i = 0; i < p->buffers.len; i++) {
     const Buffer *b = &p->buffers.at[i];
@@ -61,7 +61,7 @@ static void text_report(Compiled *c, const NodeLine *node, int n) {
   }
   printf("\n  parameters  %lld\n  weights     %lld bytes\n  arena       %s bytes (at most %lld; no plan can be below %lld)\n  work        %s FLOP\n",
          (long long)c->m->parameters, (long long)p->weight_bytes, dim_text(p->arena_bytes), (long long)p->arena_bound, (long long)p->arena_lower,
-         dim_text(total_flops(&p->steps)));
+         dim_text(program_flops(p)));
 }
 
 static void json_ports(Compiled *c, const char *what, const ValueList *v) {
@@ -80,7 +80,7 @@ static void json_report(Compiled *c, const NodeLine *node, int n) {
   json_ports(c, "outputs", &c->m->main->outputs);
   printf("  \"parameters\": %lld, \"weights_bytes\": %lld, \"arena_bytes\": \"%s\", \"arena_bound\": %lld, \"arena_lower\": %lld, \"flop\": \"%s\",\n",
          (long long)c->m->parameters, (long long)p->weight_bytes, dim_text(p->arena_bytes), (long long)p->arena_bound, (long long)p->arena_lower,
-         dim_text(total_flops(&p->steps)));
+         dim_text(program_flops(p)));
   printf("  \"nodes\": [");
   for (int i = 0; i < n; i++)
     printf("%s\n    {\"op\": \"%s\", \"name\": %s, \"types\": \"%s\"}", i ? "," : "", node[i].op, json_quoted(&c->arena, node[i].name), node[i].types);

@@ -68,11 +68,7 @@ static void print_buffers(const Program *p) {
   }
 }
 
-static double work_of(const Program *p) {
-  double w = 0;
-  for (int k = 0; k < p->kernels.len; k++) w += (double)dim_hi(p->kernels.at[k]->flops);
-  return w;
-}
+static double work_of(const Program *p) { return (double)dim_hi(program_flops(p)); }
 
 static void print_function(BundleBuild *x, const Function *f, bool all) {
   const Program *p = f->p;

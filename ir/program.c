@@ -33,7 +33,9 @@ static void print_steps(Text *t, const Program *p, const StepList *steps, int de
     case STEP_LOOP:
       text_printf(t, "loop %s, at most ", name_of(p, s->trip_buffer));
       dim_print(t, s->trips);
-      text_printf(t, " times, while %s, number to %s {\n", name_of(p, s->cond), name_of(p, s->iter_buffer));
+      text_printf(t, " times, while %s, number to %s", name_of(p, s->cond), name_of(p, s->iter_buffer));
+      if (s->symbol) text_printf(t, " and %s", s->symbol);
+      text_put(t, " {\n");
       break;
     }
     print_steps(t, p, &s->then, depth + 1);
@@ -64,3 +66,15 @@ void program_print(Text *t, const Program *p) {
     kernel_print(t, p->kernels.at[i]);
   }
 }
+
+static Dim flops_of(const StepList *l) {
+  Dim sum = DIM(0);
+  for (int i = 0; i < l->len; i++) {
+    const Step *s = l->at[i];
+    Dim inner = s->kind == STEP_KERNEL ? s->kernel->flops : dim_max(flops_of(&s->then), flops_of(&s->other));
+    sum = dim_add(sum, s->kind == STEP_LOOP ? dim_mul(inner, s->trips) : inner);
+  }
+  return sum;
+}
+
+Dim program_flops(const Program *p) { return flops_of(&p->steps); }

@@ -41,10 +41,11 @@ struct Step {
   StepList then, other;          /* IF: both arms. LOOP: body in `then` */
   Dim trips;                     /* LOOP: upper bound of the count */
   int trip_buffer;               /* LOOP: buffer of the i64 trip count or -1 */
-  int iter_buffer;               /* LOOP: buffer that gets the i64 iteration number or -1 */
+  int iter_buffer;               /* LOOP: buffer that gets the i64 iteration number; -1: the loop is one of a kernel, whose
+                                  * scratch may lead from one iteration to the next */
   int in_place;                  /* KERNEL: buffer whose elements are written where others were just read; -1: none */
-  const char *symbol;            /* SYMBOL: set from element 0 of buffer `cond` */
-  bool local;                    /* SYMBOL: counts a loop's iterations; not part of the interface */
+  const char *symbol;            /* SYMBOL: set from element 0 of buffer `cond`. LOOP: counts iterations, in the loop only;
+                                  * NULL: nobody asks */
   int at;                        /* number in execution order, set by `place` */
 };
 
@@ -65,6 +66,8 @@ typedef struct Program {
 } Program;
 
 void program_print(Text *t, const Program *p);
+/* Of one call: loops as often as they run at most, and of two arms the one with more. */
+Dim program_flops(const Program *p);
 /* Runs with the loop interpreter; inputs and outputs as the module's graph lists them. */
 bool program_run(const Program *p, const Tensor *const *in, Tensor **out, Arena *a, Diags *d);
 /* The same with kernels that have `parts` run in so many, the last one first. */

@@ -231,6 +231,7 @@ static bool run_loop(ProgramRun *r, const Step *s) {
   for (int64_t i = 0; i < trips && (s->cond < 0 || read_int(r, s->cond)); i++) {
     if (i == bound) return fail(r, "internal", "a loop runs longer than its bound");
     if (s->iter_buffer >= 0) memcpy(r->place[s->iter_buffer].data, &i, sizeof i);
+    if (s->symbol) set_symbol(r, s->symbol, i);
     if (!run_steps(r, &s->then)) return false;
   }
   return true;

@@ -232,9 +232,9 @@ static void need_region(Build *s, Graph *r, Graph *within) {    // what a region
   }
 }
 
-static Step *symbol_step(Build *s, const char *name, ValueId from, bool local) {
+static Step *symbol_step(Build *s, const char *name, ValueId from) {
   Step *st = NEW(s->arena, Step);
-  *st = (Step){.kind = STEP_SYMBOL, .symbol = name, .local = local, .cond = buffer_of_value(s, value_of(s->m, from)->at.base),
+  *st = (Step){.kind = STEP_SYMBOL, .symbol = name, .cond = buffer_of_value(s, value_of(s->m, from)->at.base),
                .trip_buffer = -1, .iter_buffer = -1, .in_place = -1};
   return st;
 }
@@ -248,7 +248,7 @@ static bool uses_symbol(const StepList *steps, const char *name) {
   return false;
 }
 
-/* Values before the loop, the loop step, in it the iteration symbol, the results, then the renewed state. */
+/* Values before the loop, the loop step, in it the results, then the renewed state. */
 static void build_loop(Build *s, Node *n, NodeId id, Graph *within) {
   LoopPlan *plan = fusion_loop_plan(s->f, id);
   Graph *body = n->region[0];
@@ -261,21 +261,17 @@ static void build_loop(Build *s, Node *n, NodeId id, Graph *within) {
   st->iter_buffer = buffer_of_value(s, plan->iter);
   StepList *keep = s->steps;
   s->steps = &st->then;
-  *vec_push(s->arena, s->steps) = symbol_step(s, dim_text(plan->iteration), plan->iter, true);
   for (int k = 0; k < plan->results.len; k++) need_value(s, plan->results.at[k], body);
   for (int k = 0; k < plan->renew.len; k++) need_value(s, plan->renew.at[k], body);
   s->steps = keep;
-  if (!uses_symbol(&st->then, dim_text(plan->iteration))) {     // nothing is stacked or sliced: emitted, it would be a warning
-    memmove(st->then.at, st->then.at + 1, sizeof *st->then.at * (size_t)(st->then.len - 1));
-    st->then.len--;
-  }
+  if (uses_symbol(&st->then, dim_text(plan->iteration))) st->symbol = dim_text(plan->iteration);
   *vec_push(s->arena, s->steps) = st;
   for (int k = 0; plan->count && k < node_of(s->m, id)->nout; k++) {
     ValueId out = node_of(s->m, id)->out[k];
     if (!out) continue;
     const Type *t = &value_of(s->m, out)->type;
     const Symbol *sym = t->rank && !dim_is_const(t->dims[0]) ? symbol_find(dim_text(t->dims[0])) : NULL;
-    if (sym) *vec_push(s->arena, s->steps) = symbol_step(s, sym->name, plan->count, false);
+    if (sym) *vec_push(s->arena, s->steps) = symbol_step(s, sym->name, plan->count);
   }
 }
 

@@ -6,6 +6,9 @@
  * second ones, and so on. A phase is a kernel and a step. Scratch that leads from one to the next is a buffer that both
  * have. Phases that are too short to share stay together.
  *
+ * Where iterations follow one another, as the time steps of recurrent layers do, the phases of one iteration are the
+ * steps of a loop, of which its number is a parameter.
+ *
  * Cuts never change the order of a sum, so the result has the bits of the serial call, whatever the number of parts. */
 #include "passes/parallel.h"
 #include "passes/passes.h"
@@ -16,6 +19,10 @@ enum { MAX_LEVELS = 16 };
 typedef struct Placed { Stmt *s; Access access; int level; } Placed;
 
 typedef struct Levels { Block *at[MAX_LEVELS]; int n; } Levels;
+
+/* loop: a phase of its iterations, which follow one another; NULL: of the kernel. */
+typedef struct Phase { Block *s; const Stmt *loop; bool shared; } Phase;
+typedef struct Phases { Phase at[2 * MAX_LEVELS]; int n; } Phases;
 
 typedef struct Split {
   Arena *a, *tmp;
@@ -132,18 +139,65 @@ static bool worth_sharing(const Split *x, Block *s) {
   return block_cost(s) >= 2 * x->grain && shares_plan(x->tmp, x->a, x->k, &x->impure, s) != NULL;
 }
 
-/* Neighbours that are not worth sharing become one. */
-static Levels phases_of(Split *x) {
-  Levels all = levels_of(x, x->k->body), r = {0};
-  bool shared = true, any = false;
+static bool block_has(const Block *s, const Stmt *t) {
+  for (int i = 0; i < s->stmts.len; i++) if (s->stmts.at[i] == t) return true;
+  return false;
+}
+
+/* Neighbours that are not worth sharing become one. False: there is no place for it. */
+static bool add_phase(Split *x, Phases *to, Block *s, const Stmt *loop) {
+  bool shared = worth_sharing(x, s);
+  Phase *before = to->n ? &to->at[to->n - 1] : NULL;
+  if (before && !shared && !before->shared && before->loop == loop) {
+    for (int i = 0; i < s->stmts.len; i++)                       // a variable of both: once
+      if (!block_has(before->s, s->stmts.at[i])) *vec_push(x->a, &before->s->stmts) = s->stmts.at[i];
+    return true;
+  }
+  if (to->n == 2 * MAX_LEVELS) return false;
+  to->at[to->n++] = (Phase){s, loop, shared};
+  return true;
+}
+
+/* How often a loop from 0 on runs, in symbols of the kernel; false: no dim says that. */
+static bool iterations_of(const Split *x, const Stmt *loop, Dim *trips) {
+  int64_t lo;
+  if (!ex_is_int(loop->lo, &lo) || lo || loop->step != 1) return false;
+  if (ex_is_int(loop->hi, &trips->k)) { *trips = DIM(trips->k); return true; }
+  for (int i = 0; loop->hi->kind == EX_VAR && i < x->k->dims.len; i++)
+    if (loop->hi->var == x->k->dim_vars.at[i]) {
+      const Symbol *s = symbol_find(x->k->dims.at[i]);
+      *trips = dim_symbol(s->name, s->lo, s->hi);
+      return true;
+    }
+  return false;
+}
+
+/* A level that is a loop whose iterations follow one another and have phases that are worth sharing: adds these. */
+static bool add_loop(Split *x, Phases *to, Block *level) {
+  const Stmt *loop = level->stmts.at[level->stmts.len - 1];
+  Dim trips;
+  if (loop->kind != ST_FOR || loop->mode != FOR_SEQ || !iterations_of(x, loop, &trips)) return false;
+  Levels inner = levels_of(x, loop->body);
+  Phases more = *to;
+  bool any = false;
+  for (int l = 0; l < inner.n; l++) {
+    Block *s = NEW(x->a, Block);
+    for (int i = 0; i < level->stmts.len - 1; i++) *vec_push(x->a, &s->stmts) = level->stmts.at[i];
+    for (int i = 0; i < inner.at[l]->stmts.len; i++) *vec_push(x->a, &s->stmts) = inner.at[l]->stmts.at[i];
+    if (!add_phase(x, &more, s, loop)) return false;
+    any |= more.at[more.n - 1].shared;
+  }
+  if (any) *to = more;
+  return any;
+}
+
+static Phases phases_of(Split *x) {
+  Levels all = levels_of(x, x->k->body);
+  Phases r = {0};
+  bool any = false;
   for (int l = 0; l < all.n; l++) {
-    bool now = worth_sharing(x, all.at[l]);
-    any |= now;
-    if (r.n && !shared && !now)
-      for (int i = 0; i < all.at[l]->stmts.len; i++) *vec_push(x->a, &r.at[r.n - 1]->stmts) = all.at[l]->stmts.at[i];
-    else
-      r.at[r.n++] = all.at[l];
-    shared = now;
+    if (!add_loop(x, &r, all.at[l]) && !add_phase(x, &r, all.at[l], NULL)) return (Phases){0};
+    any |= r.at[r.n - 1].shared || r.at[r.n - 1].loop;
   }
   if (!any) r.n = 0;
   return r;
@@ -151,10 +205,12 @@ static Levels phases_of(Split *x) {
 
 /* ---- a kernel for a phase ---- */
 
-typedef struct Copy { Kernel *k; Buf **to; int *from; } Copy;    /* to: by old index; from: old index by the new */
+/* to: by old index; from: old index by the new; number: in place of the loop's variable */
+typedef struct Copy { Kernel *k; Buf **to; int *from; const Stmt *loop; Expr *number; } Copy;
 
-static Expr *copy_load(Builder *b, Expr *e, void *ctx) {
+static Expr *copy_expr(Builder *b, Expr *e, void *ctx) {
   const Copy *c = ctx;
+  if (c->loop && e->kind == EX_VAR && e->var == c->loop->var) return c->number;
   return e->kind == EX_LOAD ? ex_load(b, c->to[e->buf->index], e->arg[0]) : e;
 }
 
@@ -183,14 +239,15 @@ static Access block_access(const Block *s) {
 static BufRole role_of(const Buf *b, Access here, Access elsewhere) {
   uint64_t bit = (uint64_t)1 << b->index;
   if (b->role == BUF_LOCAL || b->role == BUF_IN) return b->role;
-  if (b->role == BUF_SCRATCH && !((elsewhere.reads | elsewhere.writes) & bit)) return b->role;
+  if (b->role == BUF_SCRATCH && (b->private_to || !((elsewhere.reads | elsewhere.writes) & bit))) return b->role;
   return !(here.writes & bit) ? BUF_IN : here.reads & bit || b->role == BUF_INOUT ? BUF_INOUT : BUF_OUT;
 }
 
-static Copy kernel_copy(Split *x, Block *body, const char *name, Access elsewhere) {
+static Copy kernel_copy(Split *x, const Phase *phase, Dim number, const char *name, Access elsewhere) {
   const Kernel *k = x->k;
+  Block *body = phase->s;
   Builder b;
-  Copy c = {.k = kernel_new(&b, x->a, name), .to = NEW_N(x->a, Buf *, k->bufs.len), .from = NEW_N(x->a, int, k->bufs.len)};
+  Copy c = {.k = kernel_new(&b, x->a, name), .to = NEW_N(x->a, Buf *, k->bufs.len), .from = NEW_N(x->a, int, k->bufs.len), .loop = phase->loop};
   Access here = block_access(body);
   Kernel head = *k;
   head.name = c.k->name;
@@ -212,7 +269,8 @@ static Copy kernel_copy(Split *x, Block *body, const char *name, Access elsewher
     c.from[made->index] = old->index;                           // locals come last in both
     c.to[old->index] = made;
   }
-  c.k->body = block_map(&b, body, copy_load, &c);
+  if (phase->loop) c.number = ex_dim(&b, number);
+  c.k->body = block_map(&b, body, copy_expr, &c);
   copy_bufs(&c, c.k->body);
   return c;
 }
@@ -234,16 +292,40 @@ static void share(Split *x, Kernel *k) {
   kernel_finish(k);
 }
 
-static void phase_step(Split *x, const Step *s, const Levels *phases, int at, StepList *to, Program *p) {
+/* The phase that does most: the kernel's operations count as its own. */
+static int main_phase(const Split *x, const Phases *phases) {
+  int most = 0;
+  double highest = -1;
+  for (int i = 0; i < phases->n; i++) {
+    Dim trips = DIM(1);
+    if (phases->at[i].loop) iterations_of(x, phases->at[i].loop, &trips);
+    double cost = block_cost(phases->at[i].s) * (double)dim_hi(trips);
+    if (cost > highest) { highest = cost; most = i; }
+  }
+  return most;
+}
+
+/* The operations of one iteration of a loop that has them all. */
+static void count_once(Kernel *k, Dim trips) {
+  Dim each;
+  if (dim_divisible(k->flops, trips, &each)) k->flops = each;
+  if (dim_lo(trips) > 0) k->cycles /= dim_lo(trips);
+}
+
+/* What one iteration leaves in scratch, another may find: it is not a kernel's own, but for that of its parallel loops. */
+static void phase_step(Split *x, const Step *s, const Phases *phases, int at, Dim number, StepList *to, Program *p) {
+  const Phase *phase = &phases->at[at];
   Access elsewhere = {0};
-  for (int i = 0; i < phases->n; i++) if (i != at) access_add(&elsewhere, block_access(phases->at[i]));
-  Copy c = kernel_copy(x, phases->at[at], phase_name(x, at, phases->n), elsewhere);
-  bool last = at == phases->n - 1;
-  c.k->note = arena_printf(x->a, "phase %d of %d: %s", at + 1, phases->n, x->k->note ? x->k->note : "");
-  if (!last) c.k->flops = DIM(0), c.k->cycles = 0, c.k->choice = NULL;
+  for (int i = 0; i < phases->n; i++) if (i != at || phase->loop) access_add(&elsewhere, block_access(phases->at[i].s));
+  Copy c = kernel_copy(x, phase, number, phase_name(x, at, phases->n), elsewhere);
+  c.k->note = arena_printf(x->a, "phase %d of %d%s: %s", at + 1, phases->n, phase->loop ? ", of each step" : "",
+                           x->k->note ? x->k->note : "");
+  Dim trips;
+  if (main_phase(x, phases) != at) c.k->flops = DIM(0), c.k->cycles = 0, c.k->choice = NULL;
+  else if (phase->loop && iterations_of(x, phase->loop, &trips)) count_once(c.k, trips);
   Step *made = arena_dup(x->a, s, sizeof *s);
   made->kernel = c.k;
-  if (!last) made->in_place = -1;
+  if (at < phases->n - 1) made->in_place = -1;
   made->buffer = NEW_N(x->a, int, c.k->bufs.len + 1);
   made->elsewhere = NEW_N(x->a, bool, c.k->bufs.len + 1);
   for (int i = 0; i < c.k->bufs.len; i++) {
@@ -255,6 +337,21 @@ static void phase_step(Split *x, const Step *s, const Levels *phases, int at, St
   share(x, c.k);
   *vec_push(x->a, to) = made;
   *vec_push(x->a, &p->kernels) = c.k;
+}
+
+/* The steps of all phases; those of one loop, which follow one another, are in it. */
+static void phase_steps(Split *x, const Step *s, const Phases *phases, StepList *to, Program *p) {
+  for (int at = 0; at < phases->n;) {
+    const Stmt *loop = phases->at[at].loop;
+    if (!loop) { phase_step(x, s, phases, at++, DIM(0), to, p); continue; }
+    Step *made = NEW(x->a, Step);
+    *made = (Step){.kind = STEP_LOOP, .cond = -1, .trip_buffer = -1, .iter_buffer = -1, .in_place = -1};
+    iterations_of(x, loop, &made->trips);
+    Dim number = dim_fresh_symbol("step", 0, int64_max(dim_hi(made->trips) - 1, 0));
+    made->symbol = dim_text(number);
+    for (; at < phases->n && phases->at[at].loop == loop; at++) phase_step(x, s, phases, at, number, &made->then, p);
+    *vec_push(x->a, to) = made;
+  }
 }
 
 /* May its variables be shared out at all? The masks hold 64 parameters; a local lives in one call, so it must not lead from
@@ -276,13 +373,13 @@ static void visit(PassContext *c, StepList *steps) {
     visit(c, &s->other);
     Split x = {.a = c->arena, .tmp = &c->tmp, .k = s->kernel, .grain = c->options->part_cycles};
     if (s->kernel) x.impure = impure_of(x.tmp, s->kernel);
-    Levels phases = s->kind == STEP_KERNEL && can_split(s->kernel) ? phases_of(&x) : (Levels){0};
-    if (phases.n > 1) {
-      for (int at = 0; at < phases.n; at++) phase_step(&x, s, &phases, at, steps, p);
+    Phases phases = s->kind == STEP_KERNEL && can_split(s->kernel) ? phases_of(&x) : (Phases){0};
+    if (phases.n > 1 || (phases.n && phases.at[0].loop)) {
+      phase_steps(&x, s, &phases, steps, p);
       continue;
     }
     if (phases.n) {
-      s->kernel->body = phases.at[0];
+      s->kernel->body = phases.at[0].s;
       share(&x, s->kernel);
     }
     *vec_push(c->arena, steps) = s;

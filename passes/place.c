@@ -42,14 +42,14 @@ static void number_steps(Program *p, const StepList *steps, int *at) {
 }
 
 /* A buffer written inside an arm or a loop and read after it, or written before a loop and read in it, must
- * survive the whole construct: its range grows to cover it. */
-static void cover(Program *p, int lo, int hi, bool loop) {
+ * survive the whole construct: its range grows to cover it. apart: scratch of an iteration is its own. */
+static void cover(Program *p, int lo, int hi, bool loop, bool apart) {
   for (int b = 0; b < p->buffers.len; b++) {
     Buffer *x = &p->buffers.at[b];
     if (x->first < 0) continue;
     bool inside = x->first >= lo && x->last <= hi, meets = x->first <= hi && x->last >= lo;
     if (!meets || (inside && !loop)) continue;
-    if (inside && x->first > lo && loop && x->value == 0) continue;       // scratch of one step
+    if (inside && x->first > lo && apart && x->value == 0) continue;
     if (x->first > lo) x->first = lo;
     if (x->last < hi) x->last = hi;
   }
@@ -71,7 +71,7 @@ static void cover_control(Program *p, const StepList *steps) {
     cover_control(p, &s->then);
     cover_control(p, &s->other);
     int hi = last_number(&s->other, last_number(&s->then, s->at)) + (s->kind == STEP_LOOP);
-    cover(p, s->at, hi, s->kind == STEP_LOOP);
+    cover(p, s->at, hi, s->kind == STEP_LOOP, s->iter_buffer >= 0);
   }
 }
 

@@ -1,5 +1,7 @@
-/* See lt_pool.h. Thread i does part i. One word says what there is to do: the number of the job and how many parts it
- * has; who has no part in it never looks at the rest, which the next job may overwrite. C11. */
+/* See lt_pool.h. One word says what there is to do: the number of the job and how many parts it has. Part i is for thread
+ * i, whose caches have what it used of it last time; but where that thread has not begun by the time it is waited for, since
+ * it sleeps or something else runs on its core, the caller's does the part. Who has no part in a job never looks at the
+ * rest, which the next one may overwrite. C11. */
 #ifndef _POSIX_C_SOURCE
 #define _POSIX_C_SOURCE 200809L
 #endif
@@ -15,17 +17,21 @@
 enum { MOST = 256, SPIN_US = 150, LOOKS = 64 };   /* the clock is read every so many looks */
 
 typedef struct lt_threads lt_threads;
-typedef struct lt_worker { pthread_t thread; lt_threads *of; int part; } lt_worker;
+typedef struct lt_worker {
+  _Alignas(64) _Atomic uint64_t taken, done;         /* the last job of which its part was begun, by whom ever, and ended */
+  pthread_t thread;
+  lt_threads *of;
+  int part;
+} lt_worker;
 
 struct lt_threads {
   lt_pool pool;                      /* first */
   int threads, spin_us;
-  lt_task *task;
-  void *call;
   lt_worker worker[MOST];
   _Alignas(64) _Atomic uint64_t job; /* number * 512 + parts; parts 511: the end */
-  _Alignas(64) atomic_int left;      /* parts of the job that have not ended */
-  _Alignas(64) atomic_int asleep;
+  lt_task *task;
+  void *call;
+  _Alignas(64) atomic_int asleep;    /* how many sleep and were not woken */
   pthread_mutex_t lock;
   pthread_cond_t wake;
 };
@@ -58,21 +64,27 @@ static uint64_t next_job(lt_threads *p, uint64_t seen) {
   pthread_mutex_lock(&p->lock);
   atomic_fetch_add(&p->asleep, 1);
   while ((job = atomic_load(&p->job)) == seen) pthread_cond_wait(&p->wake, &p->lock);
-  atomic_fetch_sub(&p->asleep, 1);
   pthread_mutex_unlock(&p->lock);
   return job;
 }
 
+/* Is the worker's part of the job still to be begun? Then it is the asker's from now on. */
+static int take(lt_worker *w, uint64_t job) {
+  uint64_t last = atomic_load_explicit(&w->taken, memory_order_relaxed);
+  while (last < job) if (atomic_compare_exchange_weak(&w->taken, &last, job)) return 1;
+  return 0;
+}
+
 static void *work(void *arg) {
-  const lt_worker *w = arg;
+  lt_worker *w = arg;
   lt_threads *p = w->of;
   for (uint64_t job = 0;;) {
     job = next_job(p, job);
     int parts = (int)(job % 512);
     if (parts == 511) return NULL;
-    if (w->part >= parts) continue;
+    if (w->part >= parts || !take(w, job)) continue;
     p->task(p->call, w->part, parts);
-    atomic_fetch_sub_explicit(&p->left, 1, memory_order_release);
+    atomic_store_explicit(&w->done, job, memory_order_release);
   }
 }
 
@@ -81,6 +93,7 @@ static void publish(lt_threads *p, int parts) {
   atomic_store(&p->job, (job / 512 + 1) * 512 + (uint64_t)parts);
   if (!atomic_load(&p->asleep)) return;
   pthread_mutex_lock(&p->lock);
+  atomic_store(&p->asleep, 0);
   pthread_cond_broadcast(&p->wake);
   pthread_mutex_unlock(&p->lock);
 }
@@ -91,20 +104,28 @@ static void start(void *self, lt_task *task, void *call, int parts) {
   lt_threads *p = self;
   p->task = task;
   p->call = call;
-  atomic_store_explicit(&p->left, parts - 1, memory_order_relaxed);
   publish(p, parts);
 }
 
-/* The others should be as far; who is not may be waiting for this core. */
+/* Who has begun should be as far; who is not may be waiting for this core. */
 static void wait_all(void *self) {
   lt_threads *p = self;
+  uint64_t job = atomic_load_explicit(&p->job, memory_order_relaxed);
+  int parts = (int)(job % 512), part;
   int64_t until = 0;
-  for (int i = 1; atomic_load_explicit(&p->left, memory_order_acquire); i++) {
-    relax();
-    if (i % LOOKS) continue;
-    if (!until) until = now_us() + p->spin_us;
-    if (now_us() >= until) sched_yield();
+  for (part = 1; part < parts; part++) {
+    lt_worker *w = &p->worker[part];
+    if (!take(w, job)) continue;
+    p->task(p->call, part, parts);
+    atomic_store_explicit(&w->done, job, memory_order_relaxed);
   }
+  for (part = 1; part < parts; part++)
+    for (int i = 1; atomic_load_explicit(&p->worker[part].done, memory_order_acquire) != job; i++) {
+      relax();
+      if (i % LOOKS) continue;
+      if (!until) until = now_us() + p->spin_us;
+      if (now_us() >= until) sched_yield();
+    }
 }
 
 lt_pool *lt_pool_open(int n) {
@@ -122,12 +143,13 @@ lt_pool *lt_pool_open(int n) {
   p->threads = 1;
   p->spin_us = n > cores ? 0 : SPIN_US;           /* more threads than cores: who spins keeps another from working */
   atomic_init(&p->job, 0);
-  atomic_init(&p->left, 0);
   atomic_init(&p->asleep, 0);
   if (pthread_mutex_init(&p->lock, NULL)) { free(p); return NULL; }
   if (pthread_cond_init(&p->wake, NULL)) { pthread_mutex_destroy(&p->lock); free(p); return NULL; }
   for (; p->threads < n; p->threads++) {
     lt_worker *w = &p->worker[p->threads];
+    atomic_init(&w->taken, 0);
+    atomic_init(&w->done, 0);
     w->of = p;
     w->part = p->threads;
     if (!pthread_create(&w->thread, NULL, work, w)) continue;

@@ -172,3 +172,23 @@ Test(grad_kernels, sampling) {
       arena_free(&a);
     }
 }
+
+/* Through time: one sequence and several, weights that are read forwards and backwards, both forms of gru. */
+Test(grad_kernels, recurrent) {
+  static const char *const layers[] = {
+    "lstm:4:1:", "lstm:4:5:", "gru:3:1:, linear_before_reset=1", "gru:3:5:, linear_before_reset=0", "rnn:1:3:",
+  };
+  for (size_t k = 0; k < sizeof layers / sizeof *layers; k++)
+    for (int n = 1; n < 3; n++) {
+      Arena a = {0};
+      const char *gates = strchr(layers[k], ':') + 1, *batch = strchr(gates, ':') + 1, *more = strchr(batch, ':') + 1;
+      int h = 24, g = atoi(gates) * h, b = atoi(batch);
+      const char *op = arena_printf(&a, "%.*s", (int)(gates - layers[k]) - 1, layers[k]);
+      check(arena_printf(&a, "module t {\n  input %%x : f32[4,%d,6]\n  input %%w : f32[%d,%d,6]\n  input %%r : f32[%d,%d,%d]\n"
+                         "  %%y, %%h%s = %s(%%x, %%w, %%r) {hidden=%d, direction=\"%s\", activations=s[], alpha=f[], beta=f[], clip=0.0%s%s}\n"
+                         "  %%p = mul(%%y, %%y)\n  %%l = reduce_sum(%%p) {axes=[0,1,2,3], keepdims=0}\n  %%dx, %%dw, %%dr = gradient(%%l, %%x, %%w, %%r)\n"
+                         "  output %%dx\n  output %%dw\n  output %%dr\n}\n", b, n, g, n, g, h, g == 4 * h ? ", %c" : "", op, h,
+                         n == 2 ? "bidirectional" : "reverse", g == 4 * h ? ", input_forget=0" : "", more), PLAIN_FORMS, layers[k]);
+      arena_free(&a);
+    }
+}
