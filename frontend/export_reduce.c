@@ -1,5 +1,6 @@
 /* Reductions, softmax, norms. */
 #include "frontend/export.h"
+#include <math.h>
 
 static const char *const reduce_names[OP_COUNT] = {
   [OP_REDUCE_SUM] = "ReduceSum", [OP_REDUCE_PROD] = "ReduceProd", [OP_REDUCE_MAX] = "ReduceMax",
@@ -39,8 +40,17 @@ bool export_cumsum(Export *x) {
   return exp_give(x, 0, exp_cast(x, y, wide(t), t));
 }
 
+/* What lies ahead of a row gets -inf, as ONNX has no other word for it. */
 bool export_softmax(Export *x) {
-  bool ok = exp_direct(x, reduce_names[x->n->op]);
+  const Attr *ahead = node_dims(x->n, "ahead");
+  const Type *t = exp_type(x, 0);
+  const char *v = exp_in(x, 0);
+  if (ahead) {
+    const char *first = exp_reshape(x, exp_size(x, dim_add(ahead->dims[0], DIM(1))), &(Type){.rank = 1}, NULL, 0);
+    const char *low = EXP(x, "Expand", exp_scalar(x, t->dtype, -INFINITY), exp_sizes(x, t->dims + t->rank - 2, 2));
+    v = EXP(x, "Add", v, EXP(x, "Trilu", low, first));
+  }
+  bool ok = exp_direct_from(x, reduce_names[x->n->op], &v, 1);
   exp_int(x, "axis", node_int(x->n, "axis", 0));
   return ok;
 }

@@ -132,19 +132,22 @@ bool eval_cumprod(Eval *e, const Node *n, const Tensor *const *in, Tensor **out)
   return running(n, in[0], out[0], true);
 }
 
-/* softmax: exp(x - max) / sum(exp(x - max)). log: x - max - log(sum(exp(x - max))) */
-static bool softmax(const Node *n, const Tensor *x, Tensor *y, bool take_log) {
+/* softmax: exp(x - max) / sum(exp(x - max)) of the first `ahead` + i + 1 elements of row i, 0 beyond; ahead < 0: of all.
+ * log: x - max - log(sum(exp(x - max))) */
+static bool softmax(const Node *n, const Tensor *x, Tensor *y, bool take_log, int64_t ahead) {
   Lines l = lines_about(x, (int)node_int(n, "axis", 0));
   Arena tmp = {0};
   double *v = load_doubles(&tmp, x);
+  int64_t rows = ahead < 0 ? 1 : x->dims[x->rank - 2];
   for (int64_t o = 0; o < l.outer; o++)
     for (int64_t i = 0; i < l.inner; i++) {
       double *p = v + o * l.n * l.inner + i, max = -INFINITY, sum = 0;
-      for (int64_t k = 0; k < l.n; k++) max = scalar_eval_float(S_MAX, max, p[k * l.inner], 0);
-      for (int64_t k = 0; k < l.n; k++) sum += exp(p[k * l.inner] - max);
+      int64_t seen = ahead < 0 || o % rows + ahead + 1 > l.n ? l.n : o % rows + ahead + 1;
+      for (int64_t k = 0; k < seen; k++) max = scalar_eval_float(S_MAX, max, p[k * l.inner], 0);
+      for (int64_t k = 0; k < seen; k++) sum += exp(p[k * l.inner] - max);
       for (int64_t k = 0; k < l.n; k++) {
         double d = p[k * l.inner] - max;
-        p[k * l.inner] = take_log ? d - log(sum) : exp(d) / sum;
+        p[k * l.inner] = k >= seen ? 0 : take_log ? d - log(sum) : exp(d) / sum;
       }
     }
   store_doubles(y, v);
@@ -153,12 +156,13 @@ static bool softmax(const Node *n, const Tensor *x, Tensor *y, bool take_log) {
 }
 
 bool eval_softmax(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) {
-  (void)e;
-  return softmax(n, in[0], out[0], false);
+  int64_t ahead = -1;
+  eval_attr(e, n, "ahead", &ahead, 1);
+  return softmax(n, in[0], out[0], false, ahead);
 }
 bool eval_log_softmax(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) {
   (void)e;
-  return softmax(n, in[0], out[0], true);
+  return softmax(n, in[0], out[0], true, -1);
 }
 
 /* ---- normalisation over the trailing axes ---- */

@@ -69,7 +69,16 @@ static bool infer_along_axis(Infer *x) {
   return true;
 }
 
-bool infer_softmax(Infer *x) { return infer_along_axis(x); }
+bool infer_softmax(Infer *x) {
+  const Dim *ahead = NULL;
+  if (!infer_along_axis(x)) return false;
+  if (!node_attr(x->n, "ahead")) return true;
+  if (!infer_dim_list(x, "ahead", 1, &ahead)) return false;
+  int rank = x->in[0]->rank;
+  if (rank < 2 || node_int(x->n, "axis", 0) != rank - 1) return infer_fail(x, "attribute 'ahead' needs rows: the axis must be the last of two or more");
+  if (dim_lo(*ahead) < 0) return infer_fail(x, "attribute 'ahead' is %s: a row would have no element", dim_text(*ahead));
+  return true;
+}
 bool infer_log_softmax(Infer *x) { return infer_along_axis(x); }
 
 /* scale and bias broadcast one way, to the normalised axes. */

@@ -6,6 +6,7 @@
  * The axes must be the last ones, in order: that is what layer_norm and rms_norm normalise over. Both uses of d
  * must be the same value, so a model that computes it twice is matched in the round after cse. */
 #include "passes/rules.h"
+#include "passes/frontier.h"
 #include <math.h>
 
 /* v = mean(x) over the last axes, kept: gives x and the first axis. */
@@ -148,6 +149,16 @@ bool rule_softmax(Rules *r, NodeId id) {
   ValueId x = sub->in[0];
   Attr axis = attr_int("axis", a->dims[0].k);
   return rule_go(r) && rule_replace(r, rule_op(r, OP_SOFTMAX, &x, 1, &axis, 1));
+}
+
+bool rule_softmax_ahead(Rules *r, NodeId id) {
+  const Node *n = node_of(r->m, id);
+  ValueId x;
+  Dim ahead;
+  if (node_attr(n, "ahead") || node_int(n, "axis", 0) != match_type(r, n->in[0])->rank - 1) return false;
+  if (!frontier_masked(r->m, n->in[0], &x, &ahead) || !rule_go(r)) return false;
+  Attr a[] = {attr_int("axis", node_int(n, "axis", 0)), attr_dims(r->m, "ahead", &ahead, 1)};
+  return rule_replace(r, rule_op(r, OP_SOFTMAX, &x, 1, a, 2));
 }
 
 /* c without leading axes of length 1, if it then broadcasts to axes [axis, rank) only. */

@@ -84,6 +84,9 @@ void lower_loops_of(Lower *l, ValueId v, Expr **i);
 /* matmul operand: index of its element (row, col) for output batch index i. */
 void matmul_operand_index(Lower *l, ValueId v, const Type *y, Expr **i, Expr *row, Expr *col, Expr **j);
 
+/* How many elements of row `row` a softmax has: all, or those up to its `ahead`. */
+Expr *lower_seen(Lower *l, const Node *softmax, Expr *row);
+
 /* The value that changes nothing: the start of a reduction. */
 Expr *reduce_identity(Builder *b, ScalarOp op, DType t);
 

@@ -123,6 +123,14 @@ static bool cumulate(Lower *l, const Node *n, ScalarOp op) {
 bool lower_cumsum(Lower *l, const Node *n) { return cumulate(l, n, S_ADD); }
 bool lower_cumprod(Lower *l, const Node *n) { return cumulate(l, n, S_MUL); }
 
+Expr *lower_seen(Lower *l, const Node *softmax, Expr *row) {
+  Builder *b = &l->b;
+  const Type *t = &value_of(l->m, softmax->in[0])->type;
+  const Attr *ahead = node_dims(softmax, "ahead");
+  Expr *size = ex_dim(b, t->dims[node_int(softmax, "axis", 0)]);
+  return ahead ? ex_min(b, size, ex_add(b, row, ex_dim(b, dim_add(ahead->dims[0], DIM(1))))) : size;
+}
+
 /* softmax: m = max x; s = sum exp(x - m); y = exp(x - m) / s. exp is computed once, kept in a row of scratch when
  * the axis is contiguous. log_softmax: y = x - m - log s. A row of only -inf gives NaN, as the specification. */
 static bool softmax(Lower *l, const Node *n, bool logarithm) {
@@ -135,20 +143,21 @@ static bool softmax(Lower *l, const Node *n, bool logarithm) {
   ForMode mode = row ? FOR_VECTOR : FOR_SEQ;
   Expr *i[MAX_RANK], *zero = ex_int(b, 0), *size = ex_dim(b, x->dims[axis]);
   outer_loops(l, x, i, axis, axis, inner);
+  Expr *seen = let(b, "seen", lower_seen(l, n, axis ? i[axis - 1] : NULL));
   Buf *keep = row && !logarithm ? lower_scratch(l, "row", t, x->dims[axis]) : NULL;
   Var *top = reg(b, "top", ex_const(b, t, -INFINITY));
-  i[axis] = loop_begin(b, "k", zero, size, 1, mode);
+  i[axis] = loop_begin(b, "k", zero, seen, 1, mode);
   st_set(b, top, ex_max(b, ex_var(b, top), lower_read(l, n->in[0], i)));
   loop_end(b);
   Var *sum = reg(b, "sum", ex_const(b, t, 0));
-  Expr *k = i[axis] = loop_begin(b, "k", zero, size, 1, keep ? FOR_VECTOR : mode);
+  Expr *k = i[axis] = loop_begin(b, "k", zero, seen, 1, keep ? FOR_VECTOR : mode);
   Expr *e = ex_scalar(b, S_EXP, ex_sub(b, lower_read(l, n->in[0], i), ex_var(b, top)), NULL, NULL);
   if (keep) { e = let(b, "e", e); st_store(b, keep, k, e); }
   st_set(b, sum, ex_add(b, ex_var(b, sum), e));
   loop_end(b);
   Expr *scale = logarithm ? let(b, "shift", ex_add(b, ex_var(b, top), ex_scalar(b, S_LOG, ex_var(b, sum), NULL, NULL)))
                           : let(b, "scale", ex_scalar(b, S_DIV, ex_const(b, t, 1), ex_var(b, sum), NULL));
-  k = i[axis] = loop_begin(b, "k", zero, size, 1, mode);
+  k = i[axis] = loop_begin(b, "k", zero, seen, 1, mode);
   if (logarithm) {
     lower_write(l, i, ex_sub(b, lower_read(l, n->in[0], i), scale));
   } else {
@@ -156,6 +165,11 @@ static bool softmax(Lower *l, const Node *n, bool logarithm) {
     lower_write(l, i, ex_mul(b, again, scale));
   }
   loop_end(b);
+  if (node_attr(n, "ahead")) {
+    i[axis] = loop_begin(b, "k", seen, size, 1, mode);
+    lower_write(l, i, ex_const(b, t, 0));
+    loop_end(b);
+  }
   outer_loops_end(l, x, axis, axis);
   return true;
 }

@@ -4,7 +4,7 @@
 #include "tests/unit/evaluate.h"
 #include <string.h>
 
-typedef enum { PLAIN, SCALED, MASKED, CAUSAL, BLIND, CAPPED, DROPPED } Between;
+typedef enum { PLAIN, SCALED, MASKED, CAUSAL, PAST, BLIND, CAPPED, CAPPED_CAUSAL, DROPPED, DROPPED_CAUSAL } Between;
 
 typedef struct Case {
   int batch, heads, shared, queries, keys, dk, dv;      /* shared: query heads to a head of keys */
@@ -36,6 +36,13 @@ static const Case cases[] = {
   {1, 2, 1, 50, 33, 20, 16, CAUSAL, true, 0, true},
   {1, 1, 1, 1, 5, 8, 8, SCALED, false, 0, true},
   {1, 2, 1, 1, 24, 8, 8, MASKED, false, 23, true},            // a cache as long as it happens to be
+  {1, 2, 1, 100, 100, 16, 20, CAUSAL, true, 0, false},        // several blocks, tiles that see a part of the keys
+  {2, 2, 1, 13, 40, 8, 8, PAST, false, 0, false},             // queries after some keys that all of them see
+  {1, 2, 1, 60, 37, 12, 8, PAST, true, 0, true},              // and more queries than keys
+  {1, 4, 2, 23, 23, 8, 8, CAUSAL, false, 0, false},           // grouped heads
+  {1, 1, 1, 1, 9, 8, 8, PAST, false, 0, false},               // one query, part of the keys
+  {1, 1, 1, 40, 40, 8, 24, CAPPED_CAUSAL, false, 0, false},
+  {1, 2, 1, 24, 24, 8, 8, DROPPED_CAUSAL, true, 0, false},    // what follows may give weight to keys ahead
 };
 
 typedef struct Form { const char *target; bool naive; } Form;
@@ -62,17 +69,31 @@ static void put_keys(Text *t, const char *name, const Case *c, const char *rows,
   text_printf(t, "  %%%s = concat(%%%s, %%%s) {axis=2}\n", name, n[0], n[1]);
 }
 
+/* `from` with what j op i + past hides. */
+static void put_mask(Text *t, const char *from, const char *op, int past, const char *queries, const char *keys) {
+  text_printf(t, "  %%j = iota() {dtype=i64, shape=[%s,%s], axis=1}\n", queries, keys);
+  text_printf(t, "  %%i = iota() {dtype=i64, shape=[%s,%s], axis=0}\n", queries, keys);
+  text_printf(t, "  weight %%n : i64[] = [%d]\n  %%ip = add(%%i, %%n)\n  weight %%low : f32[] = [-inf]\n", past);
+  text_printf(t, "  %%g = %s(%%j, %%ip)\n  %%x = where(%%g, %%low, %%%s)\n", op, from);
+}
+
 /* %s, the scores, become %x. */
 static void put_between(Text *t, const Case *c, const char *queries, const char *keys) {
   switch (c->between) {
   case PLAIN: text_put(t, "  %x = copy(%s)\n"); return;
   case SCALED: case DROPPED: text_put(t, "  weight %f : f32[] = [0.25]\n  %x = mul(%s, %f)\n"); return;
-  case CAPPED: text_put(t, "  weight %f : f32[] = [2.0]\n  %z = div(%s, %f)\n  %h = tanh(%z)\n  %x = mul(%h, %f)\n"); return;
+  case CAPPED: case CAPPED_CAUSAL:
+    text_put(t, "  weight %f : f32[] = [2.0]\n  %z = div(%s, %f)\n  %h = tanh(%z)\n");
+    text_printf(t, "  %%%s = mul(%%h, %%f)\n", c->between == CAPPED ? "x" : "c");
+    if (c->between == CAPPED_CAUSAL) put_mask(t, "c", "gt", 0, queries, keys);
+    return;
   case MASKED: text_printf(t, "  input %%m : f32[%d,1,1,%s]\n  %%x = add(%%s, %%m)\n", c->batch, keys); return;
-  case CAUSAL: case BLIND:
-    text_printf(t, "  %%j = iota() {dtype=i64, shape=[%s,%s], axis=1}\n", queries, keys);
-    text_printf(t, "  %%i = iota() {dtype=i64, shape=[%s,%s], axis=0}\n", queries, keys);
-    text_printf(t, "  weight %%f : f32[] = [-inf]\n  %%g = %s(%%j, %%i)\n  %%x = where(%%g, %%f, %%s)\n", c->between == CAUSAL ? "gt" : "ge");
+  case CAUSAL: put_mask(t, "s", "gt", 0, queries, keys); return;
+  case PAST: put_mask(t, "s", "ge", 4, queries, keys); return;
+  case BLIND: put_mask(t, "s", "ge", 0, queries, keys); return;
+  case DROPPED_CAUSAL:
+    text_put(t, "  weight %f : f32[] = [0.25]\n");
+    put_mask(t, "s", "gt", 0, queries, keys);
     return;
   }
 }
@@ -98,6 +119,7 @@ static Module *module_make(const Case *c, Diags *d) {
   put_between(&t, c, queries, keys);
   text_put(&t, "  %e = softmax(%x) {axis=3}\n");
   const char *p = "e";
+  if (c->between == DROPPED_CAUSAL) { text_put(&t, "  %p = add(%e, %f)\n"); p = "p"; }
   if (c->between == DROPPED) { text_put(&t, "  %p = mul(%e, %f)\n"); p = "p"; }
   if (c->shared > 1) {
     text_printf(&t, "  %%p5 = reshape(%%%s) {shape=[%d,%d,%d,%d,%d]}\n", p, c->batch, kv, c->shared, c->queries, c->keys);
