@@ -7,10 +7,10 @@ typedef struct Target {
   const char *name, *note;
   int lanes;               /* f32 lanes of a vector; 1: plain scalar C99 */
   int registers;           /* vector registers */
-  int fmas;                /* multiply-adds of vectors a cycle */
+  int fmas, loads, stores; /* multiply-adds, loads and stores of vectors a cycle */
   int l1, l1_ways, line;   /* KiB per core; lines of one set; bytes of a line */
   int l2;                  /* KiB per core */
-  int from_l2, from_far;   /* bytes a cycle that reach the L1 from the L2, and from behind it, when loads run on */
+  int from_l2, from_far, from_memory;   /* bytes a cycle that reach the L1 from the L2, the L3 and memory, when loads run on */
   const char *cflags;      /* for gcc and clang */
   const char *compiler;    /* default C compiler; cross prefix included */
   const char *barrier;     /* asm register constraint that keeps a loaded weight in a register; NULL: none */

@@ -24,8 +24,8 @@ static double even_rows(int64_t n, int most) {
  * scalar of A takes more of the load ports than a vector of B, since scalars of several rows often lie in one bank. */
 static double tile_cost(const Tiling *t, int columns, double rows, double bytes_of_k) {
   const Target *g = t->l->target;
-  double tile = rows * columns, panel = bytes_of_k * columns, scalar = g->lanes < 16 ? 0.65 : 0.5;
-  double ports = 1.0 / g->fmas, latency = 4.0 / tile, loads = t->vector_a ? 0.5 * (1 + 1 / rows) : 0.5 / rows + scalar / columns;
+  double tile = rows * columns, panel = bytes_of_k * columns, load = 1.0 / g->loads, scalar = (g->lanes < 16 ? 1.3 : 1) * load;
+  double ports = 1.0 / g->fmas, latency = 4.0 / tile, loads = t->vector_a ? load * (1 + 1 / rows) : load / rows + scalar / columns;
   double from = panel <= g->l1 * 768.0 ? 0 : panel <= g->l2 * 700.0 ? 1.0 / g->from_l2 : 1.0 / g->from_far;      // cycles per byte
   double stream = g->lanes * 4 * from / rows;
   double cost = ports > latency ? ports : latency;
@@ -42,7 +42,7 @@ static double shape_cost(const Tiling *t, TileShape s, int columns, double bytes
   double rows = even_rows(n, most_rows(t, columns)), k = bytes_of_k / (t->l->target->lanes * 4.0);
   double cost = tile_cost(t, columns, rows, bytes_of_k);
   if (!s.wraps) return cost;
-  if (rows > ADDRESSES) cost += 0.5 * (rows - ADDRESSES) / (rows * columns);
+  if (rows > ADDRESSES) cost += (rows - ADDRESSES) / (t->l->target->loads * rows * columns);
   return cost + DIVISION / (columns * k);
 }
 

@@ -218,27 +218,26 @@ static double vectors(Dim channels, int lanes) { return (double)((channels.k + l
  * larger ones come from memory and then the L3, while rows are at work that do not wait for them (tile.c asks ahead), or
  * before. */
 static double with_weights(const Target *g, double compute, double bytes, double times, bool ahead) {
-  double wait = bytes * (1.0 / 5 + (times - 1) / 12);
+  double wait = bytes * (1.0 / g->from_memory + (times - 1) / g->from_far);
   if (bytes <= g->l2 * 512.0) return compute;
   if (!ahead) return compute + wait;
   return (compute > wait ? compute : wait) + 0.1 * wait;
 }
 
-/* The transforms as measured with AVX2 on a Zen 3, cycles for a vector of a tile; PRODUCT: to store a vector of
- * products and to start a sum. */
+/* A vector of products is a store and the start of a sum. */
 static double tiles_cost(const Tiles *w, bool computed) {
-  enum { PRODUCT = 2 };
-  static const struct { double in, out, weights; } transform[] = {[2] = {45, 36, 50}, [4] = {180, 140, 120}};
   const Tiling *t = &w->t;
-  double all = w->f.n * w->f.n, in = guess(t->ksize[0]), out = guess(t->cols), count = guess(t->ty->dims[0]);
-  for (int s = 0; s < 2; s++) count *= ceil(guess(t->ty->dims[2 + s]) / w->f.m);
-  double blocks = ceil(count / (double)w->block_tiles), to = vectors(t->cols, t->l->target->lanes);
-  double cost = tile_cycles(t, blocks * (double)w->block_tiles * all * in * out) + count * all * to * PRODUCT;
-  cost += count * (vectors(t->ksize[0], w->lanes) * transform[w->f.m].in + to * transform[w->f.m].out);
+  const Target *g = t->l->target;
+  const Form *f = &w->f;
+  double all = f->n * f->n, in = guess(t->ksize[0]), out = guess(t->cols), count = guess(t->ty->dims[0]);
+  for (int s = 0; s < 2; s++) count *= ceil(guess(t->ty->dims[2 + s]) / f->m);
+  double blocks = ceil(count / (double)w->block_tiles), to = vectors(t->cols, g->lanes);
+  double cost = tile_cycles(t, blocks * (double)w->block_tiles * all * in * out) + count * all * to * (1.0 / g->stores + 1);
+  cost += count * (vectors(t->ksize[0], w->lanes) * winograd_cycles(g, f, f->n, f->n) + to * winograd_cycles(g, f, f->n, f->m));
   double bytes = all * in * out * 4;
-  bool large = bytes > t->l->target->l2 * 512.0, ahead = !computed && w->block_tiles >= 2 * tile_shape(t).rows;
-  if (computed) cost += in * to * transform[w->f.m].weights + (large ? bytes / 8 : 0);
-  return with_weights(t->l->target, cost, bytes, blocks, ahead);
+  bool large = bytes > g->l2 * 512.0, ahead = !computed && w->block_tiles >= 2 * tile_shape(t).rows;
+  if (computed) cost += in * to * winograd_cycles(g, f, 3, f->n) + (large ? bytes / 8 : 0);
+  return with_weights(g, cost, bytes, blocks, ahead);
 }
 
 static double direct_cost(const Tiling *t) {
@@ -249,6 +248,10 @@ static double direct_cost(const Tiling *t) {
 
 /* ---- building ---- */
 
+/* RMS error of results over their own RMS, where the cost model chooses. A network is to be within 1e-4: 20 such layers in
+ * a row, and a result that is five times as far off as most. */
+static const double MOST_ERROR = 5e-6;
+
 typedef struct Packed { const float *u; int64_t out; } Packed;
 
 static float packed_at(const void *ctx, int64_t k, int64_t col) {
@@ -256,30 +259,32 @@ static float packed_at(const void *ctx, int64_t k, int64_t col) {
   return p->u[k * p->out + col];
 }
 
-static void note(Tiles *w) {
+static void note(Tiles *w, double error, double direct) {
   Builder *b = &w->t.l->b;
   int m = w->f.m, n = w->f.n;
   st_note(b, "Winograd F(%dx%d, 3x3), Lavin and Gray 2015: tiles of %dx%d outputs y = A' [u . (B' d B)] A", m, m, m, m);
   st_note(b, "from %dx%d inputs d; weights are u = G g G'. Points 0, %s, infinity.", n, n,
           m == 2 ? "1, -1" : "5/8, -5/8, 3/2, -3/2");
+  st_note(b, "RMS error within %.1e of the results' RMS, direct sums' within %.1e (independent inputs).", error, direct);
 }
 
-static void build(Tiles *w, Tiling *direct, bool flipped, double cycles) {
+/* u: transformed weights; NULL: they are to be transformed here. */
+static void build(Tiles *w, const float *u, Tiling *direct, bool flipped, double cycles, double error) {
   Lower *l = w->t.l;
   Builder *b = &l->b;
   int64_t all = w->f.n * w->f.n, in = w->t.ksize[0].k, out = w->t.cols.k;
   const Tensor *g = value_of(l->m, w->t.n->in[1])->constant;
   w->t.matrices = all;
-  if (g) {
-    Packed u = {winograd_weights(b->arena, &w->f, g->data, in, out), out};
-    w->t.pack = lower_weight(l, "weight", tile_pack(&w->t, all * in, packed_at, &u));
+  if (u) {
+    Packed packed = {u, out};
+    w->t.pack = lower_weight(l, "weight", tile_pack(&w->t, all * in, packed_at, &packed));
   } else {
     w->t.pack = winograd_weights_here(&w->t, &w->f, direct, flipped);
   }
-  note(w);
+  note(w, error, direct_error(b->arena, g ? g->data : NULL, in, out));
   TileShape shape = tile_shape(&w->t);
-  kernel_choice(l, cycles, "winograd F(%dx%d): tile %dx%d of %d lanes, weights %s, blocks of %lld", w->f.m, w->f.m,
-                shape.rows, shape.columns, l->target->lanes, g ? "packed" : "transformed here", (long long)w->block_tiles);
+  kernel_choice(l, cycles, "winograd F(%dx%d): tile %dx%d of %d lanes, weights %s, blocks of %lld, error %.1e", w->f.m, w->f.m,
+                shape.rows, shape.columns, l->target->lanes, u ? "packed" : "transformed here", (long long)w->block_tiles, error);
   Dim images = w->t.ty->dims[0];
   if (!dim_is_const(images)) w->image = loop_begin(b, "image", ex_int(b, 0), ex_dim(b, images), 1, FOR_PARALLEL);
   w->block = loop_begin(b, "block", ex_int(b, 0), ex_dim(b, w->count), w->block_tiles, FOR_PARALLEL);
@@ -315,11 +320,19 @@ bool winograd_generate(Tiling *d, bool flipped) {
   }
   bool computed = !value_of(l->m, d->n->in[1])->constant;
   if ((flipped && !computed) || !lower_contiguous(l, d->n->in[0], 1)) return false;
-  Tiles two = tiles_of(d, 2, computed), four = tiles_of(d, 4, computed);
+  Tiles two = tiles_of(d, 2, computed), four = tiles_of(d, 4, computed), *w = NULL;
   double cost[] = {direct_cost(d), tiles_cost(&two, computed), tiles_cost(&four, computed)};
   // Larger tiles keep more weights and lose more digits: they must be a tenth faster.
-  double weighed[] = {cost[0], cost[1] / 0.9, cost[2] / 0.81};
+  double weighed[] = {cost[0], cost[1] / 0.9, cost[2] / 0.81}, error = 0;
   int form = l->winograd == WINOGRAD_AUTO ? lower_choose(l, weighed, 3) : l->winograd == WINOGRAD_F4 ? 2 : 1;
-  if (form) build(form == 2 ? &four : &two, d, flipped, cost[form]);
+  const float *g = computed ? NULL : value_of(l->m, d->n->in[1])->constant->data, *u = NULL;
+  int64_t in = d->ksize[2].k, out = d->cols.k;
+  for (; form; form = weighed[form - 1] < weighed[0] ? form - 1 : 0) {
+    w = form == 2 ? &four : &two;
+    if (g) u = winograd_weights(l->b.arena, &w->f, g, in, out);
+    error = winograd_error(l->b.arena, &w->f, g, u, in, out);
+    if (l->winograd != WINOGRAD_AUTO || error <= MOST_ERROR) break;
+  }
+  if (form) build(w, u, d, flipped, cost[form], error);
   return form != 0;
 }

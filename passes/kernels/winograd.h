@@ -25,6 +25,13 @@ Buf *winograd_part(Builder *b, int64_t elements);
 /* Transformed weights [n*n][c][out] of w [out][c][3][3], computed in double. */
 float *winograd_weights(Arena *a, const Form *f, const float *w, int64_t in, int64_t out);
 
+/* winograd_error.c: bounds on the RMS error over the RMS of the results, of the channel where that is worst. w, u as above;
+ * NULL for computed weights: what random ones would give. */
+double winograd_error(Arena *a, const Form *f, const float *w, const float *u, int64_t in, int64_t out);
+double direct_error(Arena *a, const float *w, int64_t in, int64_t out);
+/* Cycles of a transform of `from` x `from` vectors to `to` x `to`: n -> n inputs, n -> m results, 3 -> n weights; and back. */
+double winograd_cycles(const Target *g, const Form *f, int from, int to);
+
 /* Builds the convolution that `direct` describes with tiles of output where that pays, or where the option asks for
  * it; false: nothing was built. direct->b reads weights at {ky, kx, input channel}; flipped: those of tap {2 - ky, 2 - kx}
  * are wanted there, as in the gradient of the input. */

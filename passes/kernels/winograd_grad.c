@@ -363,12 +363,15 @@ static void choose_tile(Sums *s) {
 
 /* ---- does it pay? ---- */
 
-/* Against every pixel of a tile under nine taps. The transforms as in winograd.c; that of the sums back to nine taps is
- * as dear as two of them. Sums that are added to block after block go to the L2 and back. */
+/* Against every pixel of a tile under nine taps. The way of the sums back to nine taps counts three times, for dw has
+ * another order. Sums that are added to block after block go to the L2 and back. */
 static bool pays(const Sums *s) {
+  const Target *g = s->l->target;
+  const Form *f = &s->f;
   double in = (double)s->in, out = (double)s->out, pairs = in * out / s->lanes, tiles = (double)s->tiles, blocks = tiles / (double)s->block;
-  double direct = tiles * s->f.m * s->f.m * 9 * pairs / 2, transform = s->f.m == 4 ? 160 : 40;
-  double here = tiles * s->all * pairs / 2 + tiles * (in + out) / s->lanes * transform + pairs * (2 * transform + blocks * s->all);
+  double direct = tiles * f->m * f->m * 9 * pairs / g->fmas, here = tiles * s->all * pairs / g->fmas;
+  here += tiles / s->lanes * (in * winograd_cycles(g, f, f->n, f->n) + out * winograd_cycles(g, f, f->m, f->n));
+  here += pairs * (3 * winograd_cycles(g, f, f->n, 3) + blocks * s->all);
   return here < 0.8 * direct;
 }
 
