@@ -75,19 +75,35 @@ static bool is_swap(const Node *n) {
   return perm->n >= 2;
 }
 
+static ValueId swapped(Rules *r, ValueId v) {
+  int rank = match_type(r, v)->rank;
+  Dim perm[MAX_RANK];
+  for (int i = 0; i < rank; i++) perm[i] = DIM(i < rank - 2 ? i : 2 * rank - 3 - i);
+  Attr swap = attr_dims(r->m, "perm", perm, rank);
+  return rule_op(r, OP_TRANSPOSE, &v, 1, &swap, 1);
+}
+
 /* What the gradient of a layer with weights [out, in] comes to: x^T dy, transposed. dy^T x lies as the weights do. */
 bool rule_transpose_matmul(Rules *r, NodeId id) {
   const Node *n = node_of(r->m, id), *product = match_def(r, n->in[0], OP_MATMUL);
   const Node *a = product ? match_def(r, product->in[0], OP_TRANSPOSE) : NULL;
   if (!a || !match_once(r, n->in[0]) || !is_swap(n) || !is_swap(a)) return false;
-  ValueId b = product->in[1], in[2] = {0, a->in[0]};
-  int rank = match_type(r, b)->rank;
+  ValueId b = product->in[1], x = a->in[0];
   if (!rule_go(r)) return false;
-  Dim perm[MAX_RANK];
-  for (int i = 0; i < rank; i++) perm[i] = DIM(i < rank - 2 ? i : 2 * rank - 3 - i);
-  Attr swap = attr_dims(r->m, "perm", perm, rank);
-  in[0] = rule_op(r, OP_TRANSPOSE, &b, 1, &swap, 1);
-  return rule_replace(r, rule_op2(r, OP_MATMUL, in[0], in[1]));
+  return rule_replace(r, rule_op2(r, OP_MATMUL, swapped(r, b), x));
+}
+
+/* Attention over pixels is often written so, with channels before pixels; fuse_attention.c knows the other way round. */
+bool rule_matmul_shares(Rules *r, NodeId id) {
+  const Node *n = node_of(r->m, id), *turned = match_def(r, n->in[1], OP_TRANSPOSE);
+  const Node *softmax = turned ? match_def(r, turned->in[0], OP_SOFTMAX) : NULL;
+  ValueId v = n->in[0];
+  int rank = match_type(r, v)->rank;
+  if (!softmax || !is_swap(turned) || !match_once(r, n->in[1]) || !match_once(r, turned->in[0])) return false;
+  if (rank < 2 || node_int(softmax, "axis", -1) != match_type(r, turned->in[0])->rank - 1) return false;
+  ValueId shares = turned->in[0];
+  if (!rule_go(r)) return false;
+  return rule_replace(r, swapped(r, rule_op2(r, OP_MATMUL, shares, swapped(r, v))));
 }
 
 bool rule_transpose_ones(Rules *r, NodeId id) {
