@@ -51,7 +51,7 @@ static const char *fresh_name(Arena *a, const char *wish, const char **taken, in
 static void find_names(Emit *e) {
   Module *m = e->p->m;
   // by the run function
-  static const char *const used[] = {"weights", "arena", "state", "io", "pool", "c", "call", "part", "parts"};
+  static const char *const used[] = {"weights", "arena", "state", "io", "pool", "c", "call", "part", "parts", "top", "bottom", "first", "end"};
   enum { USED = sizeof used / sizeof *used };
   int nin = m->main->inputs.len, nout = m->main->outputs.len, n = 0;
   const char **taken = NEW_N(e->a, const char *, nin + nout + USED + symbol_count() + 1);
@@ -419,6 +419,16 @@ void emit_banner(Emit *e, Text *t, const char *what) {
   text_put(t, " */\n");
 }
 
+/* Is there a step that threads share? */
+static bool shares(const StepList *steps) {
+  bool any = false;
+  for (int i = 0; i < steps->len && !any; i++) {
+    const Step *s = steps->at[i];
+    any = s->parts > 0 || (s->kernel && s->kernel->parts > 0) || shares(&s->then) || shares(&s->other);
+  }
+  return any;
+}
+
 bool emit_program(const Program *p, const EmitOptions *o, Arena *a, EmitFiles *out, Diags *d) {
   Emit e = {.p = p, .o = o, .a = a, .out = out, .d = d, .prefix = o->prefix, .PREFIX = emit_upper(a, o->prefix),
             .from = ""};
@@ -428,7 +438,7 @@ bool emit_program(const Program *p, const EmitOptions *o, Arena *a, EmitFiles *o
                      : arena_printf(a, "in %s_weights.c", o->prefix);
   find_symbols(&e);
   find_names(&e);
-  for (int i = 0; i < p->kernels.len; i++) e.shares |= p->kernels.at[i]->parts > 0;
+  e.shares = shares(&p->steps);
   e.run = o->function ? o->prefix : emit_name(&e, "_run");
   e.c = c_printer_new(a, o->target);
   e.c->sleef = o->sleef;

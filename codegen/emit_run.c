@@ -7,9 +7,11 @@
 
 typedef struct Run {
   Emit *e;
-  Text *t, parts;                      /* the body, and functions for steps with parts */
+  Text *t;                             /* where lines go */
+  Text *shared;                        /* functions of steps with parts */
   int indent, kernels;
   bool weights, arena, state, own;     /* macros that are needed */
+  bool strips;                         /* among the kernels of a strip */
 } Run;
 
 static void line(Run *r, const char *s) {
@@ -59,14 +61,16 @@ static const char *call_text(Run *r, const Step *s) {
   for (int i = 0; i < s->kernel->bufs.len; i++) {
     const Buf *b = s->kernel->bufs.at[i];
     if (b->role == BUF_LOCAL) continue;
-    const char *at = s->kernel->parts && b->private_to ? own_pointer(r, s->buffer[n]) : pointer(r, s->buffer[n], b->role != BUF_IN);
+    bool own = (s->kernel->parts || r->strips) && e->p->buffers.at[s->buffer[n]].is_private;
+    const char *at = own ? own_pointer(r, s->buffer[n]) : pointer(r, s->buffer[n], b->role != BUF_IN);
     text_printf(&t, "%s%s", n ? ", " : "", at);
     n++;
   }
   for (int i = 0; i < s->kernel->dims.len; i++, n++) {
     const char *dim = s->kernel->dims.at[i];
-    bool given = s->kernel->parts && (!strcmp(dim, "part") || !strcmp(dim, "parts"));
-    text_printf(&t, "%s%s", n ? ", " : "", given ? dim : symbol_name(e, dim));
+    bool part = s->kernel->parts && (!strcmp(dim, "part") || !strcmp(dim, "parts"));
+    bool row = r->strips && (!strcmp(dim, "top") || !strcmp(dim, "bottom") || !strcmp(dim, "first"));
+    text_printf(&t, "%s%s", n ? ", " : "", part || row ? dim : symbol_name(e, dim));
   }
   text_put(&t, ");");
   const char *text = arena_strdup(e->a, t.at);
@@ -74,21 +78,37 @@ static const char *call_text(Run *r, const Step *s) {
   return text;
 }
 
+/* The call of a step with parts, and the function of the step: until part_end, lines go to it. */
+static Run part_begin(Run *r, const char *step, int most) {
+  Arena *a = r->e->a;
+  line(r, arena_printf(a, "share(c, %s, %d);", step, most));
+  Run part = *r;
+  part.t = r->shared;
+  part.indent = 0;
+  line(&part, arena_printf(a, "static void %s(void *call, int part, int parts) {", step));
+  part.indent = 1;
+  line(&part, "const struct call *const c = call;");
+  return part;
+}
+
+static void part_end(Run *r, Run *part) {
+  part->indent = 0;
+  line(part, "}");
+  r->kernels = part->kernels;
+  r->weights = part->weights, r->arena = part->arena, r->state = part->state, r->own = part->own;
+}
+
 static void call_kernel(Run *r, const Step *s) {
   Emit *e = r->e;
   int number = r->kernels++;
   const char *call = call_text(r, s);
-  if (e->o->profile) line(r, arena_printf(e->a, "%s_profile(%d);", e->prefix, number));
+  const char *once = r->strips && r->t == r->shared ? "if (part == 0) " : "";
+  if (e->o->profile) line(r, arena_printf(e->a, "%s%s_profile(%d);", once, e->prefix, number));
   if (!s->kernel->parts) { line(r, call); return; }
-  const char *op = strchr(s->kernel->name, '_'), *step = arena_printf(e->a, "step%d%s", number, op ? op : "");
-  line(r, arena_printf(e->a, "share(c, %s, %d);", step, s->kernel->parts));
-  Run part = {.e = e, .t = &r->parts, .indent = 0};
-  line(&part, arena_printf(e->a, "static void %s(void *call, int part, int parts) {", step));
-  part.indent = 1;
-  line(&part, "const struct call *const c = call;");
+  const char *op = strchr(s->kernel->name, '_');
+  Run part = part_begin(r, arena_printf(e->a, "step%d%s", number, op ? op : ""), s->kernel->parts);
   line(&part, call);
-  part.indent = 0;
-  line(&part, "}");
+  part_end(r, &part);
 }
 
 static void steps(Run *r, Step *const *s, int n);
@@ -115,6 +135,47 @@ static void loop(Run *r, const Step *s) {
   line(r, "}");
 }
 
+/* The kernels of each strip, for rows [first, end) of the result. */
+static void strip_loop(Run *r, const Step *s, const char *end) {
+  Arena *a = r->e->a;
+  bool whole = !s->parts && s->count % s->rows == 0;            // strips of equal height
+  line(r, arena_printf(a, "for (int64_t top = first; top < %s; top += %lld) {", end, (long long)s->rows));
+  r->indent++;
+  const char *next = arena_printf(a, "top + %lld", (long long)s->rows);
+  line(r, whole ? arena_printf(a, "const int64_t bottom = %s;", next)
+                : arena_printf(a, "const int64_t bottom = %s < %s ? %s : %s;", next, end, next, end));
+  r->indent--;
+  r->strips = true;
+  nested(r, s->then.at, s->then.len);
+  r->strips = false;
+  line(r, "}");
+}
+
+static void strips(Run *r, const Step *s) {
+  Arena *a = r->e->a;
+  const char *note = arena_printf(a, "/* %s */", s->note);
+  if (!s->parts) {
+    line(r, note);
+    line(r, "{");
+    r->indent++;
+    line(r, "const int64_t first = 0;");
+    strip_loop(r, s, arena_printf(a, "%lld", (long long)s->count));
+    r->indent--;
+    line(r, "}");
+    return;
+  }
+  Run part = part_begin(r, arena_printf(a, "step%d_strips", r->kernels), s->parts);
+  line(&part, note);
+  long long units = (s->count + s->unit - 1) / s->unit;
+  const char *by = s->unit > 1 ? arena_printf(a, " * %lld", (long long)s->unit) : "";
+  line(&part, arena_printf(a, "const int64_t first = %lld * part / parts%s;", units, by));
+  const char *end = arena_printf(a, "%lld * (part + 1) / parts%s", units, by);
+  if (units * s->unit > s->count) end = arena_printf(a, "part + 1 < parts ? %s : %lld", end, (long long)s->count);
+  line(&part, arena_printf(a, "const int64_t end = %s;", end));
+  strip_loop(&part, s, "end");
+  part_end(r, &part);
+}
+
 static void symbol(Run *r, const Step *s) {
   Emit *e = r->e;
   const char *c = symbol_name(e, s->symbol);
@@ -134,6 +195,7 @@ static void steps(Run *r, Step *const *s, int n) {
     case STEP_KERNEL: call_kernel(r, s[i]); break;
     case STEP_SYMBOL: symbol(r, s[i]); break;
     case STEP_LOOP:   loop(r, s[i]); break;
+    case STEP_STRIPS: strips(r, s[i]); break;
     case STEP_IF:
       line(r, arena_printf(r->e->a, "if (%s) {", element(r, s[i]->cond)));
       nested(r, s[i]->then.at, s[i]->then.len);
@@ -271,8 +333,8 @@ static void run_function(Emit *e, Text *t, const Run *r, bool parallel) {
 }
 
 void emit_run(Emit *e, Text *t) {
-  Text body = {0};
-  Run r = {.e = e, .t = &body, .indent = 1};
+  Text body = {0}, shared = {0};
+  Run r = {.e = e, .t = &body, .shared = &shared, .indent = 1};
   e->from = e->shares ? "c->" : "";
   steps(&r, e->p->steps.at, e->p->steps.len);
   e->from = "";
@@ -280,13 +342,13 @@ void emit_run(Emit *e, Text *t) {
   macros(e, t, &r);
   if (e->o->profile) text_printf(t, "void (*%s_profile)(int step);\n\n", e->prefix);
   if (e->shares) {
-    text_bytes(t, r.parts.at ? r.parts.at : "", r.parts.len);
+    text_bytes(t, shared.at ? shared.at : "", shared.len);
     text_put(t, "\n");
     share_function(t);
   }
   run_function(e, t, &r, emit_is_parallel(e));
   text_free(&body);
-  text_free(&r.parts);
+  text_free(&shared);
   error_function(e, t);
   if (e->o->weights == WEIGHTS_BIN && !e->o->function) open_function(e, t);
 }

@@ -88,6 +88,7 @@ bool is_language(const char *path);
 void language_dims(const Options *o, struct LanguageOptions *to, Arena *a);   /* what --dim says (pipeline.c) */
 int language_print(const char *path, const Options *o);                        /* its modules; an exit code */
 /* The command as the emitted files quote it: without directories, so that it does not depend on the machine. */
+int strips_option(const Options *o);                    /* of --strips, as PassOptions have it */
 Winograd winograd_option(const Options *o);            /* of --winograd; an unknown word is a usage error */
 double options_part_cycles(const Options *o);                      /* of PassOptions: 0 without --parallel or --threads */
 const char *canonical_command(const Options *o, const char *path, Arena *a);

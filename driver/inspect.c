@@ -37,6 +37,7 @@ static void print_steps(const StepList *steps, int depth) {
       printf("%*s%-*s %16s FLOP%s%s\n", 2 * depth, "", 34 - 2 * depth, k->name, dim_text(k->flops), k->choice ? "  " : "",
              k->choice ? k->choice : "");
     else if (s->kind == STEP_LOOP) printf("%*sloop, %s times\n", 2 * depth, "", dim_text(s->trips));
+    else if (s->kind == STEP_STRIPS) printf("%*s%s\n", 2 * depth, "", s->note);
     else printf("%*s%s\n", 2 * depth, "", s->kind == STEP_IF ? "if" : "symbol");
     print_steps(&s->then, depth + 1);
     print_steps(&s->other, depth + 1);

@@ -46,7 +46,7 @@ static void print_steps(BundleBuild *x, const Program *p, const StepList *steps,
     const Step *s = steps->at[i];
     if (s->kind != STEP_KERNEL) {
       printf("  %4d  %*s%s\n", s->at, 2 * depth, "",
-             s->kind == STEP_IF ? "if" : s->kind == STEP_LOOP ? "loop" : "symbol");
+             s->kind == STEP_IF ? "if" : s->kind == STEP_LOOP ? "loop" : s->kind == STEP_STRIPS ? s->note : "symbol");
       print_steps(x, p, &s->then, depth + 1);
       print_steps(x, p, &s->other, depth + 1);
       continue;

@@ -7,7 +7,8 @@
 
 enum { SAMPLES = 255 };                                        /* the last calls of each kernel: their median counts */
 
-typedef struct Row { const Step *step; double seconds, sample[SAMPLES]; int64_t times, calls; } Row;
+/* strips: runs of the step that do its work once */
+typedef struct Row { const Step *step; int64_t strips; double seconds, sample[SAMPLES]; int64_t times, calls; } Row;
 static struct { VEC(Row) rows; int current; double last, clock; } profile;
 
 static void hook(int step) {
@@ -25,12 +26,12 @@ static void hook(int step) {
 }
 
 /* In the order in which emit_run.c numbers them. */
-static void collect(Arena *a, const StepList *s) {
+static void collect(Arena *a, const StepList *s, int64_t strips) {
   for (int i = 0; i < s->len; i++) {
     const Step *x = s->at[i];
-    if (x->kind == STEP_KERNEL) *vec_push(a, &profile.rows) = (Row){.step = x};
-    collect(a, &x->then);
-    collect(a, &x->other);
+    if (x->kind == STEP_KERNEL) *vec_push(a, &profile.rows) = (Row){.step = x, .strips = strips};
+    collect(a, &x->then, x->kind == STEP_STRIPS ? (x->count + x->rows - 1) / x->rows : strips);
+    collect(a, &x->other, strips);
   }
 }
 
@@ -49,14 +50,14 @@ bool layers_begin(void *library, const char *prefix, const Program *p, Arena *a,
   void (*fn)(int) = hook;
   memcpy(at, &fn, sizeof fn);
   profile.rows.len = profile.rows.cap = 0;                      // what was there lay in another model's arena
-  collect(a, &p->steps);
+  collect(a, &p->steps, 1);
   profile.current = -1;
   profile.clock = clock_cost();
   return true;
 }
 
 void layers_reset(void) {
-  for (int i = 0; i < profile.rows.len; i++) profile.rows.at[i] = (Row){.step = profile.rows.at[i].step};
+  for (int i = 0; i < profile.rows.len; i++) profile.rows.at[i] = (Row){.step = profile.rows.at[i].step, .strips = profile.rows.at[i].strips};
 }
 
 static int by_value(const void *x, const void *y) {
@@ -101,7 +102,7 @@ static double predicted(const Kernel *k, const Roofline *r, double flop) {
 
 static void add_layer(Layers *l, Arena *a, Row *r, int order, int64_t (*symbol)(const char *name, void *ctx),
                       void *ctx) {
-  double times = (double)r->times / (double)r->calls;
+  double times = (double)r->times / (double)r->calls / (double)r->strips;
   Layer *x = &l->at[l->n++];
   *x = (Layer){.kernel = r->step->kernel, .order = order, .ms = median(r) * 1e3};
   note_lines(a, x);

@@ -129,6 +129,15 @@ Winograd winograd_option(const Options *o) {
   usage_error("--winograd is off, f2, f4 or auto, not '%s'", o->winograd);
 }
 
+int strips_option(const Options *o) {
+  char *end;
+  if (!o->strips || !strcmp(o->strips, "auto")) return 0;
+  if (!strcmp(o->strips, "off")) return -1;
+  long rows = strtol(o->strips, &end, 10);
+  if (*end || rows < 1 || rows > 64) usage_error("--strips is off, auto or a number of rows up to 64, not '%s'", o->strips);
+  return (int)rows;
+}
+
 double options_part_cycles(const Options *o) { return o->parallel || o->threads > 1 ? o->part_cycles : 0; }
 
 const char *canonical_command(const Options *o, const char *path, Arena *a) {
@@ -139,6 +148,7 @@ const char *canonical_command(const Options *o, const char *path, Arena *a) {
   if (o->naive) text_put(&t, " --naive");
   if (o->sleef) text_put(&t, " --math sleef");
   if (winograd_option(o)) text_printf(&t, " --winograd %s", o->winograd);
+  if (strips_option(o)) text_printf(&t, " --strips %s", o->strips);
   if (options_part_cycles(o) > 0) text_put(&t, " --parallel");
   if (o->weights) text_printf(&t, " --weights %s", o->weights);
   if (o->checkpoint) text_printf(&t, " --weights %s", file_of(o->checkpoint));
@@ -242,7 +252,7 @@ bool model_passes(Compiled *c, const Options *o) {
   bug_context = "passes";
   if (o->stop_after && !pass_find(o->stop_after)) usage_error("there is no pass '%s' to stop after", o->stop_after);
   if (o->dump_dir) make_dirs(o->dump_dir);
-  PassOptions po = {.naive = o->naive, .part_cycles = options_part_cycles(o), .winograd = winograd_option(o), .verify = o->check, .dump_dir = o->dump_dir, .tuning = o->tuning, .stop_after = o->stop_after,
+  PassOptions po = {.naive = o->naive, .part_cycles = options_part_cycles(o), .winograd = winograd_option(o), .strips = strips_option(o), .verify = o->check, .dump_dir = o->dump_dir, .tuning = o->tuning, .stop_after = o->stop_after,
                     .no_rule = o->no_rule.at, .nno_rule = o->no_rule.len, .limited = o->rewrites >= 0, .rewrites = (int64_t)o->rewrites};
   PassContext pc;
   pass_begin(&pc, c->m, c->target, &po, &c->arena);

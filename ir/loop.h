@@ -165,6 +165,8 @@ void  if_begin(Builder *b, Expr *cond);
 void  if_else(Builder *b);
 void  if_end(Builder *b);
 Expr *let(Builder *b, const char *name, Expr *value);           /* immutable; constants and variables pass through */
+/* The same of a value that the caller knows to lie in lo..hi, inclusive. */
+Expr *let_within(Builder *b, const char *name, Expr *value, int64_t lo, int64_t hi);
 Var  *reg(Builder *b, const char *name, Expr *init);            /* mutable register of init's type */
 void  st_set(Builder *b, Var *v, Expr *value);
 void  st_store(Builder *b, Buf *buf, Expr *index, Expr *value); /* casts to the storage type */
@@ -183,6 +185,10 @@ Expr *expr_subst(Builder *b, Expr *e, const Var *v, Expr *by);
 Block *block_map(Builder *b, const Block *s, ExprMap f, void *ctx);
 bool expr_uses(const Expr *e, const Var *v);
 bool expr_eq(const Expr *x, const Expr *y);
+/* An index as c * v + rest, with bounds of rest; v NULL: all is rest. False: it is no such form. */
+bool index_split(const Expr *index, const Var *v, int64_t *c, int64_t *lo, int64_t *hi);
+/* A scalar index or a ramp as row * stride + rest, with rest and what follows it in 0..stride; false: it may cross rows. */
+bool index_rows(Builder *b, Expr *index, int64_t stride, Expr **row, Expr **rest);
 
 void kernel_print(Text *t, const Kernel *k);
 Kernel *kernel_parse(Arena *a, const char **text, Diags *d);

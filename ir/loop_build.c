@@ -320,6 +320,14 @@ Expr *let(Builder *b, const char *name, Expr *value) {
   return ex_var(b, v);
 }
 
+Expr *let_within(Builder *b, const char *name, Expr *value, int64_t lo, int64_t hi) {
+  Expr *e = let(b, name, value);
+  if (e->kind != EX_VAR || value->kind == EX_VAR) return e;
+  e->var->lo = e->lo = int64_max(e->lo, lo);
+  e->var->hi = e->hi = int64_min(e->hi, hi);
+  return e;
+}
+
 Var *reg(Builder *b, const char *name, Expr *init) {
   Stmt *s = stmt_add(b, ST_LET);
   Var *v = var_new(b, name, init->elem, init->lanes);

@@ -215,6 +215,44 @@ Range index_difference(Expr *x, Expr *y) {
   return linear_range_symbolic(&l);
 }
 
+bool index_split(const Expr *index, const Var *v, int64_t *c, int64_t *lo, int64_t *hi) {
+  Linear l = {0}, rest;
+  linear_add(&l, (Expr *)index, 1);
+  rest = (Linear){.k = l.k};
+  *c = 0;
+  for (int i = 0; i < l.n; i++) {
+    const Expr *e = l.t[i].e;
+    if (v && e->kind == EX_VAR && e->var == v) *c = l.t[i].c;
+    else if (v && expr_uses(e, v)) return false;
+    else rest.t[rest.n++] = l.t[i];
+  }
+  Range r = linear_range(&rest);
+  *lo = r.lo;
+  *hi = r.hi;
+  return !l.full && !is_infinite(r.lo) && !is_infinite(r.hi);
+}
+
+bool index_rows(Builder *b, Expr *index, int64_t stride, Expr **row, Expr **rest) {
+  bool ramp = index->kind == EX_RAMP && index->arg[1]->kind == EX_CONST && index->arg[1]->i > 0;
+  if (index->lanes > 1 && !ramp) return false;
+  Linear all = linear_of(ramp ? index->arg[0] : index), rows = {0}, within = {0};
+  if (all.full) return false;
+  for (int i = 0; i < all.n; i++) {
+    Term t = all.t[i];
+    if (t.c % stride) within.t[within.n++] = t;
+    else rows.t[rows.n++] = (Term){t.c / stride, t.e};
+  }
+  Range r = linear_range(&within);
+  if (is_infinite(r.lo) || is_infinite(r.hi)) return false;
+  rows.k = (all.k + r.lo) / stride - ((all.k + r.lo) % stride < 0);
+  within.k = all.k - rows.k * stride;
+  if (within.k + r.hi + (ramp ? index->arg[1]->i * (index->lanes - 1) : 0) >= stride) return false;
+  *row = linear_build(b, &rows);
+  *rest = linear_build(b, &within);
+  if (ramp) *rest = ex_ramp(b, *rest, index->arg[1]->i, index->lanes);
+  return true;
+}
+
 static int64_t gcd64(int64_t a, int64_t b) {
   if (a < 0) a = -a;
   if (b < 0) b = -b;

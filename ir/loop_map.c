@@ -99,7 +99,7 @@ static void map_stmt(Rebuild *r, const Stmt *s) {
     return;
   case ST_LET: {
     Expr *v = map(r, s->value);
-    remember(r, s->var, s->var->mutable ? ex_var(b, reg(b, var_wish(s->var), v)) : let(b, var_wish(s->var), v));
+    remember(r, s->var, s->var->mutable ? ex_var(b, reg(b, var_wish(s->var), v)) : let_within(b, var_wish(s->var), v, s->var->lo, s->var->hi));
     return;
   }
   case ST_SET: st_set(b, target_of(r, s->var), map(r, s->value)); return;

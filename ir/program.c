@@ -1,6 +1,12 @@
 /* Programs as text: buffers with their homes, steps in order, then the kernels. */
 #include "ir/program.h"
 
+void step_part(const Step *s, int part, int parts, int64_t *first, int64_t *end) {
+  int64_t units = (s->count + s->unit - 1) / s->unit;
+  *first = units * part / parts * s->unit;
+  *end = int64_min(units * (part + 1) / parts * s->unit, s->count);
+}
+
 static void print_home(Text *t, const Buffer *b) {
   switch (b->home) {
   case HOME_NONE: text_put(t, "nowhere"); return;
@@ -30,6 +36,7 @@ static void print_steps(Text *t, const Program *p, const StepList *steps, int de
       continue;
     case STEP_SYMBOL: text_printf(t, "symbol %s = %s[0]\n", s->symbol, name_of(p, s->cond)); continue;
     case STEP_IF: text_printf(t, "if %s[0] {\n", name_of(p, s->cond)); break;
+    case STEP_STRIPS: text_printf(t, "%s {\n", s->note); break;
     case STEP_LOOP:
       text_printf(t, "loop %s, at most ", name_of(p, s->trip_buffer));
       dim_print(t, s->trips);

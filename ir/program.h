@@ -22,6 +22,7 @@ typedef struct Buffer {
   Dim offset;                    /* bytes; weights and arena */
   const Tensor *data;            /* weights */
   int first, last;               /* live range in steps (arena) */
+  bool is_window;                /* holds the rows of one strip; each part has its own */
   bool is_private;               /* scratch of which every part but the first has its own copy: */
   Dim part_offset;               /* at this byte of the part's memory */
   int shares;                    /* arena: takes the place of this buffer, which dies where it is born; -1: none */
@@ -29,7 +30,7 @@ typedef struct Buffer {
 
 typedef struct Step Step;
 typedef VEC(Step *) StepList;
-typedef enum { STEP_KERNEL, STEP_IF, STEP_LOOP, STEP_SYMBOL } StepKind;
+typedef enum { STEP_KERNEL, STEP_IF, STEP_LOOP, STEP_SYMBOL, STEP_STRIPS } StepKind;
 
 struct Step {
   StepKind kind;
@@ -38,7 +39,7 @@ struct Step {
   /* per kernel parameter: read at other indices than the one written: no in-place reuse */
   bool *elsewhere;
   int cond;                      /* IF: buffer of the condition (bool scalar). LOOP: buffer of cond or -1 */
-  StepList then, other;          /* IF: both arms. LOOP: body in `then` */
+  StepList then, other;          /* IF: both arms. LOOP: body in `then`. STRIPS: kernels, which take `top`, `bottom` and `first` */
   Dim trips;                     /* LOOP: upper bound of the count */
   int trip_buffer;               /* LOOP: buffer of the i64 trip count or -1 */
   int iter_buffer;               /* LOOP: buffer that gets the i64 iteration number; -1: the loop is one of a kernel, whose
@@ -46,8 +47,15 @@ struct Step {
   int in_place;                  /* KERNEL: buffer whose elements are written where others were just read; -1: none */
   const char *symbol;            /* SYMBOL: set from element 0 of buffer `cond`. LOOP: counts iterations, in the loop only;
                                   * NULL: nobody asks */
+  /* STRIPS: so many rows at a time of a result of `count`; parts of it begin at multiples of unit */
+  int64_t rows, count, unit;
+  int parts;                     /* STRIPS: as many threads may share the rows; 0: they are not */
+  const char *note;              /* STRIPS: what is held of the values between */
   int at;                        /* number in execution order, set by `place` */
 };
+
+/* Part `part` of `parts` has rows [*first, *end) of a step of strips. */
+void step_part(const Step *s, int part, int parts, int64_t *first, int64_t *end);
 
 /* With symbolic sizes an offset is a symbol of its own: the largest of the ends of what lies below it. */
 typedef struct PlanOffset { const char *symbol; const Dim *below; int n; } PlanOffset;

@@ -237,6 +237,83 @@ static bool run_loop(ProgramRun *r, const Step *s) {
   return true;
 }
 
+/* ---- strips ---- */
+
+/* What the kernels of strips make that is no window: in parts, elements that two of them touch are an error. */
+typedef struct Shared { int buffer; char *before; bool *made; } Shared;
+typedef VEC(Shared) SharedList;
+
+static SharedList shared_of(ProgramRun *r, Arena *tmp, const Step *s) {
+  SharedList all = {0};
+  for (int i = 0; i < s->then.len; i++) {
+    const Step *k = s->then.at[i];
+    for (int q = 0; q < k->kernel->bufs.len; q++) {
+      const Buf *b = k->kernel->bufs.at[q];
+      if (b->role != BUF_OUT && b->role != BUF_INOUT) continue;
+      int buffer = k->buffer[b->index];
+      bool known = r->p->buffers.at[buffer].is_private;
+      for (int n = 0; n < all.len; n++) known |= all.at[n].buffer == buffer;
+      if (known) continue;
+      const Place *at = &r->place[buffer];
+      *vec_push(tmp, &all) = (Shared){buffer, arena_dup(tmp, at->data, (size_t)at->bytes), NEW_N(tmp, bool, at->bytes)};
+    }
+  }
+  return all;
+}
+
+/* After a part, which ran on poison: puts what the others made beside what it made. */
+static bool shared_join(ProgramRun *r, Shared *x) {
+  char *now = r->place[x->buffer].data;
+  int64_t bytes = r->place[x->buffer].bytes, size = dtype_bytes(r->p->buffers.at[x->buffer].dtype);
+  char poison[16];
+  memory_poison(poison, sizeof poison);
+  for (int64_t i = 0; i < bytes; i += size) {
+    bool made = memcmp(now + i, poison, (size_t)size) != 0;
+    if (made && x->made[i])
+      return fail(r, "internal", arena_printf(&r->tmp, "two parts of strips make element %lld of %s", (long long)(i / size), r->p->buffers.at[x->buffer].name));
+    x->made[i] |= made;
+    if (made) memcpy(x->before + i, now + i, (size_t)size);
+  }
+  memcpy(now, x->before, (size_t)bytes);
+  return true;
+}
+
+static bool run_rows(ProgramRun *r, const Step *s, int part, int parts) {
+  int64_t first, end;
+  step_part(s, part, parts, &first, &end);
+  set_symbol(r, "first", first);
+  for (int64_t top = first; top < end; top += s->rows) {
+    set_symbol(r, "top", top);
+    set_symbol(r, "bottom", int64_min(top + s->rows, end));
+    if (!run_steps(r, &s->then)) return false;
+  }
+  return true;
+}
+
+/* The last part first; each with memory of its own for windows and scratch. */
+static bool run_strips(ProgramRun *r, const Step *s) {
+  int parts = s->parts < r->parts ? s->parts : r->parts;
+  if (parts < 2) return run_rows(r, s, 0, 1);
+  Arena tmp = {0};
+  SharedList shared = shared_of(r, &tmp, s);
+  Place *keep = arena_dup(&tmp, r->place, sizeof *keep * (size_t)r->p->buffers.len);
+  bool ok = true;
+  for (int part = parts - 1; ok && part >= 0; part--) {
+    for (int b = 0; b < r->p->buffers.len; b++) {
+      Place *at = &r->place[b];
+      if (!r->p->buffers.at[b].is_private || !at->data) continue;
+      at->data = part ? arena_alloc(&tmp, (size_t)at->bytes) : keep[b].data;
+      if (part) memory_poison(at->data, (size_t)at->bytes);
+    }
+    for (int i = 0; i < shared.len; i++) memory_poison(r->place[shared.at[i].buffer].data, (size_t)r->place[shared.at[i].buffer].bytes);
+    ok = run_rows(r, s, part, parts);
+    for (int i = 0; ok && i < shared.len; i++) ok = shared_join(r, &shared.at[i]);
+  }
+  memcpy(r->place, keep, sizeof *keep * (size_t)r->p->buffers.len);
+  arena_free(&tmp);
+  return ok;
+}
+
 static bool run_symbol(ProgramRun *r, const Step *s) {
   int64_t v = read_int(r, s->cond);
   const Symbol *y = symbol_find(s->symbol);
@@ -257,6 +334,7 @@ static bool run_steps(ProgramRun *r, const StepList *steps) {
     case STEP_IF: ok = run_steps(r, read_int(r, s->cond) ? &s->then : &s->other); break;
     case STEP_LOOP: ok = run_loop(r, s); break;
     case STEP_SYMBOL: ok = run_symbol(r, s); break;
+    case STEP_STRIPS: ok = run_strips(r, s); break;
     }
     if (!ok) return false;
     if (!r->apart) poison_deaths(r, s->at);

@@ -131,11 +131,27 @@ static int tuned_choice(Build *s, const Group *g, const char **key) {
   return row ? row->choice : s->options->tuning->probe;
 }
 
+/* Is it a row of an image wide, and a value it reads or makes too large for the L2? Then `strips` may want to cut it. */
+static bool group_may_strip(Build *s, const Group *g) {
+  enum { WIDE = 20 };
+  const Node *n = g->root ? node_of(s->m, g->root) : NULL;
+  if (!n || n->op != OP_CONV) return false;
+  const Value *v[2] = {value_of(s->m, n->in[0]), value_of(s->m, n->out[0])};
+  bool large = false;
+  for (int k = 0; k < 2; k++) {
+    const Type *t = &v[k]->type;
+    if (t->rank != 4 || !type_is_static(t) || t->dims[3].k < WIDE) return false;
+    large |= type_count(t).k * dtype_bytes(t->dtype) > s->target->l2 * 512;
+  }
+  return large || s->options->strips > 0;
+}
+
 static void lower_group(Build *s, int number) {
   const Group *g = &s->f->groups.at[number];
   const char *key = NULL;
   Lower l = {.m = s->m, .target = s->target, .winograd = s->options->winograd, .fusion = s->f, .g = g, .group = number,
              .root = g->root, .out = g->out, .choice = tuned_choice(s, g, &key), .choices = 1};
+  l.by_rows = s->options->strips >= 0 && group_may_strip(s, g);
   if (!refuse_strings(s, g)) { s->ok = false; return; }
   l.last = last_stored(s, g);
   l.b.arena = s->arena;

@@ -369,6 +369,11 @@ static void visit(PassContext *c, StepList *steps) {
   memset(steps, 0, sizeof *steps);
   for (int i = 0; i < old.len; i++) {
     Step *s = old.at[i];
+    if (s->kind == STEP_STRIPS) {                               // each part does whole rows of all its kernels
+      for (int k = 0; k < s->then.len; k++) *vec_push(c->arena, &p->kernels) = s->then.at[k]->kernel;
+      *vec_push(c->arena, steps) = s;
+      continue;
+    }
     visit(c, &s->then);
     visit(c, &s->other);
     Split x = {.a = c->arena, .tmp = &c->tmp, .k = s->kernel, .grain = c->options->part_cycles};
@@ -387,20 +392,29 @@ static void visit(PassContext *c, StepList *steps) {
   }
 }
 
-/* Memory of a part beside the first: of the kernel that has most scratch of its own to give to each. */
+static void place_private_of(Program *p, const Step *s, Dim *at) {
+  for (int k = 0; k < s->kernel->bufs.len; k++) {
+    const Buf *b = s->kernel->bufs.at[k];
+    Buffer *x = b->role == BUF_LOCAL ? NULL : &p->buffers.at[s->buffer[b->index]];
+    if (!x || !(b->private_to || x->is_window)) continue;
+    if (!x->is_private) x->part_offset = *at;
+    x->is_private = true;
+    Dim bytes = dim_mul(dim_ceildiv(dim_mul(x->elems, DIM(dtype_bytes(x->dtype))), DIM(64)), DIM(64));
+    *at = dim_max(*at, dim_add(x->part_offset, bytes));
+  }
+}
+
+/* Memory of a part beside the first: of the step that has most to give to each, scratch and windows. */
 static void place_private(Program *p, const StepList *steps) {
   for (int i = 0; i < steps->len; i++) {
     const Step *s = steps->at[i];
-    place_private(p, &s->then);
-    place_private(p, &s->other);
     Dim at = DIM(0);
-    for (int k = 0; s->kernel && s->kernel->parts && k < s->kernel->bufs.len; k++) {
-      const Buf *b = s->kernel->bufs.at[k];
-      if (!b->private_to || b->role == BUF_LOCAL) continue;
-      Buffer *x = &p->buffers.at[s->buffer[b->index]];
-      x->is_private = true;
-      x->part_offset = at;
-      at = dim_add(at, dim_mul(dim_ceildiv(dim_mul(x->elems, DIM(dtype_bytes(x->dtype))), DIM(64)), DIM(64)));
+    if (s->kind == STEP_STRIPS) {
+      for (int k = 0; s->parts && k < s->then.len; k++) place_private_of(p, s->then.at[k], &at);
+    } else {
+      place_private(p, &s->then);
+      place_private(p, &s->other);
+      if (s->kernel && s->kernel->parts) place_private_of(p, s, &at);
     }
     p->part_bytes = dim_max(p->part_bytes, at);
   }

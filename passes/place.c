@@ -25,6 +25,8 @@ static void touch(Program *p, int b, int at) {
   if (at > x->last) x->last = at;
 }
 
+static bool is_loop(const Step *s) { return s->kind == STEP_LOOP || s->kind == STEP_STRIPS; }
+
 static void number_steps(Program *p, const StepList *steps, int *at) {
   for (int k = 0; k < steps->len; k++) {
     Step *s = steps->at[k];
@@ -37,7 +39,7 @@ static void number_steps(Program *p, const StepList *steps, int *at) {
         if (s->kernel->bufs.at[q]->role != BUF_LOCAL) touch(p, s->buffer[s->kernel->bufs.at[q]->index], s->at);
     number_steps(p, &s->then, at);
     number_steps(p, &s->other, at);
-    if (s->kind == STEP_LOOP) (*at)++;                          // the end of the loop: what an iteration needs lives up to here
+    if (is_loop(s)) (*at)++;                          // the end of the loop: what an iteration needs lives up to here
   }
 }
 
@@ -59,7 +61,7 @@ static int last_number(const StepList *steps, int at) {
   for (int k = 0; k < steps->len; k++) {
     at = steps->at[k]->at;
     at = last_number(&steps->at[k]->then, at);
-    at = last_number(&steps->at[k]->other, at) + (steps->at[k]->kind == STEP_LOOP);
+    at = last_number(&steps->at[k]->other, at) + is_loop(steps->at[k]);
   }
   return at;
 }
@@ -67,11 +69,11 @@ static int last_number(const StepList *steps, int at) {
 static void cover_control(Program *p, const StepList *steps) {
   for (int k = 0; k < steps->len; k++) {
     Step *s = steps->at[k];
-    if (s->kind != STEP_IF && s->kind != STEP_LOOP) continue;
+    if (s->kind != STEP_IF && !is_loop(s)) continue;
     cover_control(p, &s->then);
     cover_control(p, &s->other);
-    int hi = last_number(&s->other, last_number(&s->then, s->at)) + (s->kind == STEP_LOOP);
-    cover(p, s->at, hi, s->kind == STEP_LOOP, s->iter_buffer >= 0);
+    int hi = last_number(&s->other, last_number(&s->then, s->at)) + is_loop(s);
+    cover(p, s->at, hi, is_loop(s), s->iter_buffer >= 0 || s->kind == STEP_STRIPS);
   }
 }
 

@@ -115,7 +115,7 @@ static void try_flat(Tiling *t) {
   int last = t->ty->rank - 1;
   for (int s = 0; s < last - 1; s++)
     if (!dim_is(t->ksize[s], 1) || !dim_is(t->strides->dims[s], 1)) return;
-  if (last < 3 || !axes_collapse(t->l, t->n->in[0], 2, last) || !epilogue_collapses(t->l, 2, last)) return;
+  if (last < 3 || t->l->by_rows || !axes_collapse(t->l, t->n->in[0], 2, last) || !epilogue_collapses(t->l, 2, last)) return;
   t->flat = true;
   t->rows = DIM(1);
   for (int k = 2; k <= last; k++) t->rows = dim_mul(t->rows, t->ty->dims[k]);

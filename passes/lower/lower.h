@@ -45,6 +45,7 @@ typedef struct Lower {
   VEC(LowerSymbol) symbols;          /* set after the kernel from element 0 of a buffer */
   VEC(LowerMemo) memo;               /* values already computed at the index being written */
   Expr **writing;                    /* that index; NULL outside lower_write */
+  bool by_rows;                      /* kernels are better cut between rows of an image than have all pixels in one loop */
   bool accumulates;                  /* output buffers are read as well as written */
   int choice, choices;               /* which combination of alternatives to take, and how many there were: lower_choose */
   const char *why;                   /* set by lower_fail: the op cannot be lowered like this */

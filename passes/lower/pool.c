@@ -56,7 +56,7 @@ static void taps_open(Window *w) {
     Expr *room = ex_max(b, ex_int(b, 0), ex_sub(b, ex_dim(b, size), first));
     hi = ex_min(b, hi, ex_div(b, ex_add(b, room, up), de));
     Expr *k = loop_begin(b, "k", let(b, "lo", lo), let(b, "hi", hi), 1, FOR_SEQ);
-    w->j[2 + s] = ex_add(b, first, ex_mul(b, k, de));
+    w->j[2 + s] = let_within(b, "at", ex_add(b, first, ex_mul(b, k, de)), 0, dim_hi(size) - 1);
   }
 }
 
