@@ -61,7 +61,7 @@ bool bundle_calls_open(BundleCalls *c, BundleBuild *x, const Options *o) {
   int64_t seed = (int64_t)o->seed;
   unsigned r = (unsigned)o->seed;
   c->state = arena_alloc(&x->arena, table->state_bytes);
-  c->pool = o->threads > 1 ? lt_pool_open((int)o->threads) : NULL;
+  c->by = c->pool = o->threads > 1 ? lt_pool_open((int)o->threads) : NULL;
   c->at = NEW_N(&x->arena, BundleCall, table->functions + 1);
   bool ok = true;
   for (int k = 0; k < table->functions; k++) {
@@ -77,7 +77,7 @@ bool bundle_calls_open(BundleCalls *c, BundleBuild *x, const Options *o) {
 }
 
 int bundle_call(const BundleCalls *c, const BundleCall *t) {
-  if (c->pool) return t->fn->run_parallel(c->state, t->arena, t->symbols, t->in, t->out, c->pool);
+  if (c->by) return t->fn->run_parallel(c->state, t->arena, t->symbols, t->in, t->out, c->by);
   return t->fn->run(c->state, t->arena, t->symbols, t->in, t->out);
 }
 

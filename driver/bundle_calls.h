@@ -18,6 +18,7 @@ typedef struct BundleCalls {
   BundleBuild *x;
   void *library, *state;             /* state: as init leaves it */
   lt_pool *pool;                     /* of o->threads; NULL: one thread */
+  const lt_pool *by;                 /* who makes the calls: pool, or another of as many threads */
   int n;
   BundleCall *at;                    /* all functions but init */
 } BundleCalls;

@@ -27,10 +27,16 @@ static double expr_cost(const Expr *e) {
   return cost;
 }
 
+static double distance(int64_t lo, int64_t hi) {
+  if (lo == INT64_MIN || lo == INT64_MAX || hi == INT64_MIN || hi == INT64_MAX) return MOST_TRIPS;
+  return (double)hi - (double)lo;
+}
+
+/* Both ends of a range may move together: their lowest values are as far apart as one range is long, and the highest. */
 static double trips_of(const Stmt *s) {
-  int64_t lo = s->lo->lo, hi = s->hi->hi;
-  if (lo == INT64_MIN || hi == INT64_MAX || hi - lo > (int64_t)MOST_TRIPS * s->step) return MOST_TRIPS;
-  return hi > lo ? (double)((hi - lo + s->step - 1) / s->step) : 0;
+  double low = distance(s->lo->lo, s->hi->lo), high = distance(s->lo->hi, s->hi->hi), trips = low > high ? low : high;
+  if (trips >= MOST_TRIPS * (double)s->step) return MOST_TRIPS;
+  return trips > 0 ? (trips + (double)s->step - 1) / (double)s->step : 0;
 }
 
 double stmt_cost(const Stmt *s) {

@@ -161,12 +161,15 @@ static bool add_phase(Split *x, Phases *to, Block *s, const Stmt *loop) {
 /* How often a loop from 0 on runs, in symbols of the kernel; false: no dim says that. */
 static bool iterations_of(const Split *x, const Stmt *loop, Dim *trips) {
   int64_t lo;
-  if (!ex_is_int(loop->lo, &lo) || lo || loop->step != 1) return false;
-  if (ex_is_int(loop->hi, &trips->k)) { *trips = DIM(trips->k); return true; }
+  if (!ex_is_int(loop->lo, &lo) || lo) return false;
+  if (ex_is_int(loop->hi, &trips->k)) {
+    *trips = dim_ceildiv(DIM(trips->k), DIM(loop->step));
+    return true;
+  }
   for (int i = 0; loop->hi->kind == EX_VAR && i < x->k->dims.len; i++)
     if (loop->hi->var == x->k->dim_vars.at[i]) {
       const Symbol *s = symbol_find(x->k->dims.at[i]);
-      *trips = dim_symbol(s->name, s->lo, s->hi);
+      *trips = dim_ceildiv(dim_symbol(s->name, s->lo, s->hi), DIM(loop->step));
       return true;
     }
   return false;
@@ -269,7 +272,7 @@ static Copy kernel_copy(Split *x, const Phase *phase, Dim number, const char *na
     c.from[made->index] = old->index;                           // locals come last in both
     c.to[old->index] = made;
   }
-  if (phase->loop) c.number = ex_dim(&b, number);
+  if (phase->loop) c.number = ex_mul(&b, ex_dim(&b, number), ex_int(&b, phase->loop->step));
   c.k->body = block_map(&b, body, copy_expr, &c);
   copy_bufs(&c, c.k->body);
   return c;

@@ -2,20 +2,21 @@
  *
  * Work is counted in units, along the order in which the phase runs serially; a part's share is an interval of them:
  *
- *   loop     for i in lo..hi            w units for each iteration, which belongs to whom its first unit falls to:
- *            for i in lo + ceil(from / w) .. lo + ceil(to / w)
+ *   loop     for i in lo..hi            w units for each iteration, which belongs to whom its middle falls to:
+ *            for i in lo + round(from / w) .. lo + round(to / w)
  *   nest     for i in lo..hi            where iterations are few and large: those which the share touches, and in each
  *              for j in lo..hi          of them what is left of the share:
  *            for i in lo + from / W .. lo + ceil(to / W)
  *              from2 = from - i * W, to2 = to - i * W
  *              for j in lo + max(from2, 0) .. lo + min(to2, trips)
- *   whole    a statement that is not parallel: a unit's worth for one part
+ *   whole    a statement that is not parallel: all its units for one part
  *
  * Statements side by side have their units one after the other. So panels and pixels, or rows and columns, are shared
  * out in two dimensions without a division in the inner loops, and no sum changes its order. */
 #include "passes/parallel.h"
 
-/* An iteration of more than a 128th of the phase is cut further where that can be; weights are counted in 4096ths. */
+/* An iteration of more than a 128th of the phase is cut further where that can be, a loop of less than that is not cut:
+ * weights are counted in 4096ths, to which its iterations might come out as nothing. */
 enum { FINE = 128, SCALE = 4096 };
 
 typedef struct Share {
@@ -167,7 +168,7 @@ static bool plan_block(Shares *x, Block *s, bool independent, ShareList *to) {
     if (t->kind == ST_LET || t->kind == ST_SET) return false;
     for (int j = 0; j < i && !independent; j++)
       if (access_conflict(stmt_access(s->stmts.at[j]), stmt_access(t))) return false;
-    if (t->kind == ST_FOR && t->mode & FOR_PARALLEL) {
+    if (t->kind == ST_FOR && t->mode & FOR_PARALLEL && stmt_cost(t) * FINE > x->cost) {
       if (!is_visible(x, t->lo) || !is_visible(x, t->hi)) return false;
       *vec_push(x->tmp, to) = plan_loop(x, s, t);
       continue;
@@ -229,6 +230,11 @@ static Expr *ceil_div(Builder *b, Expr *e, Expr *by) {
   return ex_div(b, ex_add(b, e, ex_sub(b, by, ex_int(b, 1))), by);
 }
 
+/* How many iterations of w units have their middle before unit e. */
+static Expr *middles(Builder *b, Expr *e, Expr *w) {
+  return ex_div(b, ex_add(b, e, ex_div(b, ex_sub(b, w, ex_int(b, 1)), ex_int(b, 2))), w);
+}
+
 /* `exact`: the share lies within these units. */
 static void cut(Shares *x, Share *list, int n, Expr *from, Expr *to, bool exact);
 
@@ -238,7 +244,8 @@ static void cut_loop(Shares *x, Share *s, Expr *from, Expr *to, Expr *w, bool ex
   Expr *zero = ex_int(b, 0), *step = ex_int(b, s->s->step);
   if (!exact) from = ex_max(b, from, zero);
   if (!exact && !is_one(w)) to = ex_max(b, to, zero);           // else a negative end is as good
-  Expr *lo = s->kind == LOOP ? ceil_div(b, from, w) : ex_div(b, from, w), *hi = ceil_div(b, to, w);
+  Expr *lo = s->kind == LOOP ? middles(b, from, w) : ex_div(b, from, w);
+  Expr *hi = s->kind == LOOP ? middles(b, to, w) : ceil_div(b, to, w);
   if (!exact) hi = ex_min(b, hi, s->trips);
   Expr *start = s->s->lo;
   s->s->lo = ex_add(b, start, ex_mul(b, lo, step));
@@ -270,7 +277,8 @@ static void cut_nest(Shares *x, Share *s, Expr *from, Expr *to, bool exact) {
 static void guard(Shares *x, Share *s, Expr *from, Expr *to, Expr *first) {
   Builder *b = &x->b;
   Stmt *made = NEW(b->arena, Stmt);
-  Expr *begun = ex_scalar(b, S_LE, from, first, NULL), *open = ex_lt(b, first, to);
+  Expr *middle = ex_add(b, first, ex_int(b, s->weight / 2));
+  Expr *begun = ex_scalar(b, S_LE, from, middle, NULL), *open = ex_lt(b, middle, to);
   *made = (Stmt){.kind = ST_IF, .cond = ex_scalar(b, S_AND, begun, open, NULL), .body = NEW(b->arena, Block)};
   *vec_push(b->arena, &made->body->stmts) = s->s;
   for (int i = 0; i < s->in->stmts.len; i++) if (s->in->stmts.at[i] == s->s) s->in->stmts.at[i] = made;

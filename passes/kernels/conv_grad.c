@@ -2,22 +2,25 @@
  * reduction runs over the pixels of all images.
  *
  *   for group of panels               (a panel: a few vectors of output channels; a group: what shares a pass over x)
- *     sum = 0                         (scratch [panel][c][taps…][width])
- *     for block of pixels             (rows of an image, or several images)
- *       pack dy [panel][pixel][width] and x [tile of c][pixel][c]
- *       for panel, c in tiles, taps…
- *         acc[c][m] = sum; for pixels of the block: acc[c][m] += x[c, pixel under the tap] * dy[m, pixel]; sum = acc
+ *     for range of images             (as many as there are weights: none, where panels are enough for threads)
+ *       sum = 0                       (scratch [range][panel][c][taps…][width])
+ *       for block of pixels           (rows of an image, or several images)
+ *         pack dy [panel][pixel][width] and x [tile of c][pixel][c]
+ *         for panel, c in tiles, taps…
+ *           acc[c][m] = sum; for pixels of the block: acc[c][m] += x[c, pixel under the tap] * dy[m, pixel]; sum = acc
+ *     sum += those of the other ranges, in order
  *     dw = sum, transposed
  *
  * Packed, what a tile reads lies together: pixels of many channels are a power of two apart and would evict each other.
  * Few input channels: the last taps are rows too, so that a tile has enough of them, and x is read in place. Depthwise:
  * columns are channels of x and dy alike, A is a vector, all rows are taps, nothing is packed.
- * Padding was split off (passes/split_pads.c). Blocks depend on shapes and the target only, so sums are the same in
+ * Padding was split off (passes/split_pads.c). Ranges and blocks depend on shapes and the target only, so sums are the same in
  * every run. */
 #include "passes/kernels/winograd.h"
 #include "passes/lower/functions.h"
 
 enum { MAX_BLOCK = 256, MAX_FLAT_ROWS = 28, MAX_SUMS = 300000, MAX_PACKED = 300000 };   /* pixels, rows; floats of scratch */
+enum { MAX_RANGES = 8, MAX_APART = 2500000, SHORTEST = 64 };    /* floats of their sums; pixels of each */
 
 typedef struct GradWeight {
   Tiling t;                          /* first */
@@ -28,9 +31,11 @@ typedef struct GradWeight {
   int cut;                           /* axis that blocks cut, into `chunk`; axes before it have one index per block */
   int64_t chunk;
   bool one_block, packs_dy, packs_x;
+  int64_t ranges, sums;              /* sums: of one range */
   Buf *sum, *dy, *x;                 /* dy, x: packed block, or NULL */
   int64_t xsize[MAX_RANK], xpixels;  /* packed x: images, input pixels; all of them */
   Expr *pixel[MAX_RANK], *from, *to; /* indices of the block: those before `cut`, then its range */
+  Expr *range, *begin, *end;         /* number (NULL: one range), its images */
   Expr *tap[MAX_RANK], *panel, *first;
 } GradWeight;
 
@@ -134,7 +139,8 @@ static Expr *sum_at(GradWeight *w, const Panel *p, Expr *panel, Expr *c, Expr **
   Builder *b = &w->t.l->b;
   Expr *at = ex_add(b, ex_mul(b, panel, ex_int(b, w->in)), c);
   for (int s = 0; s < w->spatial; s++) at = ex_add(b, ex_mul(b, at, ex_int(b, w->kernel[s])), k[s]);
-  return ex_mul(b, at, ex_int(b, p->width));
+  at = ex_mul(b, at, ex_int(b, p->width));
+  return w->range ? ex_add(b, ex_mul(b, w->range, ex_int(b, w->sums)), at) : at;
 }
 
 /* `rows` rows from `row` on: channels, or where taps are rows a number. */
@@ -270,7 +276,17 @@ static void pack_dy(GradWeight *w, const Panel *p, Expr *panel, Expr *first) {
 static void clear_sums(GradWeight *w, const Panel *p, Expr *panels) {
   Builder *b = &w->t.l->b;
   Expr *i = loop_begin(b, "i", ex_int(b, 0), ex_mul(b, panels, ex_int(b, w->in * w->taps * p->width)), 1, FOR_PARALLEL_VECTOR);
+  if (w->range) i = ex_add(b, ex_mul(b, w->range, ex_int(b, w->sums)), i);
   st_store(b, w->sum, i, ex_const(b, DT_F32, 0));
+  loop_end(b);
+}
+
+/* The sums of all ranges, in the place of the first. */
+static void add_ranges(GradWeight *w) {
+  Builder *b = &w->t.l->b;
+  Expr *i = loop_begin(b, "i", ex_int(b, 0), ex_int(b, w->sums), 1, FOR_PARALLEL_VECTOR), *sum = ex_load(b, w->sum, i);
+  for (int64_t r = 1; r < w->ranges; r++) sum = ex_add(b, sum, ex_load(b, w->sum, ex_add(b, i, ex_int(b, r * w->sums))));
+  st_store(b, w->sum, i, sum);
   loop_end(b);
 }
 
@@ -302,10 +318,39 @@ static int64_t panels_at_once(const GradWeight *w, const Panel *p) {
   return n < 1 ? 1 : n < p->repeat ? n : p->repeat;
 }
 
-static void make_scratch(GradWeight *w, const Panel *p, int64_t panels) {
+/* Ranges of images for a group of panels that no other stands beside: as many as their sums may take memory, each of some
+ * whole blocks. */
+static int64_t ranges_of(const GradWeight *w, const Panel *p, int64_t panels) {
+  int64_t images = dim_hi(w->size[0]), blocks = w->cut ? images : images / w->chunk, n = MAX_RANGES;
+  double pixels = (double)images;
+  for (int s = 0; s < w->spatial; s++) pixels *= (double)dim_hi(w->size[1 + s]);
+  if (w->one_block || panels < p->repeat || w->t.g) return 1;
+  while (n > 1 && (n > blocks || n * w->sums > MAX_APART || (double)n * SHORTEST > pixels)) n /= 2;
+  return n;
+}
+
+/* Opens the loop over ranges; ends with range_end. */
+static void range_begin(GradWeight *w) {
+  Builder *b = &w->t.l->b;
+  Expr *images = ex_dim(b, w->size[0]), *n = ex_int(b, w->ranges);
+  w->begin = ex_int(b, 0);
+  w->end = images;
+  if (w->ranges == 1) return;
+  w->range = loop_begin(b, "range", ex_int(b, 0), n, 1, FOR_PARALLEL);
+  w->begin = let(b, "begin", ex_div(b, ex_mul(b, images, w->range), n));
+  w->end = let(b, "end", ex_div(b, ex_mul(b, images, ex_add(b, w->range, ex_int(b, 1))), n));
+}
+
+static void range_end(GradWeight *w) {
+  if (w->ranges == 1) return;
+  loop_end(&w->t.l->b);
+  w->range = NULL;
+  add_ranges(w);
+}
+
+static void make_packed(GradWeight *w, const Panel *p, int64_t panels) {
   Lower *l = w->t.l;
   int64_t columns = panels * p->width;
-  w->sum = lower_scratch(l, "sum", DT_F32, DIM(columns * w->in * w->taps));
   w->dy = w->packs_dy ? lower_scratch(l, "packed_dy", DT_F32, DIM(columns * pixels_of_block(w))) : NULL;
   w->x = w->packs_x ? lower_scratch(l, "packed_x", DT_F32, DIM(w->in * w->xpixels)) : NULL;
 }
@@ -314,14 +359,21 @@ static void panel_group(GradWeight *w, const Panel *p) {
   Builder *b = &w->t.l->b;
   int64_t at_once = panels_at_once(w, p);
   Expr *start = loop_begin(b, "panels", ex_int(b, 0), ex_int(b, p->repeat), at_once, FOR_PARALLEL);
-  make_scratch(w, p, at_once);
+  w->sums = at_once * p->width * w->in * w->taps;
+  w->ranges = ranges_of(w, p, at_once);
+  w->sum = lower_scratch(w->t.l, "sum", DT_F32, DIM(w->ranges * w->sums));
   Expr *n = ex_int(b, at_once);
   if (p->repeat % at_once) n = let(b, "count", ex_min(b, n, ex_sub(b, ex_int(b, p->repeat), start)));
+  range_begin(w);
+  make_packed(w, p, at_once);
   if (!w->one_block) clear_sums(w, p, n);
-  for (int k = 0; k < w->cut; k++) w->pixel[k] = loop_begin(b, "block", ex_int(b, 0), ex_dim(b, w->size[k]), 1, FOR_SEQ);
-  w->from = loop_begin(b, "from", ex_int(b, 0), ex_dim(b, w->size[w->cut]), w->chunk, FOR_SEQ);
+  Expr *lo[MAX_RANK] = {w->begin}, *hi[MAX_RANK] = {w->end};
+  for (int k = 1; k <= w->cut; k++) lo[k] = ex_int(b, 0), hi[k] = ex_dim(b, w->size[k]);
+  for (int k = 0; k < w->cut; k++) w->pixel[k] = loop_begin(b, "block", lo[k], hi[k], 1, FOR_SEQ);
+  w->from = loop_begin(b, "from", lo[w->cut], hi[w->cut], w->chunk, FOR_SEQ);
   w->to = ex_add(b, w->from, ex_int(b, w->chunk));
-  if (!dim_is_const(w->size[w->cut]) || w->size[w->cut].k % w->chunk) w->to = let(b, "to", ex_min(b, w->to, ex_dim(b, w->size[w->cut])));
+  int64_t even = w->chunk * (w->cut ? 1 : w->ranges);
+  if (!dim_is_const(w->size[w->cut]) || w->size[w->cut].k % even) w->to = let(b, "to", ex_min(b, w->to, hi[w->cut]));
   if (w->dy) {
     w->panel = panel_loop(w, p, start, n, &w->first);
     pack_dy(w, p, w->panel, w->first);
@@ -332,6 +384,7 @@ static void panel_group(GradWeight *w, const Panel *p) {
   all_tiles(w, p);
   loop_end(b);
   for (int k = 0; k <= w->cut; k++) loop_end(b);
+  range_end(w);
   w->panel = panel_loop(w, p, start, n, &w->first);
   write_out(w, p, w->panel, w->first);
   loop_end(b);

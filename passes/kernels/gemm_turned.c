@@ -15,7 +15,7 @@
  * all panels of a tile follow each other, so that rows of the result are written front to back. */
 #include "passes/kernels/tile.h"
 
-enum { K_BLOCK = 256, SHORTEST = 32 };                          /* k; sums shorter than this are not worth packing */
+enum { K_BLOCK = 256, SHORTEST = 32, FEWEST = 4 };              /* k; sums shorter than this are not worth packing; blocks */
 
 typedef struct Turned {
   Tiling *t;
@@ -156,12 +156,13 @@ bool gemm_turned(Tiling *t) {
   int64_t rows = t->rows.k, tiles = (rows + most - 1) / most, small = rows / tiles, large = small + 1, start = 0;
   int64_t most_tiles = t->l->target->l2 * (int64_t)1024 / 8 / (K_BLOCK * 4 * most);             // an eighth of L2
   Turned g = {.t = t, .once = dim_known_le(t->ksize[0], DIM(K_BLOCK))};
-  int64_t limit = most_tiles < 1 ? 1 : most_tiles > tiles ? tiles : most_tiles;
+  int64_t limit = most_tiles < 1 ? 1 : most_tiles;
   par_begin(&t->l->b);
   for (int run = 0; run < 2; run++) {                           // tiles of two sizes, as even as can be
     int64_t count = run ? tiles - (rows - tiles * small) : rows - tiles * small;
+    int64_t few = (count + FEWEST - 1) / FEWEST;
     g.rows = (int)(run ? small : large);
-    g.tiles = count < limit ? count : limit;
+    g.tiles = few < limit ? few : limit;
     if (!count) continue;
     row_blocks(&g, start, count / g.tiles);
     par_next(&t->l->b);

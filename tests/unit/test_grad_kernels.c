@@ -21,6 +21,7 @@ static const Shape shapes[] = {
   {7, 4, 8, 12, 11, 3, 3, 1, 1, 1, 1, 1},      // several blocks of pixels, the last smaller
   {2, 4, 8, 20, 19, 3, 3, 1, 1, 1, 1, 1},      // blocks of rows
   {3, 5, 8, 1, 300, 1, 3, 1, 0, 0, 1, 1},      // pieces of a row
+  {20, 5, 12, 6, 7, 2, 2, 1, 0, 0, 1, 1},      // ranges of images that are summed apart, each of a block and a piece
   {2, 4, 2, 5, 5, 3, 3, 1, 1, 1, 1, 1},        // too few outputs for a tile
   {2, 16, 32, 9, 10, 3, 3, 1, 1, 1, 1, 1},     // Winograd: all tiles at once, some stick out
   {9, 16, 16, 12, 18, 3, 3, 1, 1, 1, 1, 1},    // blocks of tiles, the last smaller
