@@ -65,3 +65,58 @@ bool eval_batch_norm_train(Eval *e, const Node *node, const Tensor *const *in, T
   arena_free(&tmp);
   return true;
 }
+
+/* One row of scores -> share; -> grad: d loss / d score, by d softmax. */
+static void row_of_shares(const double *q, const double *k, const double *v, const double *dy, int64_t seen, int64_t D, int64_t E,
+                          double scale, double *share, double *grad) {
+  double max = -INFINITY, sum = 0, mean = 0;
+  for (int64_t j = 0; j < seen; j++) {
+    double dot = 0;
+    for (int64_t d = 0; d < D; d++) dot += q[d] * k[j * D + d];
+    share[j] += scale * dot;                                    // it holds the bias
+    max = scalar_eval_float(S_MAX, max, share[j], 0);
+    grad[j] = 0;
+    for (int64_t d = 0; d < E; d++) grad[j] += dy[d] * v[j * E + d];
+  }
+  for (int64_t j = 0; j < seen; j++) sum += share[j] = exp(share[j] - max);
+  for (int64_t j = 0; j < seen; j++) mean += (share[j] /= sum) * grad[j];
+  for (int64_t j = 0; j < seen; j++) grad[j] = scale * share[j] * (grad[j] - mean);
+}
+
+bool eval_attention_grad(Eval *e, const Node *n, const Tensor *const *in, Tensor **out) {
+  Arena tmp = {0};
+  int rank = in[0]->rank;
+  int64_t S = in[0]->dims[rank - 2], D = in[0]->dims[rank - 1], T = in[1]->dims[rank - 2], E = in[2]->dims[rank - 1], ahead = T;
+  eval_attr(e, n, "ahead", &ahead, 1);
+  const Tensor *bias = n->nin > 4 ? in[4] : NULL;
+  const double *x[4], *extra = bias ? load_doubles(&tmp, bias) : NULL;
+  double *dx[3], *share = NEW_N(&tmp, double, T + 1), *grad = NEW_N(&tmp, double, T + 1);
+  for (int k = 0; k < 4; k++) x[k] = load_doubles(&tmp, in[k]);
+  for (int k = 0; k < 3; k++) dx[k] = NEW_N(&tmp, double, tensor_count(out[k]) + 1);
+  int64_t index[MAX_RANK] = {0}, batch = 0;
+  if (tensor_count(in[0])) do {
+    const double *q = x[0] + batch * S * D, *k = x[1] + batch * T * D, *v = x[2] + batch * T * E, *dy = x[3] + batch * S * E;
+    double *dq = dx[0] + batch * S * D, *dk = dx[1] + batch * T * D, *dv = dx[2] + batch * T * E;
+    for (int64_t i = 0; i < S; i++) {
+      int64_t seen = i + ahead + 1 < T ? i + ahead + 1 : T;
+      index[rank - 2] = i;
+      for (int64_t j = 0; j < seen; j++) {
+        index[rank - 1] = j;
+        int64_t at = 0;
+        for (int d = 0; bias && d < bias->rank; d++)
+          at = at * bias->dims[d] + (bias->dims[d] == 1 ? 0 : index[rank - bias->rank + d]);
+        share[j] = extra ? extra[at] : 0;
+      }
+      row_of_shares(q + i * D, k, v, dy + i * E, seen, D, E, node_float(n, "scale", 1), share, grad);
+      for (int64_t j = 0; j < seen; j++) {
+        for (int64_t d = 0; d < D; d++) dq[i * D + d] += grad[j] * k[j * D + d];
+        for (int64_t d = 0; d < D; d++) dk[j * D + d] += grad[j] * q[i * D + d];
+        for (int64_t d = 0; d < E; d++) dv[j * E + d] += share[j] * dy[i * E + d];
+      }
+    }
+    batch++;
+  } while (index_next(index, in[0]->dims, rank - 2));
+  for (int k = 0; k < 3; k++) store_doubles(out[k], dx[k]);
+  arena_free(&tmp);
+  return true;
+}

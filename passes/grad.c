@@ -133,9 +133,9 @@ bool grad_walk(Grad *s, const Graph *g, Graph *into) {
   return ok;
 }
 
-bool grad_build(Graph *g, ValueId loss, const ValueId *wrt, int nwrt, ValueId *gradient) {
+bool grad_build(Graph *g, ValueId loss, const ValueId *wrt, int nwrt, bool again, ValueId *gradient) {
   Module *m = g->module;
-  Grad s = {.m = m, .g = g, .nvalues = m->values.len};
+  Grad s = {.m = m, .g = g, .nvalues = m->values.len, .again = again};
   s.of = NEW_N(&m->perm, ValueId, s.nvalues);
   s.needed = NEW_N(&m->perm, bool, s.nvalues);
   bool *from = NEW_N(&m->perm, bool, s.nvalues);
@@ -155,8 +155,22 @@ bool grad_build(Graph *g, ValueId loss, const ValueId *wrt, int nwrt, ValueId *g
 
 /* ---- the op `gradient` ---- */
 
+/* Does the loss of another gradient depend on n's results? */
+static bool is_differentiated(Graph *g, const Node *n) {
+  Module *m = g->module;
+  Grad s = {.m = m, .g = g, .nvalues = m->values.len};
+  bool *from = NEW_N(&m->perm, bool, s.nvalues), found = false;
+  for (int k = 0; k < n->nout; k++) from[n->out[k]] = true;
+  mark_forward(&s, g, from);
+  for (int k = 0; k < g->nodes.len; k++) {
+    const Node *other = node_of(m, g->nodes.at[k]);
+    found |= other->op == OP_GRADIENT && !other->dead && from[other->in[0]];
+  }
+  return found;
+}
+
 bool decompose_gradient(Graph *g, const Node *n, ValueId *out) {
-  return grad_build(g, n->in[0], n->in + 1, n->nin - 1, out);
+  return grad_build(g, n->in[0], n->in + 1, n->nin - 1, is_differentiated(g, n), out);
 }
 
 int grad_of_inputs(Module *m, ValueId loss, ValueId **wrt) {

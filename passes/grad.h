@@ -14,12 +14,13 @@ typedef struct Grad {
   ValueId *of;                   /* per value: its gradient so far; 0: none */
   bool *needed;                  /* per value: it leads from some `wrt` value to the loss */
   int nvalues;                   /* length of both */
+  bool again;                    /* what comes out will be differentiated, too: only ops that have a gradient */
 } Grad;
 
 /* gradient[k] = d loss / d wrt[k], of wrt's type, appended to g after everything loss needs; loss is a float scalar
- * (rank 0). Where nothing flows: zeros. False after errors in the module's diags, which name the node
+ * (rank 0). Where nothing flows: zeros. again: gradients of these will be asked for. False after errors in the module's diags, which name the node
  * and the reason ("its result is an index"). */
-bool grad_build(Graph *g, ValueId loss, const ValueId *wrt, int n, ValueId *gradient);
+bool grad_build(Graph *g, ValueId loss, const ValueId *wrt, int n, bool again, ValueId *gradient);
 
 /* Op gradient of a scalar for every float input of the main graph: its results become outputs d_NAME, (*wrt)[k] their
  * inputs, in m's memory. How many; -1 after an error. */

@@ -1,6 +1,6 @@
 /* Gradient of matrix products: y = a b, da = dy b^T, db = a^T dy. Batch axes that were broadcast are summed by
  * grad_add_to; where the whole of b is shared, as a layer's weights are, its batches become rows of one product. */
-#include "passes/grad.h"
+#include "passes/grad_attention.h"
 
 /* [..., M, K] as [... * M, K] */
 static ValueId as_rows(Graph *g, ValueId v) {
@@ -18,6 +18,7 @@ static bool has_batch(Graph *g, ValueId v) {
 }
 
 bool grad_matmul(GradNode *r) {
+  if (grad_attention(r)) return true;
   Graph *g = r->g;
   ValueId a = r->in[0], b = r->in[1], dy = r->dy[0];
   if (grad_wants(r, 0)) grad_add_to(r, 0, build_matmul(g, dy, build_swap(g, b, -2, -1)));

@@ -18,7 +18,8 @@ struct Attention {
   Dim queries, keys, stride;         /* stride: a row of scores, padded to whole panels */
   bool ahead_known;                  /* row i sees keys up to i + ahead, not all */
   Dim ahead;
-  bool skips;                        /* and then shares beyond are not looked at */
+  bool skips;                        /* and then shares beyond are not looked at, */
+  int reach;                         /* but for those that a tile has in common with row i + reach - 1 */
   int64_t dk, dv;
   int lanes, width;                  /* width: keys to a panel */
   int rows, tiles;                   /* query rows to a tile, tiles to a block */

@@ -28,6 +28,7 @@ void attention_sizes(Attention *a, int bytes, int most_tiles) {
     a->tiles = (int)((tiles + blocks - 1) / blocks);
   }
   a->ragged = !dim_is_const(a->queries) || a->queries.k % a->rows;
+  a->reach = a->rows;
 }
 
 /* ---- packing ---- */
@@ -97,12 +98,11 @@ static Expr *seen_before(Attention *a, Expr *row) {
 
 Expr *attention_seen(Attention *a, Expr *row) { return seen_before(a, plus(&a->l->b, row, 1)); }
 
-/* A tile goes as far as its last row; in whole vectors. */
 Expr *attention_seen_wide(Attention *a, Expr *row) {
   Builder *b = &a->l->b;
   Expr *all = ex_dim(b, a->stride);
   if (!a->skips) return all;
-  Expr *end = plus(b, ex_add(b, row, ex_dim(b, dim_add(a->ahead, DIM(a->rows)))), a->lanes - 1);
+  Expr *end = plus(b, ex_add(b, row, ex_dim(b, dim_add(a->ahead, DIM(a->reach)))), a->lanes - 1);
   return ex_min(b, all, times(b, ex_div(b, end, ex_int(b, a->lanes)), a->lanes));
 }
 

@@ -4,6 +4,7 @@
 
 static const LowerFn generators[OP_COUNT] = {
   [OP_MATMUL] = gemm_generate,
+  [OP_ATTENTION_GRAD] = attention_grad_generate,
   [OP_CONV] = conv_generate,
   [OP_CONV_TRANSPOSE] = conv_transpose_generate,
   [OP_CONV_GRAD_WEIGHT] = conv_grad_weight_generate,

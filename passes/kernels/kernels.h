@@ -12,6 +12,7 @@ bool kernel_generate(Lower *l, const Node *n);     /* false: nothing built; use 
 void kernel_choice(Lower *l, double cycles, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 bool attention_generate(Lower *l);                 /* of a group that fuse_attention.c made */
+bool attention_grad_generate(Lower *l, const Node *n);
 bool gemm_generate(Lower *l, const Node *n);
 bool conv_generate(Lower *l, const Node *n);
 bool conv_transpose_generate(Lower *l, const Node *n);

@@ -149,6 +149,24 @@ static bool has_attention(const Program *p) {
   return false;
 }
 
+/* worst_difference, but for rows that are NaN in both. */
+static double worst_known(const Tensor *want, const Tensor *got) {
+  double worst = 0;
+  for (int64_t i = 0; i < tensor_count(want); i++) {
+    double w = tensor_get(want, i), off = fabs(w - tensor_get(got, i));
+    if (isnan(w) && isnan(tensor_get(got, i))) continue;        // memory never written is infinitely off
+    worst = isnan(off) ? INFINITY : fmax(worst, off);
+  }
+  return worst;
+}
+
+static Program *program_make(Module *m, const Form *f, const Tensor **in, Tensor **out, Diags *d) {
+  PassOptions o = {.naive = f->naive, .verify = true};
+  Program *p = compile_module(m, target_find(f->target), &o, &m->perm);
+  cr_assert(p && program_run(p, in, out, &m->perm, d), "%s: %s", f->target, d->errors ? d->at[0].text : "?");
+  return p;
+}
+
 static void run_case(const Case *c, const Form *f) {
   symbols_reset();
   Diags d = {0};
@@ -164,16 +182,9 @@ static void run_case(const Case *c, const Form *f) {
   }
   cr_assert(eval_graph(&e, m->main));
   const Tensor *want = eval_value(&e, m->main->outputs.at[0]);
-  PassOptions o = {.naive = f->naive, .verify = true};
-  Program *p = compile_module(m, target_find(f->target), &o, &m->perm);
-  cr_assert(p && program_run(p, in, out, &m->perm, &d), "%s: %s", f->target, d.errors ? d.at[0].text : "?");
+  Program *p = program_make(m, f, in, out, &d);
   cr_expect(has_attention(p) == (!f->naive && strcmp(f->target, "c99") != 0), "%s, case %d: fused or not", f->target, (int)(c - cases));
-  double worst = 0;
-  for (int64_t i = 0; i < tensor_count(want); i++) {
-    double w = tensor_get(want, i), off = fabs(w - tensor_get(out[0], i));
-    if (isnan(w) && isnan(tensor_get(out[0], i))) continue;     // memory never written is infinitely off
-    worst = isnan(off) ? INFINITY : fmax(worst, off);
-  }
+  double worst = worst_known(want, out[0]);
   cr_expect(worst < 1e-5, "%s%s, case %d: off by %g", f->target, f->naive ? " naive" : "", (int)(c - cases), worst);
   eval_end(&e);
   module_free(m);
@@ -183,4 +194,85 @@ static void run_case(const Case *c, const Form *f) {
 Test(attention, against_the_evaluator) {
   for (size_t k = 0; k < sizeof cases / sizeof *cases; k++)
     for (size_t f = 0; f < sizeof forms / sizeof *forms; f++) run_case(&cases[k], &forms[f]);
+}
+
+/* ---- the gradient ---- */
+
+typedef enum { NO_BIAS, KEY_BIAS, FULL_BIAS } Bias;
+
+typedef struct GradCase {
+  int batch, heads, queries, keys, dk, dv, ahead;       /* ahead -1: all keys are seen */
+  Bias bias;
+  bool split, symbolic;                                 /* as of Case */
+  int outputs;                                          /* so many of dq, dk, dv are used */
+} GradCase;
+
+static const GradCase grad_cases[] = {
+  {1, 2, 13, 13, 8, 8, -1, NO_BIAS, false, false, 3},
+  {2, 3, 37, 29, 20, 7, -1, KEY_BIAS, true, false, 3},          // tiles and vectors with a tail
+  {1, 2, 64, 64, 16, 16, 0, NO_BIAS, true, false, 3},
+  {1, 1, 150, 150, 8, 12, 0, NO_BIAS, false, false, 3},         // several blocks of rows on narrow targets
+  {1, 1, 300, 70, 4, 4, -1, NO_BIAS, false, false, 3},
+  {1, 2, 9, 50, 5, 33, 7, FULL_BIAS, false, false, 3},          // keys that no query sees
+  {1, 2, 50, 20, 12, 8, 3, KEY_BIAS, true, false, 3},
+  {2, 1, 1, 19, 8, 8, 4, NO_BIAS, false, false, 3},
+  {1, 2, 7, 1, 8, 8, -1, NO_BIAS, false, false, 3},
+  {2, 1, 1, 1, 1, 1, 0, NO_BIAS, false, false, 3},
+  {1, 2, 33, 40, 8, 8, 2, FULL_BIAS, true, true, 3},            // sizes that only running tells
+  {1, 2, 60, 23, 20, 16, -1, NO_BIAS, false, true, 3},
+  {1, 2, 21, 26, 8, 8, 0, NO_BIAS, false, false, 1},            // keys and values without a gradient
+};
+
+static Module *grad_module(const GradCase *c, Diags *d) {
+  Text t = {0};
+  char queries[16] = "Q", keys[16] = "T";
+  if (!c->symbolic) snprintf(queries, sizeof queries, "%d", c->queries);
+  if (!c->symbolic) snprintf(keys, sizeof keys, "%d", c->keys);
+  text_put(&t, c->symbolic ? "module t {\n  dim Q in 1..64\n  dim T in 1..64\n" : "module t {\n");
+  put_heads(&t, "q", c->batch, c->heads, queries, c->dk, c->split);
+  put_heads(&t, "k", c->batch, c->heads, keys, c->dk, c->split);
+  put_heads(&t, "v", c->batch, c->heads, keys, c->dv, c->split);
+  put_heads(&t, "g", c->batch, c->heads, queries, c->dv, c->split);
+  if (c->bias == KEY_BIAS) text_printf(&t, "  input %%b : f32[%d,1,1,%s]\n", c->batch, keys);
+  if (c->bias == FULL_BIAS) text_printf(&t, "  input %%b : f32[%s,%s]\n", queries, keys);
+  text_printf(&t, "  %%dq, %%dk, %%dv = attention_grad(%%q, %%k, %%v, %%g%s) {scale=0.5", c->bias ? ", %b" : "");
+  if (c->ahead >= 0) text_printf(&t, ", ahead=[%d]", c->ahead);
+  text_put(&t, "}\n  %y = neg(%dq)\n  output %y\n");
+  if (c->outputs == 3) text_put(&t, "  output %dk\n  %z = transpose(%dv) {perm=[0,2,1,3]}\n  %w = add(%z, %z)\n  output %w\n");
+  text_put(&t, "}\n");
+  Module *m = module_parse(t.at, NULL, d);
+  text_free(&t);
+  return m;
+}
+
+static void run_grad_case(const GradCase *c, const Form *f) {
+  symbols_reset();
+  Diags d = {0};
+  Module *m = grad_module(c, &d);
+  cr_assert(m, "%s", d.errors ? d.at[0].text : "no module");
+  const Tensor *in[5];
+  Tensor *out[3] = {0};
+  Case sizes = {.queries = c->queries, .keys = c->keys};
+  Eval e;
+  eval_begin(&e, m);
+  for (int k = 0; k < m->main->inputs.len; k++) {
+    in[k] = input_of(&m->perm, &value_of(m, m->main->inputs.at[k])->type, &sizes, (uint64_t)k);
+    cr_assert(eval_bind_input(&e, k, in[k]));
+  }
+  cr_assert(eval_graph(&e, m->main));
+  const Tensor *want[3];
+  for (int k = 0; k < c->outputs; k++) want[k] = eval_value(&e, m->main->outputs.at[k]);
+  program_make(m, f, in, out, &d);
+  for (int k = 0; k < c->outputs; k++) {
+    double worst = worst_difference(want[k], out[k]);
+    cr_expect(worst < 3e-5, "%s%s, gradient %d, result %d: off by %g", f->target, f->naive ? " naive" : "", (int)(c - grad_cases), k, worst);
+  }
+  eval_end(&e);
+  module_free(m);
+  diags_free(&d);
+}
+
+Test(attention, gradient_against_the_evaluator) {
+  for (size_t k = 0; k < sizeof grad_cases / sizeof *grad_cases; k++)
+    for (size_t f = 0; f < sizeof forms / sizeof *forms; f++) run_grad_case(&grad_cases[k], &forms[f]);
 }
