@@ -276,3 +276,39 @@ Test(attention, gradient_against_the_evaluator) {
   for (size_t k = 0; k < sizeof grad_cases / sizeof *grad_cases; k++)
     for (size_t f = 0; f < sizeof forms / sizeof *forms; f++) run_grad_case(&grad_cases[k], &forms[f]);
 }
+
+/* ---- what the gradient of a graph becomes ---- */
+
+static int grad_nodes(const char *more) {
+  Diags d = {0};
+  Text t = {0};
+  symbols_reset();
+  text_put(&t, "module t {\n  input %q : f32[2,3,4]\n  input %k : f32[2,3,4]\n  input %v : f32[2,3,5]\n"
+               "  weight %c : f32[] = [0.5]\n  weight %low : f32[] = [-inf]\n  %t = transpose(%k) {perm=[0,2,1]}\n"
+               "  %s = matmul(%q, %t)\n  %x = mul(%s, %c)\n"
+               "  %j = iota() {dtype=i64, shape=[3,3], axis=1}\n  %i = iota() {dtype=i64, shape=[3,3], axis=0}\n"
+               "  %g = gt(%j, %i)\n  %z = where(%g, %low, %x)\n  %p = softmax(%z) {axis=2}\n  %y = matmul(%p, %v)\n"
+               "  %l = reduce_sum(%y) {axes=[0,1,2], keepdims=0}\n  %dq = gradient(%l, %q)\n  output %dq\n");
+  text_printf(&t, "%s}\n", more);
+  Module *m = module_parse(t.at, NULL, &d);
+  cr_assert(m && module_expand(m, EXPAND_GRADIENTS), "%s", d.errors ? d.at[0].text : "?");
+  int found = 0;
+  for (int k = 1; k < m->nodes.len; k++) {
+    const Node *n = node_of(m, (NodeId)k);
+    if (n->dead || n->op != OP_ATTENTION_GRAD) continue;
+    found++;
+    cr_expect_float_eq(node_float(n, "scale", 1), 0.5, 0);
+    cr_expect(node_dims(n, "ahead") && dim_is(node_dims(n, "ahead")->dims[0], 0));
+  }
+  module_free(m);
+  text_free(&t);
+  diags_free(&d);
+  return found;
+}
+
+Test(attention, gradient_as_a_whole) {
+  cr_expect_eq(grad_nodes(""), 1);
+  cr_expect_eq(grad_nodes("  output %p\n"), 0, "shares are kept anyway");
+  cr_expect_eq(grad_nodes("  %m = mul(%dq, %dq)\n  %n = reduce_sum(%m) {axes=[0,1,2], keepdims=0}\n"
+                          "  %ddv = gradient(%n, %v)\n  output %ddv\n"), 0, "its own gradient is asked for");
+}
