@@ -188,15 +188,11 @@ def erf():
 
 @row
 def gelu():
-    split, most = mp.mpf("0.75"), mp.mpf("14.5")
-    half = lambda s: mp.erf(mp.sqrt(s / 2)) / (2 * mp.sqrt(s))
-    fit("(1/2 - Phi(-a))/a over a^2", 4, 0, split ** 2, half,
-        lambda s: mp.sqrt(s) / mp.erfc(mp.sqrt(s / 2)) * 2)
-    middle = mp.mpf("1.5") # of some tried, one where rounding the constant term costs little
-    a = lambda w: (middle + 3 * w) / (1 - w)
-    w = lambda a: (a - middle) / (a + 3)
-    g = lambda w: erfc_scaled(a(w)) * a(w)
-    fit("a Phi(-a) e^(a^2/2) over w = (a - middle)/(a + 3)", 8, w(split), w(most), g, lambda w: 1 / g(w))
+    phi = lambda a: mp.erfc(a / mp.sqrt(2)) / 2
+    fit("log2(Phi(-a)) over a", 12, 0, 7, lambda a: mp.log(phi(a), 2),
+        lambda a: 1 / (1 + a ** 3 / 10), fixed={0: mp.mpf(-1)})
+    fit("2^f over f, 1 at 0", 6, "-0.5", "0.5", lambda f: mp.mpf(2) ** f,
+        lambda f: mp.mpf(2) ** -f, fixed={0: mp.mpf(1)})
 
 
 @row
