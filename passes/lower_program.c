@@ -149,8 +149,8 @@ static bool group_may_strip(Build *s, const Group *g) {
 static void lower_group(Build *s, int number) {
   const Group *g = &s->f->groups.at[number];
   const char *key = NULL;
-  Lower l = {.m = s->m, .target = s->target, .winograd = s->options->winograd, .fusion = s->f, .g = g, .group = number,
-             .root = g->root, .out = g->out, .choice = tuned_choice(s, g, &key), .choices = 1};
+  Lower l = {.m = s->m, .target = s->target, .winograd = s->options->winograd, .shared = s->options->part_cycles > 0,
+             .fusion = s->f, .g = g, .group = number, .root = g->root, .out = g->out, .choice = tuned_choice(s, g, &key), .choices = 1};
   l.by_rows = s->options->strips >= 0 && group_may_strip(s, g);
   if (!refuse_strings(s, g)) { s->ok = false; return; }
   l.last = last_stored(s, g);

@@ -182,29 +182,18 @@ static void product_end(Tiling *t) {
 
 /* ---- sizes ---- */
 
-static int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
+static int64_t ceiling(int64_t n, int64_t by) { return (n + by - 1) / by; }
 
-/* As many tiles as leave v and p of a block in L2, in equal blocks; but enough to use a weight several times when it
- * has come from memory; computed ones have just gone there. */
-static void block_size(Tiles *w, bool computed) {
+/* Blocks of so many tiles, and how their v lies. */
+static void set_block(Tiles *w, int64_t tiles) {
   const Target *g = w->t.l->target;
-  int64_t all = w->f.n * w->f.n, least = computed ? 32 : 16, channels = w->t.ksize[0].k;
-  w->t.rows = DIM(least);
-  int columns = tile_shape(&w->t).columns;
-  int64_t most = g->l2 * (int64_t)768 / (all * 4 * (channels + (int64_t)columns * g->lanes));
-  if (most < least) most = least;
-  if (dim_is_const(w->count)) {
-    int64_t blocks = (w->count.k + most - 1) / most;
-    blocks += blocks > 1 && blocks % 2;                         // two threads take half each
-    most = blocks ? (w->count.k + blocks - 1) / blocks : 1;
-  }
-  w->block_tiles = most;
-  w->t.rows = DIM(most);
-  w->row = round_up(channels, w->lanes);
+  w->block_tiles = tiles;
+  w->t.rows = DIM(tiles);
+  w->row = ceiling(w->t.ksize[0].k, w->lanes) * w->lanes;
   if (w->row * 4 % 64 == 0 && g->lanes < 16) w->row += w->lanes;   // tile.c: rows whole lines apart are in one bank
   else if (w->row * 4 % 4096 == 0) w->row += w->lanes;
   w->t.row_stride = w->row * 4;
-  w->plane = w->row * most;
+  w->plane = w->row * tiles;
   if (w->plane / 16 % 2 == 0) w->plane += 16;                   // the n*n stores of a vector to other sets of the L1
 }
 
@@ -238,6 +227,30 @@ static double tiles_cost(const Tiles *w, bool computed) {
   bool large = bytes > g->l2 * 512.0, ahead = !computed && w->block_tiles >= 2 * tile_shape(t).rows;
   if (computed) cost += in * to * winograd_cycles(g, f, 3, f->n) + (large ? bytes / 8 : 0);
   return with_weights(g, cost, bytes, blocks, ahead);
+}
+
+/* As many tiles as leave v and p of a block in L2, or somewhat fewer, in equal blocks that rows of register tiles fill best;
+ * but enough to use a weight several times when it has come from memory; computed ones have just gone there. Threads
+ * share an even number of blocks: two take half each. */
+static void block_size(Tiles *w, bool computed) {
+  enum { TRIED = 4 };
+  const Target *g = w->t.l->target;
+  int64_t all = w->f.n * w->f.n, least = computed ? 32 : 16, channels = w->t.ksize[0].k;
+  w->t.rows = DIM(least);
+  int columns = tile_shape(&w->t).columns;
+  int64_t most = g->l2 * (int64_t)768 / (all * 4 * (channels + (int64_t)columns * g->lanes));
+  if (most < least) most = least;
+  int64_t fewest = dim_is_const(w->count) ? ceiling(w->count.k, most) : 0, best = fewest || !dim_is_const(w->count) ? most : 1;
+  double lowest = INFINITY;
+  for (int64_t blocks = fewest; fewest && blocks < fewest + TRIED; blocks++) {
+    if (w->t.l->shared && blocks > 1 && blocks % 2) continue;
+    set_block(w, ceiling(w->count.k, blocks));
+    double cost = tiles_cost(w, computed);
+    if (cost > 0.995 * lowest) continue;                        // more blocks must be worth it
+    lowest = cost;
+    best = w->block_tiles;
+  }
+  set_block(w, best);
 }
 
 static double direct_cost(const Tiling *t) {

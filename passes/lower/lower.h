@@ -34,6 +34,7 @@ typedef struct Lower {
   Builder b;
   const Target *target;
   Winograd winograd;
+  bool shared;                       /* by threads */
   const Fusion *fusion;
   const Group *g;
   int group;                         /* its number */
