@@ -135,7 +135,7 @@ static void set_strides(Tiling *t) {
     taps *= t->ksize[s].k;
   }
   t->row_bytes = (dense < taps ? dense : taps) * t->group_in * 4;
-  if (t->flat || t->vector_a || last < 3 || axis != last || !dim_is_const(t->rows) || !dim_is_const(t->ty->dims[last - 1])) return;
+  if (t->flat || t->vector_a || t->l->by_rows || last < 3 || axis != last || !dim_is_const(t->rows) || !dim_is_const(t->ty->dims[last - 1])) return;
   t->line_axis = last - 2;
   t->lines = t->ty->dims[last - 1].k;
 }
