@@ -194,12 +194,30 @@ static bool add_loop(Split *x, Phases *to, Block *level) {
   return any;
 }
 
+/* The same for loops that stand beside each other: they follow one another if each can be shared alone. */
+static bool add_loops(Split *x, Phases *to, Block *level) {
+  const Stmt *last = level->stmts.at[level->stmts.len - 1];
+  if (last->kind != ST_BLOCK || !(last->mode & FOR_PARALLEL)) return add_loop(x, to, level);
+  Phases more = *to;
+  for (int i = 0; i < last->body->stmts.len; i++) {
+    Stmt *t = last->body->stmts.at[i];
+    Block *one = NEW(x->a, Block);
+    for (int k = 0; k < level->stmts.len - 1; k++) *vec_push(x->a, &one->stmts) = level->stmts.at[k];
+    bool several = t->kind == ST_BLOCK && !t->mode;
+    for (int k = 0; k < (several ? t->body->stmts.len : 1); k++)
+      *vec_push(x->a, &one->stmts) = several ? t->body->stmts.at[k] : t;
+    if (!add_loop(x, &more, one)) return false;
+  }
+  *to = more;
+  return true;
+}
+
 static Phases phases_of(Split *x) {
   Levels all = levels_of(x, x->k->body);
   Phases r = {0};
   bool any = false;
   for (int l = 0; l < all.n; l++) {
-    if (!add_loop(x, &r, all.at[l]) && !add_phase(x, &r, all.at[l], NULL)) return (Phases){0};
+    if (!add_loops(x, &r, all.at[l]) && !add_phase(x, &r, all.at[l], NULL)) return (Phases){0};
     any |= r.at[r.n - 1].shared || r.at[r.n - 1].loop;
   }
   if (!any) r.n = 0;

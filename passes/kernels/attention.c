@@ -20,6 +20,7 @@
 #include <math.h>
 
 enum { MOST_TILES = 8, FEW_ROWS = 8, MOST_PARTS = 8 };         /* tiles to a block; rows worth packing values for; of a concat */
+enum { ENOUGH = 6 };                                            /* heads: cores have nearly as many each */
 
 /* ---- operands ---- */
 
@@ -164,6 +165,19 @@ static void write(Attention *a, Expr *row, Expr *col, Expr *sum) {
 
 /* ---- all ---- */
 
+/* The halves of the rows, each of which packs its keys, where batches and heads alone are too few for threads. */
+static bool halves_begin(Attention *a) {
+  Builder *b = &a->l->b;
+  int64_t batches = 1;
+  for (int k = 0; k < a->ty->rank - 2; k++) batches *= dim_hi(a->ty->dims[k]);
+  if (batches >= ENOUGH || a->one_row || a->skips || !dim_is_const(a->queries) || a->queries.k <= (int64_t)a->rows * a->tiles) return false;
+  int64_t tiles = (a->queries.k + a->rows - 1) / a->rows, rows = (tiles + 1) / 2 * a->rows;
+  Expr *half = loop_begin(b, "half", ex_int(b, 0), ex_int(b, 2), 1, FOR_PARALLEL);
+  a->from = let(b, "from", ex_mul(b, half, ex_int(b, rows)));
+  a->to = let(b, "to", ex_min(b, ex_add(b, a->from, ex_int(b, rows)), ex_dim(b, a->queries)));
+  return true;
+}
+
 /* Two products, and some twenty cycles for a vector of exponentials. */
 static void explain(const Attention *a) {
   double batch = 1;
@@ -197,6 +211,7 @@ bool attention_generate(Lower *l) {
   explain(&a);
   for (int k = 0; k < a.ty->rank - 2; k++)
     a.batch[k] = loop_begin(b, "batch", ex_int(b, 0), ex_dim(b, a.ty->dims[k]), 1, FOR_PARALLEL);
+  bool halves = halves_begin(&a);
   Dim lines = DIM((int64_t)a.rows * a.tiles), end[MOST_PARTS];  // scratch of the iteration's own
   a.row = lower_scratch(l, "row", DT_F32, dim_mul(lines, a.stride));
   if (!a.after) a.scale = lower_scratch(l, "scale", DT_F32, lines);
@@ -209,6 +224,7 @@ bool attention_generate(Lower *l) {
   softmax_rows(&a);
   attention_values(&a, a.row, values, value_at, a.dv, end, parts, write);
   attention_block_end(&a);
+  if (halves) loop_end(b);
   for (int k = 0; k < a.ty->rank - 2; k++) loop_end(b);
   return true;
 }

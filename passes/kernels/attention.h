@@ -26,6 +26,7 @@ struct Attention {
   bool one_row, ragged;              /* ragged: a tile may reach beyond the last row */
   bool after;                        /* something elementwise follows the softmax */
   Expr *batch[MAX_RANK];             /* of the result */
+  Expr *from, *to;                   /* rows that blocks are cut from; NULL: all */
   Expr *block, *count;               /* first row of the block, rows in it */
   Buf *row, *scale;                  /* scores, then shares; what is missing of them: a factor for each row, or NULL */
 };

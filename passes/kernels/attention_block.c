@@ -79,9 +79,10 @@ Buf *attention_pack_rows(Attention *a, const char *name, AttentionRead at, int64
 void attention_block_begin(Attention *a) {
   Builder *b = &a->l->b;
   int64_t height = (int64_t)a->rows * a->tiles;
-  a->block = loop_begin(b, "block", ex_int(b, 0), ex_dim(b, a->queries), height, FOR_SEQ);
-  a->count = ex_min(b, ex_int(b, height), ex_sub(b, ex_dim(b, a->queries), a->block));
-  if (dim_is_const(a->queries) && a->queries.k % height == 0) a->count = ex_int(b, height);
+  Expr *from = a->from ? a->from : ex_int(b, 0), *to = a->to ? a->to : ex_dim(b, a->queries);
+  a->block = loop_begin(b, "block", from, to, height, FOR_SEQ);
+  a->count = ex_min(b, ex_int(b, height), ex_sub(b, to, a->block));
+  if (!a->to && dim_is_const(a->queries) && a->queries.k % height == 0) a->count = ex_int(b, height);
   else a->count = let(b, "count", a->count);
 }
 

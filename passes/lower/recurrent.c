@@ -288,6 +288,18 @@ static void reset_loop(Cell *c, Expr *s) {
   loop_end(b);
 }
 
+void cell_directions(Cell *c, void (*direction)(Cell *c)) {
+  Builder *b = &c->l->b;
+  par_begin(b);
+  for (c->dir = 0; c->dir < c->directions; c->dir++) {
+    if (c->dir) par_next(b);
+    c->d = ex_int(b, c->dir);
+    c->backwards = recurrent_backwards(c->n, c->dir);
+    direction(c);
+  }
+  par_end(b);
+}
+
 void cell_copy(Cell *c, Buf *buf, ValueId from, ValueId to) {
   Builder *b = &c->l->b;
   At at;
@@ -300,8 +312,19 @@ void cell_copy(Cell *c, Buf *buf, ValueId from, ValueId to) {
   loop_end(b);
 }
 
+/* A direction has scratch of its own: it knows nothing of the other, and may run beside it. */
+static void scratch(Cell *c) {
+  Lower *l = c->l;
+  if (!c->kept) c->proj = lower_scratch(l, "proj", DT_F32, dim_mul(dim_mul(c->T, c->B), c->GH));
+  c->mix = lower_scratch(l, "gates", DT_F32, dim_mul(c->B, c->GH));
+  c->state = lower_scratch(l, "state", DT_F32, dim_mul(c->B, c->H));
+  if (c->gates == 4) c->cell = lower_scratch(l, "cell", DT_F32, dim_mul(c->B, c->H));
+  if (c->gates == 3 && !c->linear_before_reset) c->reset = lower_scratch(l, "reset", DT_F32, dim_mul(c->B, c->H));
+}
+
 static void direction(Cell *c) {
   Builder *b = &c->l->b;
+  scratch(c);
   product_build(product(c, 1, NULL, c->proj, DIM(0), c->GH, c->I));
   cell_copy(c, c->state, cell_input(c, 5), 0);
   if (c->cell) cell_copy(c, c->cell, cell_input(c, 6), 0);
@@ -335,18 +358,8 @@ static bool recurrent(Lower *l, const Node *n) {
   if (c.kept) {
     c.proj = lower_buf(l, c.kept);
     c.proj->role = BUF_INOUT;
-  } else {
-    c.proj = lower_scratch(l, "proj", DT_F32, dim_mul(dim_mul(c.T, c.B), c.GH));
   }
-  c.mix = lower_scratch(l, "gates", DT_F32, dim_mul(c.B, c.GH));
-  c.state = lower_scratch(l, "state", DT_F32, dim_mul(c.B, c.H));
-  if (c.gates == 4) c.cell = lower_scratch(l, "cell", DT_F32, dim_mul(c.B, c.H));
-  if (c.gates == 3 && !c.linear_before_reset) c.reset = lower_scratch(l, "reset", DT_F32, dim_mul(c.B, c.H));
-  for (c.dir = 0; c.dir < c.directions; c.dir++) {
-    c.d = ex_int(&l->b, c.dir);
-    c.backwards = recurrent_backwards(n, c.dir);
-    direction(&c);
-  }
+  cell_directions(&c, direction);
   return true;
 }
 

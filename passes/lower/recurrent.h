@@ -31,6 +31,7 @@ Expr *cell_column(Cell *c, const At *at, int gate);                  /* gate * H
  * evicted, each panel just before its next use. */
 Expr *cell_odd(Cell *c, Expr *s);
 void cell_position(Cell *c, At *at, Expr *s);   /* sets s, t, active; at->batch is given */
+void cell_directions(Cell *c, void (*direction)(Cell *c));           /* one after the other, or at the same time */
 void cell_copy(Cell *c, Buf *buf, ValueId from, ValueId to);         /* buf [B][H] <- from (0: zeros), or to <- buf */
 
 Expr *cell_clip(Cell *c, Expr *x);              /* the layer's clip, which applies to what gates get */

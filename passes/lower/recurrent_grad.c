@@ -225,8 +225,18 @@ static void over_batch(Cell *c, Expr *s, void (*step)(Cell *c, const At *at)) {
   loop_end(b);
 }
 
+static void scratch(Cell *c) {
+  Lower *l = c->l;
+  c->mix = lower_scratch(l, "delta", DT_F32, dim_mul(c->B, c->GH));
+  c->state = lower_scratch(l, "dh", DT_F32, dim_mul(c->B, c->H));
+  if (c->gates == 4) c->cell = lower_scratch(l, "dc", DT_F32, dim_mul(c->B, c->H));
+  if (c->gates == 3 || cell_input(c, IN_LENS)) c->carry = lower_scratch(l, "carry", DT_F32, dim_mul(c->B, c->H));
+  if (c->gates == 3 && !c->linear_before_reset) c->reset = lower_scratch(l, "reset", DT_F32, dim_mul(c->B, c->H));
+}
+
 static void direction(Cell *c) {
   Builder *b = &c->l->b;
+  scratch(c);
   cell_copy(c, c->state, cell_input(c, IN_DH), 0);
   if (c->cell) cell_copy(c, c->cell, cell_input(c, IN_DC), 0);
   Dim two = dim_mul(DIM(2), c->H);
@@ -255,16 +265,7 @@ static bool recurrent_grad(Lower *l, const Node *n) {
             .H = r->dims[2], .GH = r->dims[1], .t = DT_F32, .directions = recurrent_directions(n)};
   c.linear_before_reset = c.gates == 3 && node_int(n, "linear_before_reset", 0);
   c.mid = c.gates == 3 ? cell_output(&c, 1) : 0;
-  c.mix = lower_scratch(l, "delta", DT_F32, dim_mul(c.B, c.GH));
-  c.state = lower_scratch(l, "dh", DT_F32, dim_mul(c.B, c.H));
-  if (c.gates == 4) c.cell = lower_scratch(l, "dc", DT_F32, dim_mul(c.B, c.H));
-  if (c.gates == 3 || cell_input(&c, IN_LENS)) c.carry = lower_scratch(l, "carry", DT_F32, dim_mul(c.B, c.H));
-  if (c.gates == 3 && !c.linear_before_reset) c.reset = lower_scratch(l, "reset", DT_F32, dim_mul(c.B, c.H));
-  for (c.dir = 0; c.dir < c.directions; c.dir++) {
-    c.d = ex_int(&l->b, c.dir);
-    c.backwards = recurrent_backwards(n, c.dir);
-    direction(&c);
-  }
+  cell_directions(&c, direction);
   return true;
 }
 
