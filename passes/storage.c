@@ -119,14 +119,49 @@ bool placeable(Place *p, Graph *g, ValueId v) {
   const Group *gr = &p->f->groups.at[d->group];
   if (!gr->root) return true;
   const Node *root = node_of(p->m, gr->root);
+  if (op_has(root->op, PLACES_ALL)) return d == root;
   return op_info[root->op].how != HOW_CALL && d->out[0] == v;
 }
 
-static void place_inside(Place *p, ValueId v, ValueId outer, int axis, Dim at) {
-  Value *in = value_of(p->m, v);
-  const Value *out = value_of(p->m, outer);
-  in->at = out->at;
-  in->at.offset = dim_add(out->at.offset, dim_mul(at, out->at.stride[axis]));
+static Storage place_inside(Place *p, ValueId outer, int axis, Dim at) {
+  Storage st = value_of(p->m, outer)->at;
+  st.offset = dim_add(st.offset, dim_mul(at, st.stride[axis]));
+  return st;
+}
+
+static bool view_strides(Place *p, const Node *n, Storage *st);
+static bool reshape_strides(const Value *from, Type *to, Storage *st);
+
+static bool same_place(const Value *v, const Storage *a, const Storage *b) {
+  bool same = dim_eq(a->offset, b->offset);
+  for (int k = 0; same && k < v->type.rank; k++) same = dim_is(v->type.dims[k], 1) || dim_eq(a->stride[k], b->stride[k]);
+  return same;
+}
+
+/* v into the place `at`: itself, or, if it is a view, what it is a view of, with the strides that make v lie there, if
+ * vectors stay vectors. */
+static bool place_at(Place *p, Graph *g, ValueId v, const Storage *at) {
+  if (placeable(p, g, v)) {
+    value_of(p->m, v)->at = *at;
+    return true;
+  }
+  const Node *n = def_of(p, v);
+  if (!n || n->graph != g || n->group || (n->op != OP_RESHAPE && n->op != OP_TRANSPOSE)) return false;
+  Value *val = value_of(p->m, v), *from = value_of(p->m, n->in[0]);
+  bool known = (int)n->in[0] < p->n && (int)v < p->n;
+  if (!known || val->at.base || from->at.base || p->is_output[v] || p->last[n->in[0]]) return false;
+  Storage back = *at, forth;
+  Value there = *val;
+  there.at = *at;
+  if (n->op == OP_RESHAPE && !reshape_strides(&there, &from->type, &back)) return false;
+  const Attr *perm = node_dims(n, "perm");
+  for (int k = 0; n->op == OP_TRANSPOSE && k < perm->n; k++) back.stride[perm->dims[k].k] = at->stride[k];
+  int inner = from->type.rank - 1;
+  if (inner < 0 || !dim_is(back.stride[inner], 1)) return false;
+  from->at = back;
+  bool lies_there = view_strides(p, n, &forth) && same_place(val, &forth, at);
+  from->at = (Storage){0};
+  return lies_there && place_at(p, g, n->in[0], &back);
 }
 
 static void place_concat(Place *p, Graph *g, NodeId id) {
@@ -136,12 +171,11 @@ static void place_concat(Place *p, Graph *g, NodeId id) {
   for (int k = 0; k < nin; k++) {
     ValueId v = node_of(p->m, id)->in[k];
     Dim size = value_of(p->m, v)->type.dims[axis];
-    if (!dim_is(size, 0)) {
-      if (!placeable(p, g, v)) {
-        v = insert_copy(p, g, id, v);
-        node_of(p->m, id)->in[k] = v;
-      }
-      place_inside(p, v, out, axis, at);
+    Storage to = place_inside(p, out, axis, at);
+    if (!dim_is(size, 0) && !place_at(p, g, v, &to)) {
+      v = insert_copy(p, g, id, v);
+      node_of(p->m, id)->in[k] = v;
+      value_of(p->m, v)->at = to;
     }
     at = dim_add(at, size);
   }
