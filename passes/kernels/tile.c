@@ -265,6 +265,23 @@ static void ask_for_next_panel(Tiling *t, const Panel *p, Expr *panel, Expr *row
   st_prefetch(b, t->pack, ex_add(b, piece, ex_mul(b, flat, ex_int(b, (rows * p->width + all - 1) / all))));
 }
 
+/* A tile's part of a row is a line or two of the cache, and the next row's lie elsewhere: no prefetcher follows. Where the
+ * output does not fit the L2, what is read and written at the end is asked for at the beginning. */
+static void ask_for_rows(Tiling *t, const Panel *p, Expr *first, Expr **r, Expr **line, int rows) {
+  Builder *b = &t->l->b;
+  const Type *out = &value_of(t->l->m, t->l->out)->type;
+  int64_t of_line = t->l->target->line / dtype_bytes(out->dtype), lines = (p->width + of_line - 1) / of_line;
+  bool far = dim_hi(type_count(out)) * dtype_bytes(out->dtype) > t->l->target->l2 * (int64_t)512;
+  if (t->matrices || !far || p->width == t->cols.k) return;
+  t->l->asks = true;
+  for (int i = 0; i < rows; i++) {
+    if (t->line) t->ctx[t->line_axis] = line[i];
+    for (int64_t k = 0; k < lines; k++)
+      t->write(t, r[i], ex_add(b, first, ex_int(b, lines > 1 ? k * (p->width - 1) / (lines - 1) : 0)), NULL);
+  }
+  t->l->asks = false;
+}
+
 /* Does something follow that takes a compiler all registers, such as gelu? */
 static bool epilogue_is_long(const Tiling *t) {
   for (int k = 0; k < t->l->g->epilogue.len; k++) {
@@ -329,6 +346,7 @@ static void tile_body(Tiling *t, const Panel *p, Expr *panel, Expr *first, Expr 
     if (!start) start = ex_splat(b, ex_const(b, DT_F32, 0), p->lanes[c]);
     for (int i = 0; i < rows; i++) acc[i][c] = reg(b, "acc", start);
   }
+  ask_for_rows(t, p, first, r, line, rows);
   for (int q = 0; q < t->kaxes; q++) {
     Expr *lo = ex_int(b, 0), *hi = ex_dim(b, t->ksize[q]);
     if (t->range) t->range(t, q, &lo, &hi);

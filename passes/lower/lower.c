@@ -142,7 +142,22 @@ void lower_write_to(Lower *l, ValueId v, Expr **i, Expr *x) {
   st_store(&l->b, buf, lower_index(l, v, i), x);
 }
 
+/* Operands as large as the output, then the output: what is smaller is in the cache already. i: scalars. */
+static void ask(Lower *l, Expr **i) {
+  const Type *out = &value_of(l->m, l->out)->type;
+  for (int k = 0; k < l->g->epilogue.len; k++) {
+    const Node *n = node_of(l->m, l->g->epilogue.at[k]);
+    for (int q = 0; q < n->nin; q++) {
+      const Value *v = n->in[q] ? value_of(l->m, n->in[q]) : NULL;
+      if (v && v->at.base && type_same_shape(&v->type, out) && !(v->def && node_of(l->m, v->def)->group == l->group))
+        st_prefetch(&l->b, buf_slot(l, n->in[q])->buf, lower_index(l, n->in[q], i));
+    }
+  }
+  if (l->last) st_prefetch(&l->b, buf_slot(l, l->last)->buf, lower_index(l, l->last, i));
+}
+
 void lower_write(Lower *l, Expr **i, Expr *x) {
+  if (l->asks) { ask(l, i); return; }
   l->memo.len = 0;
   l->writing = i;
   ValueId v = l->out;

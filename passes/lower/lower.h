@@ -48,6 +48,7 @@ typedef struct Lower {
   Expr **writing;                    /* that index; NULL outside lower_write */
   bool by_rows;                      /* kernels are better cut between rows of an image than have all pixels in one loop */
   bool accumulates;                  /* output buffers are read as well as written */
+  bool asks;                         /* lower_write only asks for the memory that it would touch, to be there in time */
   int choice, choices;               /* which combination of alternatives to take, and how many there were: lower_choose */
   const char *why;                   /* set by lower_fail: the op cannot be lowered like this */
 } Lower;

@@ -112,3 +112,22 @@ static void run_shapes(const Shape *s, size_t n, const char *end) {
 
 Test(conv, shapes) { run_shapes(shapes, sizeof shapes / sizeof *shapes, "relu"); }
 Test(conv, long_epilogues) { run_shapes(with_gelu, sizeof with_gelu / sizeof *with_gelu, "gelu"); }
+
+/* What a tile adds and writes is asked for where the output is larger than half the L2, and nothing else changes. */
+Test(conv, asks_for_far_rows) {
+  static const Shape far = {1, 40, 40, {41, 41}, {1, 1}, 1, 1, 0, 1}, near = {1, 40, 40, {20, 20}, {1, 1}, 1, 1, 0, 1};
+  for (int k = 0; k < 2; k++) {
+    symbols_reset();
+    Diags d = {0};
+    Text t = {0};
+    Module *m = module_make(k ? &near : &far, "relu", true, &d);
+    Program *p = compile_module(m, target_find("x86-64-v3"), &(PassOptions){.verify = true}, &m->perm);
+    cr_assert(p, "%s", d.errors ? d.at[0].text : "?");
+    kernel_print(&t, p->kernels.at[p->kernels.len - 1]);
+    cr_expect_eq(strstr(t.at, "prefetch") == NULL, k == 1, "%s", t.at);
+    text_free(&t);
+    module_free(m);
+    diags_free(&d);
+  }
+  run_shape(&far, "relu", &forms[1], true);
+}
