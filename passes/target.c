@@ -16,6 +16,11 @@ static const Target *row(const char *name) {
   return NULL;
 }
 
+int target_tile_rows(const Target *t, int columns, int more) {
+  int room = t->registers - columns - more, rows = t->ahead ? room / (columns + 1) : (room - 1) / columns;
+  return rows > 1 ? rows : 1;
+}
+
 /* The widest row this CPU can run. */
 static const Target *like_this_machine(void) {
 #if defined(__x86_64__) || defined(__i386__)

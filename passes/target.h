@@ -7,6 +7,7 @@ typedef struct Target {
   const char *name, *note;
   int lanes;               /* f32 lanes of a vector; 1: plain scalar C99 */
   int registers;           /* vector registers */
+  bool ahead;              /* compilers load all that a tile reads ahead of its arithmetic */
   int fmas, loads, stores; /* multiply-adds, loads and stores of vectors a cycle */
   int l1, l1_ways, line;   /* KiB per core; lines of one set; bytes of a line */
   int l2;                  /* KiB per core */
@@ -21,6 +22,10 @@ typedef enum { WINOGRAD_AUTO, WINOGRAD_OFF, WINOGRAD_F2, WINOGRAD_F4 } Winograd;
 
 /* Addresses so far apart share a set of the L1. */
 static inline int target_set_span(const Target *t) { return t->l1 * 1024 / t->l1_ways; }
+
+/* Most rows of a register tile that is `columns` vectors wide: beside the accumulators there must be room for a vector of
+ * each column and for an element of one row, or, where compilers load ahead, of each; `more`: for others. At least 1. */
+int target_tile_rows(const Target *t, int columns, int more);
 
 extern const Target targets[];
 extern const int target_count;

@@ -14,7 +14,7 @@ Columns attention_columns(const Attention *a, int64_t start, int64_t size, int m
 
 void attention_sizes(Attention *a, int bytes, int most_tiles) {
   const Target *t = a->l->target;
-  int most = (t->registers - WIDE - 1) / WIDE;
+  int most = target_tile_rows(t, WIDE, 0);
   if (most > 12) most = 12;
   a->rows = most;
   if (dim_is_const(a->queries)) {

@@ -188,8 +188,8 @@ static void tile(GradWeight *w, const Panel *p, Expr *panel, Expr *first, Expr *
 }
 
 static int most_rows(const GradWeight *w, const Panel *p) {
-  int fit = (w->t.l->target->registers - p->columns - 1 - w->t.vector_a) / p->columns;
-  return fit < 1 ? 1 : fit > 14 ? 14 : fit;
+  int fit = target_tile_rows(w->t.l->target, p->columns, w->t.vector_a);
+  return fit > 14 ? 14 : fit;
 }
 
 /* Loops over channels in tiles of nearly equal size: runs of two sizes. */

@@ -150,8 +150,10 @@ bool gemm_turned(Tiling *t) {
   tile_pack_here(t);
   Panel p[8];
   int n = tile_panels(t, p, 8);
-  for (int q = 0; q < n; q++)                                   // a last panel may be wider, in vectors of fewer lanes
-    while (most > 1 && most * p[q].columns + p[q].columns + 1 > t->l->target->registers) most--;
+  for (int q = 0; q < n; q++) {                                 // a last panel may be wider, in vectors of fewer lanes
+    int fit = target_tile_rows(t->l->target, p[q].columns, 0);
+    if (fit < most) most = fit;
+  }
   tile_choice(t, "gemm of a transpose, both packed by blocks");
   int64_t rows = t->rows.k, tiles = (rows + most - 1) / most, small = rows / tiles, large = small + 1, start = 0;
   int64_t most_tiles = t->l->target->l2 * (int64_t)1024 / 8 / (K_BLOCK * 4 * most);             // an eighth of L2

@@ -2,13 +2,11 @@
 #include "passes/kernels/tile.h"
 #include <string.h>
 
-/* Most rows beside `columns` accumulators per row: r * c + c + 1 registers. At most 8 when rows lie in one
- * set of the L1: more streams than it has ways would evict each other. */
+/* Most rows of `columns` accumulators. At most 8 when rows lie in one set of the L1: more streams than it has ways would
+ * evict each other. */
 static int most_rows(const Tiling *t, int columns) {
-  int fit = (t->l->target->registers - columns - 1) / columns;
-  if (t->vector_a) fit = (t->l->target->registers - columns - 2) / columns;
+  int fit = target_tile_rows(t->l->target, columns, t->vector_a);
   int ways = t->l->target->l1_ways < 8 ? t->l->target->l1_ways : 8, cap = t->row_stride && t->row_stride % target_set_span(t->l->target) ? 14 : ways;
-  if (fit < 1) fit = 1;
   return fit < cap ? fit : cap;
 }
 

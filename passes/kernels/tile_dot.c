@@ -37,7 +37,7 @@ int dot_panels(const Tiling *t, Panel *p) {
 double dot_cost(const Tiling *t, int lanes) {
   enum { CYCLES_OF_SUM = 4 };
   int columns = t->cols.k < most_columns(t) ? (int)t->cols.k : most_columns(t);
-  double rows = (t->l->target->registers - columns - 1) / columns, k = 1;
+  double rows = target_tile_rows(t->l->target, columns, 0), k = 1;
   for (int q = 0; q < t->kaxes; q++) k *= dim_is_const(t->ksize[q]) ? (double)t->ksize[q].k : 1;
   double loads = 0.5 / rows + 0.5 / columns, cost = loads > 0.5 ? loads : 0.5;
   return (double)t->cols.k * ((cost + 0.05) / lanes + CYCLES_OF_SUM / k);

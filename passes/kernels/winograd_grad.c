@@ -351,9 +351,9 @@ static void by_blocks(Sums *s, const Run *run, int runs) {
 
 /* The register tile: rows divide a vector of channels; as many sums as there is room for, of as few loads as can be. */
 static void choose_tile(Sums *s) {
-  int registers = s->l->target->registers, most = 0;
+  int most = 0;
   for (int rows = s->lanes > 8 ? 8 : s->lanes; rows >= 2; rows /= 2)
-    for (int columns = 1; rows * columns + columns + 1 <= registers && columns <= s->out / s->lanes; columns++)
+    for (int columns = 1; rows <= target_tile_rows(s->l->target, columns, 0) && columns <= s->out / s->lanes; columns++)
       if (rows * columns > most) {
         most = rows * columns;
         s->rows = rows;
