@@ -3,7 +3,8 @@
  * panels [channels/width][taps…][input channels][width], by the compiler, or by the kernel where they are computed (a
  * network that trains). Padding was split off (passes/split_pads.c).
  * A 1x1 convolution with stride 1 over dense pixels is a matrix product: all its pixels are rows.
- * Depthwise: columns are channels of input and output alike, A is a vector too; depthwise.c has its loops. */
+ * Depthwise: columns are channels of input and output alike, A is a vector too; depthwise.c has its loops. Where each
+ * channel gives a few, `g` counts these: the output's are written at a distance. */
 #include "passes/kernels/winograd.h"
 #include "passes/lower/functions.h"
 #include <string.h>
@@ -40,7 +41,10 @@ static Expr *depthwise_a(Tiling *t, Expr *row, Expr **k, Expr *col) {
 }
 
 static Expr *channel_of(Tiling *t, Expr *col) {
-  return t->g ? ex_add(&t->l->b, ex_mul(&t->l->b, t->g, ex_int(&t->l->b, t->group_out)), col) : col;
+  Builder *b = &t->l->b;
+  if (!t->g) return col;
+  return t->vector_a ? ex_add(b, ex_mul(b, col, ex_int(b, t->group_out)), t->g)
+                     : ex_add(b, ex_mul(b, t->g, ex_int(b, t->group_out)), col);
 }
 
 /* w[m, c, taps…] */
@@ -101,13 +105,12 @@ static void image_loops_end(Tiling *t) {
   for (int s = 0; s < n; s++) loop_end(&t->l->b);
 }
 
-typedef struct Filter { const float *w; int64_t in, taps, first; bool depthwise; } Filter;
+typedef struct Filter { const float *w; int64_t in, taps, first, step; } Filter;   /* step: from column to column, in channels */
 
 /* w[m][c][taps]; k runs over taps, then c */
 static float filter_at(const void *ctx, int64_t k, int64_t col) {
   const Filter *f = ctx;
-  if (f->depthwise) return f->w[col * f->taps + k];
-  return f->w[((f->first + col) * f->in + k % f->in) * f->taps + k / f->in];
+  return f->w[((f->first + col * f->step) * f->in + k % f->in) * f->taps + k / f->in];
 }
 
 /* Every pixel a row of one matrix? 1x1, stride 1, dense pixels in input, output and epilogue. */
@@ -154,10 +157,11 @@ bool conv_generate(Lower *l, const Node *n) {
   if (l->target->lanes == 1 || ty->dtype != DT_F32 || !type_is_static(tw) || spatial < 1) return false;
   for (int s = 0; s < 2 * spatial; s++) if (!dim_is(pads->dims[s], 0)) return false;
   int64_t group = node_int(n, "group", 1), out = tw->dims[0].k, in = tw->dims[1].k, taps = 1;
-  bool depthwise = group > 1 && in == 1 && out == group;
+  bool depthwise = group > 1 && in == 1 && out / group < 4;
   if (group > 1 && !depthwise && out / group < 4) return false;
+  int64_t parts = depthwise ? out / group : group;              // nests that are alike
   if (depthwise && !lower_contiguous(l, n->in[0], 1)) return false;
-  Tiling t = {.l = l, .n = n, .cols = DIM(depthwise ? out : out / group),
+  Tiling t = {.l = l, .n = n, .cols = DIM(depthwise ? group : out / group),
               .a = depthwise ? depthwise_a : conv_a, .b = conv_b, .start = conv_start, .write = conv_write, .place = conv_place, .outer_begin = image_loops,
               .outer_end = image_loops_end, .ta = tx, .tb = tw, .ty = ty, .strides = node_dims(n, "strides"),
               .dilations = node_dims(n, "dilations"), .vector_a = depthwise, .columns = depthwise, .group = group, .group_in = in,
@@ -183,31 +187,31 @@ bool conv_generate(Lower *l, const Node *n) {
   if (w && !depthwise && lower_contiguous(l, n->in[0], 1)) tile_try_dot(&t);
   if (winograd_generate(&t, false)) return true;
   if (!w) {
-    if (!depthwise && group > 1) t.g = loop_begin(b, "group", ex_int(b, 0), ex_int(b, group), 1, FOR_PARALLEL);
+    if (parts > 1) t.g = loop_begin(b, "group", ex_int(b, 0), ex_int(b, parts), 1, FOR_PARALLEL);
     tile_pack_here(&t);
     build(&t);
     if (t.g) loop_end(b);
     return true;
   }
-  Filter f = {.w = w->data, .in = in, .taps = taps, .depthwise = depthwise};
-  if (depthwise || group == 1) {
+  Filter f = {.w = w->data, .in = in, .taps = taps, .step = depthwise ? parts : 1};
+  if (parts == 1) {
     t.pack = lower_weight(l, "weight", tile_pack(&t, taps * in, filter_at, &f));
     build(&t);
     return true;
   }
   int64_t per = 0;
   Tensor *all = NULL;
-  for (int64_t g = 0; g < group; g++) {
-    f.first = g * (out / group);
+  for (int64_t g = 0; g < parts; g++) {
+    f.first = depthwise ? g : g * (out / group);
     Tensor *one = tile_pack(&t, taps * in, filter_at, &f);
     per = one->dims[0];
-    if (!all) all = tensor_new(b->arena, DT_F32, 1, &(int64_t){per * group});
+    if (!all) all = tensor_new(b->arena, DT_F32, 1, &(int64_t){per * parts});
     memcpy((float *)all->data + g * per, one->data, (size_t)per * sizeof(float));
   }
   t.pack = lower_weight(l, "weight", all);
-  t.g = loop_begin(b, "group", ex_int(b, 0), ex_int(b, group), 1, FOR_PARALLEL);
+  t.g = loop_begin(b, "group", ex_int(b, 0), ex_int(b, parts), 1, FOR_PARALLEL);
   t.pack_base = ex_mul(b, t.g, ex_int(b, per));
-  tile_build(&t);
+  build(&t);
   loop_end(b);
   return true;
 }

@@ -50,6 +50,7 @@ static void tile(Tiling *t, const Panel *p, int c, Expr *panel, Expr *row, int r
   for (int64_t kx = 0; kx < taps; kx++) {
     Expr *tap = ex_mul(b, ex_add(b, flat, ex_int(b, kx * step)), ex_int(b, p->width));
     Expr *at = ex_add(b, ex_add(b, ex_mul(b, first, all), tap), ex_int(b, offset));
+    if (t->pack_base) at = ex_add(b, t->pack_base, at);
     w[kx] = let(b, "w", ex_load(b, t->pack, lanes > 1 ? ex_ramp(b, at, 1, lanes) : at));
   }
   for (int64_t j = 0; j <= (rows - 1) * stride + (taps - 1) * dilation; j++) {

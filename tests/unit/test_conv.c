@@ -19,6 +19,10 @@ static const Shape shapes[] = {
   {1, 16, 16, {5, 6}, {1, 1}, 1, 1, 0, 16},
   {1, 200, 200, {3, 14}, {3, 3}, 1, 1, 1, 200},      // a tile walks down, all channels at once
   {1, 1000, 1000, {3, 8}, {3, 3}, 1, 1, 1, 1000},    // … and in blocks of channels, the last smaller
+  // two and three channels out of each
+  {1, 16, 32, {7, 7}, {7, 7}, 2, 1, 3, 16},
+  {2, 13, 39, {6, 11}, {3, 3}, 1, 1, 1, 13},
+  {1, 40, 80, {0, 12}, {1, 5}, 1, 1, 2, 40},
   // few channels out, odd numbers of them, few in
   {1, 3, 16, {9, 9}, {3, 3}, 2, 1, 1, 1},
   {1, 16, 3, {6, 11}, {3, 3}, 1, 1, 1, 1},
