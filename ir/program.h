@@ -39,7 +39,8 @@ struct Step {
   /* per kernel parameter: read at other indices than the one written: no in-place reuse */
   bool *elsewhere;
   int cond;                      /* IF: buffer of the condition (bool scalar). LOOP: buffer of cond or -1 */
-  StepList then, other;          /* IF: both arms. LOOP: body in `then`. STRIPS: kernels, which take `top`, `bottom` and `first` */
+  /* IF: both arms. LOOP: body in `then`. STRIPS: kernels in `then`, which take `top`, `bottom` and `first` */
+  StepList then, other;
   Dim trips;                     /* LOOP: upper bound of the count */
   int trip_buffer;               /* LOOP: buffer of the i64 trip count or -1 */
   int iter_buffer;               /* LOOP: buffer that gets the i64 iteration number; -1: the loop is one of a kernel, whose

@@ -270,7 +270,8 @@ static bool shared_join(ProgramRun *r, Shared *x) {
   for (int64_t i = 0; i < bytes; i += size) {
     bool made = memcmp(now + i, poison, (size_t)size) != 0;
     if (made && x->made[i])
-      return fail(r, "internal", arena_printf(&r->tmp, "two parts of strips make element %lld of %s", (long long)(i / size), r->p->buffers.at[x->buffer].name));
+      return fail(r, "internal", arena_printf(&r->tmp, "two parts of strips make element %lld of %s",
+                                              (long long)(i / size), r->p->buffers.at[x->buffer].name));
     x->made[i] |= made;
     if (made) memcpy(x->before + i, now + i, (size_t)size);
   }
@@ -305,7 +306,10 @@ static bool run_strips(ProgramRun *r, const Step *s) {
       at->data = part ? arena_alloc(&tmp, (size_t)at->bytes) : keep[b].data;
       if (part) memory_poison(at->data, (size_t)at->bytes);
     }
-    for (int i = 0; i < shared.len; i++) memory_poison(r->place[shared.at[i].buffer].data, (size_t)r->place[shared.at[i].buffer].bytes);
+    for (int i = 0; i < shared.len; i++) {
+      const Place *at = &r->place[shared.at[i].buffer];
+      memory_poison(at->data, (size_t)at->bytes);
+    }
     ok = run_rows(r, s, part, parts);
     for (int i = 0; ok && i < shared.len; i++) ok = shared_join(r, &shared.at[i]);
   }

@@ -25,12 +25,13 @@ typedef struct RowKernel {
 } RowKernel;
 
 /* A strip makes rows [top, bottom) of the last kernel's result, `rows` of them or fewer. For these it has the rows
- * [scale * top + base, scale * bottom + end) of a buffer at hand: those that the strip before did not have are made now, all
- * of them in the first strip of a part. `window`: the buffer is a ring that holds no more. */
+ * [scale * top + base, scale * bottom + end) of a buffer at hand: those that the strip before did not have are made
+ * now, all of them in the first strip of a part. `window`: the buffer is a ring that holds no more. */
 typedef struct Span { int64_t scale, base, end; bool set, window; } Span;
 
 static inline int64_t span_rows(const Span *s, int64_t rows) { return s->scale * rows + s->end - s->base; }
-static inline bool span_keeps(const Span *s) { return s->end > s->base; }   /* does a strip need rows of the one before? */
+/* Does a strip need rows of the one before? */
+static inline bool span_keeps(const Span *s) { return s->end > s->base; }
 
 /* Symbols that the kernels of a strip are given; FIRST is the top of the first strip of the part. */
 #define TOP_SYMBOL "top"

@@ -1,8 +1,8 @@
 /* A kernel as one that makes rows, read off its loops.
  *
- * Storage says how long a row of a buffer is. Indices are linear forms: a loop whose index moves every store by one row is
- * a loop over rows, and what it moves a load by says which rows of an operand that needs. So no generator knows of strips,
- * and whatever has no such loops (Winograd's blocks of tiles, pixels of all rows in one loop) is left alone.
+ * Storage says how long a row of a buffer is. Indices are linear forms: a loop whose index moves every store by one
+ * row is a loop over rows, and what it moves a load by says which rows of an operand that needs. So no generator knows
+ * of strips, and whatever has no such loops (Winograd's blocks of tiles, pixels of all rows in one loop) is left alone.
  *
  * Cutting narrows these loops to the rows of a strip, and puts row r of a window of n rows where row r % n was. */
 #include "passes/strips.h"
@@ -59,7 +59,8 @@ static void add_access(Walk *w, Stmt *s, Buf *buf, Expr *index, bool store) {
   int64_t stride = w->shape[w->buffer[buf->index]].stride;
   bool within = stride && index_rows(&w->b, index, stride, &row, &rest);
   Access *a = vec_push(w->b.arena, &w->at);
-  *a = (Access){.buf = buf, .row = within ? expr_map(&w->b, row, expand, w) : NULL, .store = store, .loops = w->loops.len, .s = s};
+  *a = (Access){.buf = buf, .store = store, .loops = w->loops.len, .s = s};
+  if (within) a->row = expr_map(&w->b, row, expand, w);
   a->loop = arena_dup(w->b.arena, w->loops.at ? w->loops.at : &s, sizeof(Stmt *) * (size_t)(w->loops.len + 1));
 }
 
@@ -187,7 +188,8 @@ static bool add_stores(RowKernel *r, Arena *a, const Walk *w, const Program *p) 
 RowKernel row_kernel(Arena *a, const Program *p, const RowShape *shape, Step *s) {
   RowKernel r = {.step = s, .out = -1};
   if (s->kind != STEP_KERNEL || !is_row_kernel(s->kernel)) return r;
-  Walk w = {.b = {.arena = a, .kernel = s->kernel, .at = NEW(a, Block)}, .shape = shape, .buffer = s->buffer, .ok = true};
+  Walk w = {.b = {.arena = a, .kernel = s->kernel, .at = NEW(a, Block)}, .shape = shape, .buffer = s->buffer,
+            .ok = true};
   visit(&w, s->kernel->body);
   if (!w.ok || !add_stores(&r, a, &w, p)) return r;
   for (int i = 0; i < w.at.len; i++) {
@@ -224,10 +226,18 @@ static Expr *load_in_window(Builder *b, Expr *e, void *ctx) {
   return e->kind == EX_LOAD ? ex_load(b, e->buf, in_window(b, ctx, e->buf, e->arg[0])) : e;
 }
 
-static void store_in_window(Builder *b, const Cut *c, const Block *s) {
+/* Rows of a window are near: nobody asks for them. */
+static bool is_idle(const Cut *c, const Stmt *s) {
+  return s->kind == ST_PREFETCH && is_memory(s->buf) && c->span[c->buffer[s->buf->index]].window;
+}
+
+static void store_in_window(Builder *b, const Cut *c, Block *s) {
+  int kept = 0;
+  for (int i = 0; i < s->stmts.len; i++) if (!is_idle(c, s->stmts.at[i])) s->stmts.at[kept++] = s->stmts.at[i];
+  s->stmts.len = kept;
   for (int i = 0; i < s->stmts.len; i++) {
     Stmt *t = s->stmts.at[i];
-    if (t->kind == ST_STORE || t->kind == ST_PREFETCH) t->index = in_window(b, c, t->buf, t->index);
+    if (t->kind == ST_STORE) t->index = in_window(b, c, t->buf, t->index);
     if (t->body) store_in_window(b, c, t->body);
     if (t->other) store_in_window(b, c, t->other);
   }
@@ -257,7 +267,8 @@ void row_kernel_cut(RowKernel *r, Arena *a, const RowShape *shape, const Span *s
   Cut c = {shape, span, r->step->buffer, rows};
   const Span *out = &span[r->out];
   Expr *from = let(&b, "from", first_row(&b, out));
-  Expr *to = let(&b, "to", ex_add(&b, ex_mul(&b, symbol(&b, BOTTOM_SYMBOL), ex_int(&b, out->scale)), ex_int(&b, out->end)));
+  Expr *bottom = ex_mul(&b, symbol(&b, BOTTOM_SYMBOL), ex_int(&b, out->scale));
+  Expr *to = let(&b, "to", ex_add(&b, bottom, ex_int(&b, out->end)));
   for (int i = 0; i < r->loops.len; i++) {
     Stmt *s = r->loops.at[i].s;
     int64_t offset = r->loops.at[i].offset, end = out->scale * count + out->end - offset;

@@ -1,5 +1,5 @@
-/* Kernels run strip by strip: the bits of the same kernels run one after the other, in one part and in several, for strips
- * of any height; what must be in strips is, and what must not be is not. */
+/* Kernels run strip by strip: the bits of the same kernels run one after the other, in one part and in several, for
+ * strips of any height; what must be in strips is, and what must not be is not. */
 #include "passes/pipeline.h"
 #include "tests/unit/evaluate.h"
 
@@ -17,23 +17,37 @@
 typedef struct Case { const char *name, *body, *strips; bool serial; } Case;
 
 static const Case cases[] = {
-  {"expand, depthwise, project", "  input %x : f32[1,8,13,21]\n" WEIGHT("e", "24,8,1,1") WEIGHT("d", "24,1,3,3") WEIGHT("p", "8,24,1,1")
-   CONV("a", "x", "e", "1", "0", "1") RELU("b", "a") CONV("c", "b", "d", "1", "1", "24") RELU("f", "c") CONV("g", "f", "p", "1", "0", "1") LAST("g", "8"), "conv_relu pad conv_relu conv; ", false},
-  {"the same and what it began with", "  input %x : f32[1,3,13,21]\n" WEIGHT("s", "8,3,3,3") WEIGHT("e", "24,8,1,1") WEIGHT("d", "24,1,5,5") WEIGHT("p", "8,24,1,1")
-   CONV("q", "x", "s", "1", "1", "1") CONV("a", "q", "e", "1", "0", "1") RELU("b", "a") CONV("c", "b", "d", "1", "2", "24") RELU("f", "c")
-   CONV("g", "f", "p", "1", "0", "1") "  %h = add(%g, %q)\n" LAST("h", "8"), "conv conv_relu pad conv_relu conv_add; ", false},
+  {"expand, depthwise, project", "  input %x : f32[1,8,13,21]\n" WEIGHT("e", "24,8,1,1")
+   WEIGHT("d", "24,1,3,3") WEIGHT("p", "8,24,1,1")
+   CONV("a", "x", "e", "1", "0", "1") RELU("b", "a") CONV("c", "b", "d", "1", "1", "24") RELU("f", "c")
+   CONV("g", "f", "p", "1", "0", "1") LAST("g", "8"), "conv_relu pad conv_relu conv; ", false},
+  {"the same and what it began with", "  input %x : f32[1,3,13,21]\n" WEIGHT("s", "8,3,3,3")
+   WEIGHT("e", "24,8,1,1") WEIGHT("d", "24,1,5,5") WEIGHT("p", "8,24,1,1")
+   CONV("q", "x", "s", "1", "1", "1") CONV("a", "q", "e", "1", "0", "1") RELU("b", "a")
+   CONV("c", "b", "d", "1", "2", "24") RELU("f", "c")
+   CONV("g", "f", "p", "1", "0", "1") "  %h = add(%g, %q)\n"
+   LAST("h", "8"), "conv conv_relu pad conv_relu conv_add; ", false},
   {"strides", "  input %x : f32[1,8,27,61]\n" WEIGHT("e", "17,8,1,1") WEIGHT("d", "17,1,3,3") WEIGHT("p", "9,17,1,1")
-   CONV("a", "x", "e", "1", "0", "1") RELU("b", "a") CONV("c", "b", "d", "2", "1", "17") RELU("f", "c") CONV("g", "f", "p", "2", "0", "1") LAST("g", "9"), "conv_relu pad conv_relu conv; ", false},
-  {"two in a row", "  input %x : f32[1,8,12,22]\n" WEIGHT("e", "16,8,1,1") WEIGHT("d", "16,1,3,3") WEIGHT("h", "16,1,3,3")
-   CONV("a", "x", "e", "1", "0", "1") CONV("b", "a", "d", "1", "1", "16") RELU("c", "b") CONV("f", "c", "h", "2", "1", "16") RELU("g", "f") LAST("g", "16"), "conv pad conv_relu pad conv_relu; ", false},
-  {"maximum", "  input %x : f32[1,3,25,41]\n" WEIGHT("s", "16,3,7,7") CONV("a", "x", "s", "2", "3", "1") RELU("b", "a")
+   CONV("a", "x", "e", "1", "0", "1") RELU("b", "a") CONV("c", "b", "d", "2", "1", "17") RELU("f", "c")
+   CONV("g", "f", "p", "2", "0", "1") LAST("g", "9"), "conv_relu pad conv_relu conv; ", false},
+  {"two in a row", "  input %x : f32[1,8,12,22]\n" WEIGHT("e", "16,8,1,1") WEIGHT("d", "16,1,3,3")
+   WEIGHT("h", "16,1,3,3")
+   CONV("a", "x", "e", "1", "0", "1") CONV("b", "a", "d", "1", "1", "16") RELU("c", "b")
+   CONV("f", "c", "h", "2", "1", "16") RELU("g", "f") LAST("g", "16"), "conv pad conv_relu pad conv_relu; ", false},
+  {"maximum", "  input %x : f32[1,3,25,41]\n" WEIGHT("s", "16,3,7,7") CONV("a", "x", "s", "2", "3", "1")
+   RELU("b", "a")
    POOL("max_pool", "c", "b", "3", "2", "1", "") LAST("c", "16"), "conv_relu max_pool; ", false},
-  {"a value that others read, too", "  input %x : f32[1,3,27,41]\n" WEIGHT("s", "16,3,3,3") WEIGHT("t", "16,16,1,1") CONV("a", "x", "s", "2", "1", "1") RELU("b", "a")
-   POOL("avg_pool", "c", "b", "2", "2", "0", ", count_include_pad=0") LAST("c", "16") CONV("z", "b", "t", "1", "0", "1") "  output %z\n", "conv_relu avg_pool; ", false},
-  {"… and its last row, which the pool does not", "  input %x : f32[1,3,25,41]\n" WEIGHT("s", "16,3,3,3") WEIGHT("t", "16,16,1,1") CONV("a", "x", "s", "2", "1", "1") RELU("b", "a")
-   POOL("avg_pool", "c", "b", "2", "2", "0", ", count_include_pad=0") LAST("c", "16") CONV("z", "b", "t", "1", "0", "1") "  output %z\n", "conv_relu avg_pool; ", true},
+  {"a value that others read, too", "  input %x : f32[1,3,27,41]\n" WEIGHT("s", "16,3,3,3")
+   WEIGHT("t", "16,16,1,1") CONV("a", "x", "s", "2", "1", "1") RELU("b", "a")
+   POOL("avg_pool", "c", "b", "2", "2", "0", ", count_include_pad=0") LAST("c", "16")
+   CONV("z", "b", "t", "1", "0", "1") "  output %z\n", "conv_relu avg_pool; ", false},
+  {"… and its last row, which the pool does not", "  input %x : f32[1,3,25,41]\n" WEIGHT("s", "16,3,3,3")
+   WEIGHT("t", "16,16,1,1") CONV("a", "x", "s", "2", "1", "1") RELU("b", "a")
+   POOL("avg_pool", "c", "b", "2", "2", "0", ", count_include_pad=0") LAST("c", "16")
+   CONV("z", "b", "t", "1", "0", "1") "  output %z\n", "conv_relu avg_pool; ", true},
   {"images", "  input %x : f32[3,8,5,21]\n" WEIGHT("e", "24,8,1,1") WEIGHT("d", "24,1,3,3")
-   CONV("a", "x", "e", "1", "0", "1") RELU("b", "a") CONV("y", "b", "d", "1", "1", "24") "  output %y\n", "conv_relu pad conv; ", false},
+   CONV("a", "x", "e", "1", "0", "1") RELU("b", "a")
+   CONV("y", "b", "d", "1", "1", "24") "  output %y\n", "conv_relu pad conv; ", false},
 };
 
 static const char *const names[] = {"x86-64-v4", "x86-64-v3", "x86-64"};
@@ -105,8 +119,10 @@ Test(strips, same_bits) {
 
 /* A value between that is stored whole, of which two parts would make the same rows, is not shared; sharing it is seen. */
 Test(strips, parts_that_make_the_same) {
-  static const Case x = {"", "  input %x : f32[1,3,25,41]\n" WEIGHT("s", "16,3,3,3") WEIGHT("t", "16,16,1,1") CONV("a", "x", "s", "2", "1", "1") RELU("b", "a")
-    POOL("max_pool", "c", "b", "3", "2", "1", "") LAST("c", "16") CONV("z", "b", "t", "1", "0", "1") "  output %z\n", "", false};
+  static const Case x = {"", "  input %x : f32[1,3,25,41]\n" WEIGHT("s", "16,3,3,3") WEIGHT("t", "16,16,1,1")
+   CONV("a", "x", "s", "2", "1", "1") RELU("b", "a")
+    POOL("max_pool", "c", "b", "3", "2", "1", "") LAST("c", "16")
+   CONV("z", "b", "t", "1", "0", "1") "  output %z\n", "", false};
   for (int shared = 0; shared < 2; shared++) {
     Diags d = {0};
     Module *m = module_of(&x, &d);
