@@ -10,6 +10,8 @@
 #ifndef PASSES_FUSION_H
 #define PASSES_FUSION_H
 #include "ir/graph.h"
+#include "passes/strides.h"
+#include "passes/target.h"
 
 typedef struct Group {
   NodeId root;                 /* heavy node; 0: a map */
@@ -34,6 +36,9 @@ typedef struct LoopPlan {
 
 typedef struct GroupOrder { int group, after; } GroupOrder;      /* state: `group` overwrites what `after` reads */
 
+/* How a value lies in memory that is its own; of a view: it is to have such memory. */
+typedef struct Layout { AxisOrder order; bool copied; } Layout;
+
 typedef struct Fusion {
   Module *m;
   Arena *arena;
@@ -43,6 +48,8 @@ typedef struct Fusion {
   VEC(LoopPlan *) loops;
   VEC(GroupOrder) order;       /* made by state_order */
   ValueList late;              /* copies into the state, to be made when all else is done */
+  Layout *layout;              /* per value, made by layout_choose; NULL: all row-major */
+  int nlayout;
 } Fusion;
 
 /* lower/pool.c: a gradient of a pool that writes each element once */
@@ -61,7 +68,10 @@ void state_order(Fusion *f);
 
 LoopPlan *fusion_loop_plan(Fusion *f, NodeId loop);   /* made on first use */
 
-/* Storage: strides, layout and aliasing of every stored value; inserts copy nodes where a value cannot be a view. */
-void storage_assign(Fusion *f, bool channels_last);
+/* The order of axes of every value, the cheapest for all kernels together (layout.c). */
+void layout_choose(Fusion *f, const Target *t);
+Layout fusion_layout(const Fusion *f, ValueId v);     /* of a value that layout_choose does not know: row-major */
+/* Storage: strides and aliasing of every stored value; inserts copy nodes where a value cannot be a view. */
+void storage_assign(Fusion *f);
 bool storage_is_row_major(Module *m, ValueId v);
 #endif

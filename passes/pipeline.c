@@ -47,9 +47,14 @@ bool pass_state_order(PassContext *c) {
   return true;
 }
 
+bool pass_layout(PassContext *c) {
+  if (!c->options->naive) layout_choose(c->fusion, c->target);
+  return true;
+}
+
 bool pass_storage(PassContext *c) {
   int errors = c->diags->errors;
-  storage_assign(c->fusion, !c->options->naive);
+  storage_assign(c->fusion);
   return c->diags->errors == errors;
 }
 

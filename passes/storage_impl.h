@@ -1,15 +1,14 @@
-/* Shared by storage.c and storage_control.c. */
+/* Shared by storage.c, storage_control.c and layout*.c. */
 #ifndef PASSES_STORAGE_IMPL_H
 #define PASSES_STORAGE_IMPL_H
 #include "ir/ops.h"
 #include "passes/fusion.h"
+#include "passes/strides.h"
 
 typedef struct Place {
   Fusion *f;
   Module *m;
-  bool *last;                      /* per value: channels-last */
   bool *is_output;                 /* of the main graph */
-  NodeId *turned;                  /* per value: the transpose that alone reads it, and keeps the last axis; 0: none */
   int n;
 } Place;
 
@@ -17,5 +16,9 @@ void own_storage(Place *p, ValueId v);                          /* dense storage
 ValueId insert_copy(Place *p, Graph *g, NodeId before, ValueId v);   /* before 0: at the end of g */
 /* can v be written straight into another value's storage? */
 bool placeable(Place *p, Graph *g, ValueId v);
+bool pads_in_place(const Node *n);                              /* is its border all that needs writing? */
+/* Output k of the main graph: does a kernel compute it, the first of its name; is it a view of what may lie in its place? */
+bool output_is_computed(Module *m, int k);
+bool output_is_view(Module *m, int k);
 void place_control(Place *p, Graph *g, NodeId id);              /* if, loop, scan: where regions write and read */
 #endif

@@ -64,7 +64,7 @@ static bool same_values(Module *before, Module *after, char *why, size_t size) {
 static bool run_passes(Module *m, const char *list, Arena *arena) {
   PassOptions o = {.verify = true};
   PassContext c;
-  pass_begin(&c, m, NULL, &o, arena);
+  pass_begin(&c, m, target_find("x86-64-v3"), &o, arena);
   char name[60];
   for (int n = 0; *list != '\n' && sscanf(list, " %50[a-z-]%n", name, &n) == 1; list += n + (list[n] == ',')) {
     const PassInfo *p = pass_find(name);

@@ -76,7 +76,7 @@ static void run_shape(const Shape *s, const char *target, Winograd form) {
   PassOptions o = {.winograd = form, .verify = true};
   Program *p = compile_module(m, target_find(target), &o, &m->perm);
   cr_assert(p && program_run(p, in, out, &m->perm, &d), "%s: %s", target, d.errors ? d.at[0].text : "?");
-  cr_expect(transformed(p, form == WINOGRAD_F2 ? "F(2x2)" : "F(4x4)"), "%s: not transformed", target);
+  cr_expect(transformed(p, form == WINOGRAD_F2 ? "F(2x2)" : "F(4x4)"), "%s %dx%dx%dx%d to %d: not transformed", target, s->images, s->in, s->height, s->width, s->out);
   double worst = 0, largest = 0;
   for (int64_t i = 0; i < tensor_count(want); i++) {
     double off = fabs(tensor_get(want, i) - tensor_get(out[0], i));
