@@ -32,10 +32,10 @@ static void set_row_major(Layouts *s, ValueId v) {
 
 static void set_choice(Layouts *s, ValueId v, Storage zero, Storage one) { s->of[v] = (Sides){true, s->cut.n++, {zero, one}}; }
 
-/* The order that is not row-major of x, if it has one. */
+/* The order that is not row-major of x, if it has one: what a view makes of a row-major operand before what might be. */
 static bool other_order(const Layouts *s, ValueId x, AxisOrder *order) {
   if (!s->of[x].known) return false;
-  for (int l = 1; l >= 0; l--) {
+  for (int l = 0; l < 2; l++) {
     *order = order_of_strides(type_at(s, x), &s->of[x].at[l]);
     if (!order_is_row_major(type_at(s, x), order)) return true;
   }

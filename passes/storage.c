@@ -47,7 +47,8 @@ bool storage_is_row_major(Module *m, ValueId v) {
 
 /* ---- copies ---- */
 
-/* A copy of v made just before node `before`, for its sake (0: at the end of g); its storage is left to the caller. */
+/* A copy of v made just before node `before`, for its sake (0: at the end of g); its storage is left to the caller. A reshape
+ * that nobody else reads need not become a copy itself. */
 ValueId insert_copy(Place *p, Graph *g, NodeId before, ValueId v) {
   Source keep = graph_source(p->m);
   NodeId from = before ? before : value_of(p->m, v)->def;
@@ -57,6 +58,8 @@ ValueId insert_copy(Place *p, Graph *g, NodeId before, ValueId v) {
   if (before) graph_insert_end(g);
   graph_set_source(p->m, keep);
   fusion_new_map(p->f, value_of(p->m, c)->def);
+  const Node *n = def_of(p, v);
+  if ((int)v < p->n && p->uses[v] == 1 && n && n->op == OP_RESHAPE && !n->group && n->graph == g) p->read_through[v] = true;
   return c;
 }
 
@@ -164,7 +167,7 @@ static void view_graph(Place *p, Graph *g) {
       Storage st;
       bool copied = fusion_layout(p->f, n->out[0]).copied;
       if (!copied && strides_of_view(p->m, n, &value_of(p->m, n->in[0])->at, &st)) value_of(p->m, n->out[0])->at = st;
-      else {
+      else if ((int)n->out[0] >= p->n || !p->read_through[n->out[0]]) {
         fusion_new_map(p->f, id);
         own_storage(p, n->out[0]);
       }
@@ -208,7 +211,9 @@ static void outputs(Place *p) {
 void storage_assign(Fusion *f) {
   Module *m = f->m;
   int slack = m->values.len + 8 * m->nodes.len + 64;           // copies add values
-  Place p = {.f = f, .m = m, .is_output = NEW_N(f->arena, bool, slack), .n = slack};
+  Place p = {.f = f, .m = m, .is_output = NEW_N(f->arena, bool, slack), .read_through = NEW_N(f->arena, bool, slack),
+             .uses = NEW_N(f->arena, int, slack), .n = slack};
+  memcpy(p.uses, graph_use_counts(m, f->arena), (size_t)m->values.len * sizeof *p.uses);
   for (int k = 0; k < m->main->outputs.len; k++) p.is_output[m->main->outputs.at[k]] = true;
   for (int v = 1; v < m->values.len; v++) {
     m->values.at[v].at = (Storage){0};

@@ -9,6 +9,8 @@ typedef struct Place {
   Fusion *f;
   Module *m;
   bool *is_output;                 /* of the main graph */
+  bool *read_through;              /* a reshape that only the kernel which copies it reads, by index arithmetic */
+  int *uses;                       /* before copies were made */
   int n;
 } Place;
 
