@@ -162,8 +162,9 @@ static void call_operand(Layouts *s, ValueId v) {
   if (x->known) add(s, v, strides_are_row_major(t, &x->at[0]) ? 0 : e, strides_are_row_major(t, &x->at[1]) ? 0 : e);
 }
 
-/* What the heavy node reads. Returns the axis of its result along which its vectors run, -1: none known. */
-static int root_cost(Layouts *s, const Node *n) {
+/* What the heavy node reads; `like`: the first value after it that is stored. Returns the axis of its result along which its
+ * vectors run, -1: none known. */
+static int root_cost(Layouts *s, const Node *n, ValueId like) {
   const Type *y = type_at(s, n->out[0]);
   bool rows = n->op == OP_SOFTMAX || n->op == OP_LOG_SOFTMAX || n->op == OP_LAYER_NORM || n->op == OP_RMS_NORM;
   for (int k = 0; k < n->nin; k++) {
@@ -173,7 +174,7 @@ static int root_cost(Layouts *s, const Node *n) {
     if (op_info[n->op].how == HOW_CALL) call_operand(s, v);
     else if (n->op == OP_CONV_GRAD_WEIGHT || (op_has(n->op, CHANNELS_LAST) && k == 0)) conv_operand(s, n, v);
     else if (op_has(n->op, FOLLOWS_LAYOUT) && t->rank == y->rank && t->rank >= 3)
-      layout_add_pair(s, v, n->out[0], agree_cost, &(Agree){t, y, flops(s, n) + elements(t)});
+      layout_add_pair(s, v, like, agree_cost, &(Agree){t, y, flops(s, n) + elements(t)});
     else if (op_has(n->op, READS_ONCE)) any_operand(s, v);
     else if (rows && k == 0) row_operand(s, n, (int)node_int(n, "axis", 0));
     else if (k == 0 && node_attr(n, "axis") && n->op != OP_GATHER) add_far(s, v, (int)node_int(n, "axis", 0), elements(t) * SHORT_LOOPS);
@@ -192,9 +193,9 @@ static bool is_read(const Layouts *s, ValueId v, int group) {
 
 void layout_group_cost(Layouts *s, const Group *g) {
   NodeId first = g->root ? g->root : value_of(s->m, g->out)->def;
-  int group = node_of(s->m, first)->group, axis = g->root ? root_cost(s, node_of(s->m, g->root)) : -1;
   ValueId like = g->out;                                        // a map's loops follow the first value that it stores
   for (int k = 0; k < g->epilogue.len && !s->of[like].known; k++) like = node_of(s->m, g->epilogue.at[k])->out[0];
+  int group = node_of(s->m, first)->group, axis = g->root ? root_cost(s, node_of(s->m, g->root), like) : -1;
   bool follows = !g->root || op_has(node_of(s->m, g->root)->op, FOLLOWS_LAYOUT);
   const Type *t = type_at(s, like);
   for (int k = -1; k < g->epilogue.len + g->inlined.len; k++) {
