@@ -76,7 +76,7 @@ bool placeable(Place *p, Graph *g, ValueId v) {
   const Group *gr = &p->f->groups.at[d->group];
   if (!gr->root) return true;
   const Node *root = node_of(p->m, gr->root);
-  return op_info[root->op].how != HOW_CALL && d->out[0] == v;
+  return op_info[root->op].how != HOW_CALL && (d->out[0] == v || op_has(root->op, PLACES_ALL));
 }
 
 /* v, or what it is a view of, is written where v has to be. */
