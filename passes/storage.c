@@ -79,8 +79,18 @@ bool placeable(Place *p, Graph *g, ValueId v) {
   return op_info[root->op].how != HOW_CALL && (d->out[0] == v || op_has(root->op, PLACES_ALL));
 }
 
+/* Are neighbours in v's own layout neighbours at `at`, so that its producer still writes vectors? */
+static bool keeps_vectors(Place *p, ValueId v, const Storage *at) {
+  const Type *t = &value_of(p->m, v)->type;
+  Layout own = fusion_layout(p->f, v);
+  int k = t->rank - 1;
+  while (k >= 0 && dim_is(t->dims[own.order.axis[k]], 1)) k--;
+  return k < 0 || dim_is(at->stride[own.order.axis[k]], 1);
+}
+
 /* v, or what it is a view of, is written where v has to be. */
 static bool place_at(Place *p, Graph *g, ValueId v, Storage at) {
+  ValueId wanted = v;
   while (!placeable(p, g, v)) {
     Node *n = def_of(p, v);
     Storage before, back;
@@ -92,6 +102,7 @@ static bool place_at(Place *p, Graph *g, ValueId v, Storage at) {
     at = before;
     v = n->in[0];
   }
+  if (v != wanted && !keeps_vectors(p, v, &at)) return false;
   value_of(p->m, v)->at = at;
   return true;
 }
