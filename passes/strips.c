@@ -106,7 +106,9 @@ static bool settle(Strips *x, const Chain *c, int buffer) {
   Span *s = &c->span[buffer];
   if (x->uses[buffer].made != x->inside[buffer].made) return false;
   s->window = x->p->buffers.at[buffer].home == HOME_ARENA && x->uses[buffer].all == x->inside[buffer].all;
-  if (!s->window) s->end = int64_max(s->end, x->shape[buffer].count - s->scale * c->count);
+  if (s->window) return true;
+  s->base = int64_min(s->base, 0);                              // others may read the rows before those of the chain
+  s->end = int64_max(s->end, x->shape[buffer].count - s->scale * c->count);
   return true;
 }
 

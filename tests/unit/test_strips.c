@@ -2,6 +2,7 @@
  * strips of any height; what must be in strips is, and what must not be is not. */
 #include "passes/pipeline.h"
 #include "tests/unit/evaluate.h"
+#include <math.h>
 
 #define CONV(y, x, w, stride, pad, group) \
   "  %" y " = conv(%" x ", %" w ") {strides=[" stride "," stride "], dilations=[1,1], pads=[" pad "," pad "," pad "," pad "], group=" group "}\n"
@@ -45,6 +46,10 @@ static const Case cases[] = {
    WEIGHT("t", "16,16,1,1") CONV("a", "x", "s", "2", "1", "1") RELU("b", "a")
    POOL("avg_pool", "c", "b", "2", "2", "0", ", count_include_pad=0") LAST("c", "16")
    CONV("z", "b", "t", "1", "0", "1") "  output %z\n", "conv_relu avg_pool; ", true},
+  {"… and the border above its first row", "  input %x : f32[1,3,27,96]\n" WEIGHT("s", "16,3,3,3")
+   WEIGHT("p", "16,16,1,1") WEIGHT("t", "16,16,3,3") CONV("a", "x", "s", "2", "1", "1") RELU("b", "a")
+   CONV("c", "b", "p", "2", "0", "1") CONV("z", "b", "t", "2", "1", "1")
+   "  %y = add(%z, %c)\n  output %y\n", "conv_relu pad conv; ", true},
   {"images", "  input %x : f32[3,8,5,21]\n" WEIGHT("e", "24,8,1,1") WEIGHT("d", "24,1,3,3")
    CONV("a", "x", "e", "1", "0", "1") RELU("b", "a")
    CONV("y", "b", "d", "1", "1", "24") "  output %y\n", "conv_relu pad conv; ", false},
@@ -73,7 +78,7 @@ static Module *module_of(const Case *x, Diags *d) {
   return m;
 }
 
-/* Output 0 for the inputs of the evaluator, copied to `keep`, and how it differs from the evaluator's. */
+/* The outputs' bytes, one after the other, for the inputs of the evaluator, and how they differ from the evaluator's. */
 static Tensor *run_case(const Case *x, const char *target, int rows, int parts, Arena *keep, double *off, const char **strips) {
   Diags d = {0};
   Module *m = module_of(x, &d);
@@ -85,10 +90,15 @@ static Tensor *run_case(const Case *x, const char *target, int rows, int parts, 
   Arena a = {0};
   Program *p = compile_module(m, target_find(target), &o, &a);
   cr_assert(p && program_run_parts(p, parts, in, out, &a, &d), "%s, %s, %d rows, %d parts: %s", x->name, target, rows, parts, d.len ? d.at[0].text : "?");
-  *off = worst_difference(eval_value(&e, m->main->outputs.at[0]), out[0]);
   *strips = strips_of(keep, &p->steps);
-  r = tensor_new(keep, out[0]->dtype, out[0]->rank, out[0]->dims);
-  memcpy(r->data, out[0]->data, tensor_bytes(r));
+  *off = 0;
+  int64_t bytes = 0, at = 0;
+  for (int k = 0; k < m->main->outputs.len; k++) bytes += (int64_t)tensor_bytes(out[k]);
+  r = tensor_new(keep, DT_U8, 1, &bytes);
+  for (int k = 0; k < m->main->outputs.len; at += (int64_t)tensor_bytes(out[k++])) {
+    *off = fmax(*off, worst_difference(eval_value(&e, m->main->outputs.at[k]), out[k]));
+    memcpy((char *)r->data + at, out[k]->data, tensor_bytes(out[k]));
+  }
   eval_end(&e);
   module_free(m);
   diags_free(&d);
