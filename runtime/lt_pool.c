@@ -31,7 +31,7 @@ struct lt_threads {
   _Alignas(64) _Atomic uint64_t job; /* number * 512 + parts; parts 511: the end */
   lt_task *task;
   void *call;
-  _Alignas(64) atomic_int asleep;    /* how many sleep and were not woken */
+  _Alignas(64) atomic_int asleep;    /* does somebody sleep who was not woken? */
   pthread_mutex_t lock;
   pthread_cond_t wake;
 };
@@ -62,8 +62,11 @@ static uint64_t next_job(lt_threads *p, uint64_t seen) {
     }
   } while (now_us() < until);
   pthread_mutex_lock(&p->lock);
-  atomic_fetch_add(&p->asleep, 1);
-  while ((job = atomic_load(&p->job)) == seen) pthread_cond_wait(&p->wake, &p->lock);
+  for (;;) {
+    atomic_store(&p->asleep, 1);                     /* again after each wake: it may have been meant for another job */
+    if ((job = atomic_load(&p->job)) != seen) break;
+    pthread_cond_wait(&p->wake, &p->lock);
+  }
   pthread_mutex_unlock(&p->lock);
   return job;
 }
