@@ -96,7 +96,7 @@ void c_prelude(CPrinter *p, Text *to) {
     text_put(to, "#include <sleef.h>                /* exp and its like: link with -lsleef */\n\n");
   if (p->keep) keep_macro(p, to);
   if (p->prefetch)
-    text_put(to, "/* Asks for weights that will be read later: they come from far away while others are multiplied. */\n"
+    text_put(to, "/* Asks for memory that will be used soon: it comes from far away while numbers at hand are multiplied. */\n"
                  "#if defined(__GNUC__)\n#define LT_PREFETCH(p) __builtin_prefetch(p, 0, 2)\n#else\n#define LT_PREFETCH(p)\n#endif\n\n");
   c_vecmath_print(p, to);
   if (p->helpers.len) {

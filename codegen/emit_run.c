@@ -21,7 +21,7 @@ static void line(Run *r, const char *s) {
 }
 
 /* A buffer as a pointer expression. */
-static const char *pointer(Run *r, int b, bool written) {
+static const char *pointer(Run *r, int b) {
   const Buffer *x = &r->e->p->buffers.at[b];
   Arena *a = r->e->a;
   switch (x->home) {
@@ -34,11 +34,10 @@ static const char *pointer(Run *r, int b, bool written) {
   case HOME_ARENA:  r->arena = true; return arena_printf(a, "ARENA(%s, %s)", c_storage(x->dtype), emit_dim(r->e, x->offset).s);
   case HOME_NONE: break;
   }
-  (void)written;
   BUG("buffer '%s' has no home", x->name);
 }
 
-static const char *element(Run *r, int b) { return arena_printf(r->e->a, "*%s", pointer(r, b, false)); }
+static const char *element(Run *r, int b) { return arena_printf(r->e->a, "*%s", pointer(r, b)); }
 
 static const char *symbol_name(Emit *e, const char *symbol) {
   for (int i = 0; i < e->symbols.len; i++)
@@ -62,7 +61,7 @@ static const char *call_text(Run *r, const Step *s) {
     const Buf *b = s->kernel->bufs.at[i];
     if (b->role == BUF_LOCAL) continue;
     bool own = (s->kernel->parts || r->strips) && e->p->buffers.at[s->buffer[n]].is_private;
-    const char *at = own ? own_pointer(r, s->buffer[n]) : pointer(r, s->buffer[n], b->role != BUF_IN);
+    const char *at = own ? own_pointer(r, s->buffer[n]) : pointer(r, s->buffer[n]);
     text_printf(&t, "%s%s", n ? ", " : "", at);
     n++;
   }

@@ -33,6 +33,7 @@ typedef struct Options {
   bool quiet;                          /* do not print the errors of a failed import */
 } Options;
 
+enum { PART_CYCLES = 8000 };           /* default of --part-cycles */
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_BUG = 70 };
 
 typedef struct Verb { const char *name, *args, *help; int (*run)(Options *o); int min_args, max_args; bool hands_on; } Verb;   /* hands_on: other options are for what it starts */
@@ -87,10 +88,10 @@ struct LanguageOptions;
 bool is_language(const char *path);
 void language_dims(const Options *o, struct LanguageOptions *to, Arena *a);   /* what --dim says (pipeline.c) */
 int language_print(const char *path, const Options *o);                        /* its modules; an exit code */
-/* The command as the emitted files quote it: without directories, so that it does not depend on the machine. */
 int strips_option(const Options *o);                    /* of --strips, as PassOptions have it */
 Winograd winograd_option(const Options *o);            /* of --winograd; an unknown word is a usage error */
 double options_part_cycles(const Options *o);                      /* of PassOptions: 0 without --parallel or --threads */
+/* The command as the emitted files quote it: without directories, so that it does not depend on the machine. */
 const char *canonical_command(const Options *o, const char *path, Arena *a);
 void phase_time(const Options *o, const char *phase, double since);
 

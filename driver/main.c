@@ -183,7 +183,7 @@ int main(int argc, char **argv) {
                .rewrites = -1,
                .seconds = 1,
                .rounds = 7,
-               .part_cycles = 8000};
+               .part_cycles = PART_CYCLES};
   bool only_args = false, given[ROWS] = {0};
   for (int i = 2; i < argc; i++) {
     bool asks = !only_args && (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"));

@@ -150,6 +150,7 @@ const char *canonical_command(const Options *o, const char *path, Arena *a) {
   if (winograd_option(o)) text_printf(&t, " --winograd %s", o->winograd);
   if (strips_option(o)) text_printf(&t, " --strips %s", o->strips);
   if (options_part_cycles(o) > 0) text_put(&t, " --parallel");
+  if (options_part_cycles(o) > 0 && o->part_cycles != PART_CYCLES) text_printf(&t, " --part-cycles %g", o->part_cycles);
   if (o->weights) text_printf(&t, " --weights %s", o->weights);
   if (o->checkpoint) text_printf(&t, " --weights %s", file_of(o->checkpoint));
   if (o->net) text_printf(&t, " --net %s", o->net);

@@ -23,7 +23,7 @@ typedef struct Buffer {
   const Tensor *data;            /* weights */
   int first, last;               /* live range in steps (arena) */
   bool is_window;                /* holds the rows of one strip; each part has its own */
-  bool is_private;               /* scratch of which every part but the first has its own copy: */
+  bool is_private;               /* scratch, or a window, of which every part but the first has its own copy: */
   Dim part_offset;               /* at this byte of the part's memory */
   int shares;                    /* arena: takes the place of this buffer, which dies where it is born; -1: none */
 } Buffer;
@@ -51,7 +51,7 @@ struct Step {
   /* STRIPS: so many rows at a time of a result of `count`; parts of it begin at multiples of unit */
   int64_t rows, count, unit;
   int parts;                     /* STRIPS: as many threads may share the rows; 0: they are not */
-  const char *note;              /* STRIPS: what is held of the values between */
+  const char *note;              /* STRIPS: what they keep from going beyond the L2 */
   int at;                        /* number in execution order, set by `place` */
 };
 
@@ -65,7 +65,7 @@ typedef struct Program {
   Module *m;
   VEC(Buffer) buffers;
   StepList steps;
-  VEC(Kernel *) kernels;         /* one per group, in order of execution; codegen finds equal ones */
+  VEC(Kernel *) kernels;         /* one per group (of a shared one: per phase), in order of execution; codegen finds equal ones */
   VEC(PlanOffset) plan;          /* in order of use; empty when every size is constant */
   Dim arena_bytes;               /* exact, over the symbols and the plan's offsets */
   int64_t arena_bound;           /* arena_bytes with every symbol at its upper bound */

@@ -4,8 +4,8 @@
  *
  * `between` and `after` are any elementwise nodes (scale, masks, caps) and reshapes of the batch axes (grouped heads). They
  * and the two products are taken into the group of the last one, if nobody else reads what lies between: then nothing
- * outside can need a part of it, and no cycle of kernels comes about. Training keeps its composites, since gradients read
- * the shares. kernels/attention.c builds the group.
+ * outside can need a part of it, and no cycle of kernels comes about. Where something else reads the shares (dropout on
+ * them, gradients of gradients) all stay nodes of their own. kernels/attention.c builds the group.
  *
  * With one query, as in decoding, a concat of old keys and new ones, or values, is taken in as well, and read where its parts
  * lie: copying them would cost as much as all the rest. */

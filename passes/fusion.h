@@ -1,4 +1,4 @@
-/* Which nodes share a kernel, made by `fuse`, used by `storage`, `lower` and `place`.
+/* Which nodes share a kernel, made by `fuse`, used by `state-order`, `layout`, `storage` and `lower`.
  *
  * A group is one kernel: a root (a heavy node, or for a map none: then `out` is the value computed first), its
  * epilogue (elementwise nodes downstream of the root at the same index, in order), and inlined nodes (views and

@@ -82,7 +82,12 @@ static bool same_batch(const Attention *a, ValueId x, ValueId y) {
   const Type *t = &value_of(a->m, x)->type, *u = &value_of(a->m, y)->type;
   bool same = t->rank == u->rank && t->dtype == u->dtype;
   for (int k = 0; same && k < t->rank - 2; k++) same = dim_eq(t->dims[k], u->dims[k]);
-  return same && dim_is_const(t->dims[t->rank - 1]);
+  return same;
+}
+
+static bool last_is_const(const Attention *a, ValueId v) {
+  const Type *t = &value_of(a->m, v)->type;
+  return dim_is_const(t->dims[t->rank - 1]);
 }
 
 static bool match(Attention *a, GradNode *r) {
@@ -100,8 +105,9 @@ static bool match(Attention *a, GradNode *r) {
   a->q = scores->in[0];
   a->k = scores->in[1];
   const Type *k = &value_of(a->m, a->k)->type;
-  return dim_lo(k->dims[k->rank - 1]) > 0 && same_batch(a, a->q, r->in[1]) && same_batch(a, a->q, r->dy[0]) &&
-         same_batch(a, r->in[1], a->q) && k->rank == value_of(a->m, a->q)->type.rank && same_batch(a, v, r->in[0]);
+  return dim_lo(k->dims[k->rank - 1]) > 0 && last_is_const(a, a->q) && last_is_const(a, r->in[1]) && last_is_const(a, v) &&
+         same_batch(a, a->q, r->in[1]) && same_batch(a, a->q, r->dy[0]) &&
+         k->rank == value_of(a->m, a->q)->type.rank && same_batch(a, v, r->in[0]);
 }
 
 /* All biases as one; 0: there is none. */

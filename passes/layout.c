@@ -110,7 +110,7 @@ static void set_node(Layouts *s, const Node *n, NodeId turned) {
   }
 }
 
-/* Kernels write with any strides, C functions do not; and what a region reads has users that are not looked at here. */
+/* Of each value the transpose that alone reads it, or 0. Kernels write with any strides, C functions do not; and what a region reads has users that are not looked at here. */
 static NodeId *find_turned(Layouts *s) {
   NodeId *turned = NEW_N(s->f->arena, NodeId, s->m->values.len);
   int *users = NEW_N(s->f->arena, int, s->m->values.len);

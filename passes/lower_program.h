@@ -7,7 +7,7 @@
 #include "passes/tuning.h"
 
 /* Kernels and steps; NULL after an error in m->diags. Of the options `naive` (no generators, plain nests only),
- * `winograd` and `tuning` count. */
+ * `winograd`, `tuning`, `strips` and `part_cycles` count. */
 Program *lower_program(Module *m, Fusion *f, const Target *t, const PassOptions *o, Arena *a);
 
 /* Offsets of every buffer: arena, weights. Sets sizes and bounds in the program. */

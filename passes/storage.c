@@ -160,8 +160,7 @@ static void place_graph(Place *p, Graph *g) {
 
 /* ---- 2. views ---- */
 
-/* Does anything outside read v from memory through this view? Views of values that are evaluated in place
- * (iota, dims) stay views. */
+/* Has v elements in memory? Values that are evaluated where they are read (iota, dims) have none, nor have views of them. */
 static bool in_memory(Place *p, ValueId v) { return value_of(p->m, v)->at.base != 0; }
 
 static void view_graph(Place *p, Graph *g) {

@@ -1,7 +1,5 @@
 /* Strides of dense storage, and views as strides over the storage of their operand. */
 #include "passes/strides.h"
-#include "base/intern.h"
-#include "base/text.h"
 #include "ir/ops.h"
 
 AxisOrder order_row_major(int rank) {
@@ -46,18 +44,6 @@ bool order_same(const Type *t, const AxisOrder *a, const AxisOrder *b) {
     if (i == t->rank || j == t->rank) return i == j;
     if (a->axis[i] != b->axis[j]) return false;
   }
-}
-
-const char *order_text(const Type *t, const AxisOrder *o) {
-  if (order_is_row_major(t, o)) return "row-major";
-  AxisOrder last = order_channels_last(t->rank);
-  if (!memcmp(last.axis, o->axis, (size_t)t->rank)) return "channels last";
-  Text text = {0};
-  text_put(&text, "axes ");
-  for (int k = 0; k < t->rank; k++) text_printf(&text, "%s%d", k ? "," : "", o->axis[k]);
-  const char *r = intern(text.at);
-  text_free(&text);
-  return r;
 }
 
 Storage strides_dense(const Type *t, const AxisOrder *order) {

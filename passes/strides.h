@@ -12,7 +12,6 @@ AxisOrder order_of_strides(const Type *t, const Storage *s);
 /* Axes of size 1 may be anywhere. */
 bool order_is_row_major(const Type *t, const AxisOrder *o);
 bool order_same(const Type *t, const AxisOrder *a, const AxisOrder *b);
-const char *order_text(const Type *t, const AxisOrder *o);     /* "channels last", "axes 0,2,1": interned */
 
 Storage strides_dense(const Type *t, const AxisOrder *order);  /* base 0, offset 0 */
 bool strides_are_row_major(const Type *t, const Storage *s);

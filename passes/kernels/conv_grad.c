@@ -2,7 +2,7 @@
  * reduction runs over the pixels of all images.
  *
  *   for group of panels               (a panel: a few vectors of output channels; a group: what shares a pass over x)
- *     for range of images             (as many as there are weights: none, where panels are enough for threads)
+ *     for range of images             (one where there are several panel groups for threads; else up to MAX_RANGES)
  *       sum = 0                       (scratch [range][panel][c][taps…][width])
  *       for block of pixels           (rows of an image, or several images)
  *         pack dy [panel][pixel][width] and x [tile of c][pixel][c]

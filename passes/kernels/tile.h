@@ -8,8 +8,8 @@
  *       write(r, c, acc[r][c])
  *
  * Column widths are lanes, lanes, …, then the tail: a whole vector too, packed with zeros, of which parts are written
- * (8, 4, 2, 1: no store needs a mask); where nobody packs it, it is these parts that are computed. Sizes per target: what target_tile_rows
- * finds room for (kernels.md has the measurements). */
+ * (8, 4, 2, 1: no store needs a mask); where nobody packs it, it is these parts that are computed. Sizes per target: what
+ * target_tile_rows finds room for. */
 #ifndef PASSES_KERNELS_TILE_H
 #define PASSES_KERNELS_TILE_H
 #include "passes/kernels/kernels.h"

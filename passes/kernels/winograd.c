@@ -1,4 +1,4 @@
-/* 3x3 convolution with stride 1 and constant weights by Winograd's transforms (winograd.h), channels last.
+/* 3x3 convolution with stride 1 by Winograd's transforms (winograd.h), channels last.
  *
  *   for block of tiles               (rows of m x m tiles of output, image after image)
  *     for tile, channels             v[i][tile][c] = B' d B        d: n x n pixels of the input
@@ -6,8 +6,8 @@
  *       for i of n*n                 p[tile][i] = v[i] u[i]        a matrix product: tiles x channels x panel
  *       for tile                     y = A' p A, bias, epilogue
  *
- * v of a block stays in L2, where every panel reads it; p of a panel and the weights u of a panel, packed by the
- * compiler, are read once. A vector is lanes of channels throughout. A transform goes over the columns of a tile, then
+ * v of a block stays in L2, where every panel reads it; p of a panel and the weights u of a panel (transformed
+ * and packed by the compiler, or by the kernel where they are computed: winograd_weights.c) are read once. A vector is lanes of channels throughout. A transform goes over the columns of a tile, then
  * over its rows, with `part` between.
  *
  * Tiles that stick out at the far border: pixels beyond the input are those of its edge (results from them are not
