@@ -162,7 +162,7 @@ bool conv_generate(Lower *l, const Node *n) {
   int64_t parts = depthwise ? out / group : group;              // nests that are alike
   if (depthwise && !lower_contiguous(l, n->in[0], 1)) return false;
   Tiling t = {.l = l, .n = n, .cols = DIM(depthwise ? group : out / group),
-              .a = depthwise ? depthwise_a : conv_a, .b = conv_b, .start = conv_start, .write = conv_write, .place = conv_place, .outer_begin = image_loops,
+              .a = depthwise ? depthwise_a : conv_a, .b = conv_b, .start = conv_start, .write = conv_write, .writes_out = true, .place = conv_place, .outer_begin = image_loops,
               .outer_end = image_loops_end, .ta = tx, .tb = tw, .ty = ty, .strides = node_dims(n, "strides"),
               .dilations = node_dims(n, "dilations"), .vector_a = depthwise, .columns = depthwise, .group = group, .group_in = in,
               .group_out = out / group};

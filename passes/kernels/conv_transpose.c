@@ -154,7 +154,7 @@ bool conv_transpose_generate(Lower *l, const Node *n) {
   if (depthwise ? !lower_contiguous(l, n->in[0], 1) : group > 1 && out < 4) return false;
   Phases p = {.spatial = spatial, .out_channels = tw->dims[1].k, .w = w ? w->data : NULL};
   p.t = (Tiling){.l = l, .n = n, .cols = depthwise ? tw->dims[0] : tw->dims[1], .a = phase_a, .b = phase_b,
-                 .start = phase_start, .write = phase_write, .range = phase_range,
+                 .start = phase_start, .write = phase_write, .writes_out = true, .range = phase_range,
                  .outer_begin = phase_loops, .outer_end = phase_loops_end, .ta = tx, .tb = tw, .ty = ty,
                  .strides = node_dims(n, "strides"), .dilations = node_dims(n, "dilations"), .vector_a = depthwise,
                  .group = group, .group_in = in, .group_out = out};

@@ -68,7 +68,7 @@ bool gemm_generate(Lower *l, const Node *n) {
   bool direct = lower_contiguous(l, n->in[1], tb->rank - 1);
   if (!constant && !direct && dim_hi(ty->dims[r - 2]) < 4) return false;      // a row or two: dot products
   Tiling t = {.l = l, .n = n, .rows = ty->dims[r - 2], .cols = cols, .kaxes = 1, .a = gemm_a, .b = gemm_b,
-              .write = gemm_write, .ta = ta, .tb = tb, .ty = ty};
+              .write = gemm_write, .writes_out = true, .ta = ta, .tb = tb, .ty = ty};
   t.ksize[0] = ta->dims[ta->rank - 1];
   t.kname[0] = "k";
   t.pads = constant;

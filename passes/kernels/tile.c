@@ -270,7 +270,7 @@ static void ask_for_rows(Tiling *t, const Panel *p, Expr *first, Expr **r, Expr 
   const Type *out = &value_of(t->l->m, t->l->out)->type;
   int64_t of_line = t->l->target->line / dtype_bytes(out->dtype), lines = (p->width + of_line - 1) / of_line;
   bool far = dim_hi(type_count(out)) * dtype_bytes(out->dtype) > t->l->target->l2 * (int64_t)512;
-  if (t->matrices || !far || p->width == t->cols.k) return;
+  if (!t->writes_out || !far || p->width == t->cols.k) return;
   t->l->asks = true;
   for (int i = 0; i < rows; i++) {
     if (t->line) t->ctx[t->line_axis] = line[i];

@@ -56,6 +56,7 @@ struct Tiling {
   TileShape shape;                   /* columns 0: not decided yet */
   Expr *backwards;                   /* a bool: panels from the last to the first; NULL: never */
   int64_t row_stride;                /* bytes between rows of A; 0: unknown */
+  bool writes_out;                   /* `write` ends in lower_write, so that memory can be asked for through it */
   bool by_blocks;                    /* rows may be taken in blocks whose A stays in L2 (block_rows) */
   int64_t row_bytes, times;          /* bytes of A that each row adds, and how many such A outer_begin loops over */
   Expr *block;                       /* the first row of the current one; NULL: 0 */
