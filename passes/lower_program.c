@@ -165,7 +165,7 @@ static bool group_may_strip(const Build *s, int number) {
   for (int k = 0; k < 2; k++) {
     const Type *t = &v[k]->type;
     if (t->rank != 4 || !type_is_static(t) || t->dims[3].k < WIDE) return false;
-    large |= type_count(t).k * dtype_bytes(t->dtype) > s->target->l2 * 768;
+    large |= target_is_far(s->target, (double)(type_count(t).k * dtype_bytes(t->dtype)));
   }
   return s->options->strips > 0 || (large && window_beside(s, number));
 }

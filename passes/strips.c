@@ -160,9 +160,6 @@ static double row_bytes(const Strips *x, int buffer) {
   return (double)(x->shape[buffer].stride * dtype_bytes(x->p->buffers.at[buffer].dtype));
 }
 
-/* More than the L2 holds beside what else is at work. */
-static bool is_far(const Strips *x, double bytes) { return bytes > x->target->l2 * 768.0; }
-
 /* Cycles saved: what fits the L2 is near anyway. The kernels of a strip must leave each other's rows there. */
 static double gain_of(Strips *x, const Chain *c) {
   enum { CALL = 150 };
@@ -179,10 +176,10 @@ static double gain_of(Strips *x, const Chain *c) {
     double row = row_bytes(x, b), all = row * (double)x->shape[b].count;
     held += row * (double)span_rows(s, c->rows);
     if (b == x->kernel[c->last].out) continue;
-    if (is_far(x, all)) saved += (far - near) * all * (s->window ? 2 : 1);
+    if (target_is_far(x->target, all)) saved += (far - near) * all * (s->window ? 2 : 1);
   }
   cost += near * weights * strips;
-  return is_far(x, held + weights) ? -1 : saved - cost;
+  return target_is_far(x->target, held + weights) ? -1 : saved - cost;
 }
 
 static bool try_chain(Strips *x, Chain *c) {
@@ -220,7 +217,7 @@ static const char *note_of(Strips *x, const Chain *c) {
     if (!s->set || b == x->kernel[c->last].out) continue;
     double row = row_bytes(x, b), all = row * (double)x->shape[b].count;
     long long rows = (long long)span_rows(s, c->rows);
-    if (is_far(x, all)) saved += all;
+    if (target_is_far(x->target, all)) saved += all;
     text = s->window ? arena_printf(a, "%s%s%lld of %lld rows (%s of %s)", text, between, rows,
                                     (long long)x->shape[b].count, size_text(a, row * (double)rows), size_text(a, all))
                      : arena_printf(a, "%s%sall of %s", text, between, size_text(a, all));

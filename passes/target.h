@@ -23,6 +23,9 @@ typedef enum { WINOGRAD_AUTO, WINOGRAD_OFF, WINOGRAD_F2, WINOGRAD_F4 } Winograd;
 /* Addresses so far apart share a set of the L1. */
 static inline int target_set_span(const Target *t) { return t->l1 * 1024 / t->l1_ways; }
 
+/* Is so much memory in the L2 no more when the next kernel reads it? A quarter is left to what else both touch. */
+static inline bool target_is_far(const Target *t, double bytes) { return bytes > t->l2 * 768.0; }
+
 /* Most rows of a register tile that is `columns` vectors wide: beside the accumulators there must be room for a vector of
  * each column and for an element of one row, or, where compilers load ahead, of each; `more`: for others. At least 1. */
 int target_tile_rows(const Target *t, int columns, int more);

@@ -18,8 +18,11 @@ typedef struct lt_port {
   const char *const *dim_text;       /* "N", "28", "2*W + 1" */
 } lt_port;
 
-typedef struct lt_symbol { const char *name; int64_t lo, hi; int input,
-    axis; } lt_symbol;  /* read from dims[axis] of input; input -1: computed */
+typedef struct lt_symbol {
+  const char *name;
+  int64_t lo, hi;
+  int input, axis;                   /* read from dims[axis] of input; input -1: computed */
+} lt_symbol;
 
 typedef struct lt_model {
   int version;
