@@ -34,11 +34,6 @@ struct Attention {
 typedef struct Column { int64_t at; int lanes; } Column;
 typedef struct Columns { Column at[MOST_COLUMNS]; int n; int64_t width; } Columns;
 
-static inline Expr *lanes_at(Builder *b, Expr *at, int lanes) { return lanes > 1 ? ex_ramp(b, at, 1, lanes) : at; }
-static inline Expr *plus(Builder *b, Expr *x, int64_t n) { return ex_add(b, x, ex_int(b, n)); }
-static inline Expr *times(Builder *b, Expr *x, int64_t n) { return ex_mul(b, x, ex_int(b, n)); }
-static inline Expr *as_lanes(Builder *b, Expr *x, int lanes) { return x->lanes == lanes ? x : ex_splat(b, x, lanes); }
-
 /* The next columns of `size` from `start`: `most` vectors, or what is left, in vectors of halves at last. */
 Columns attention_columns(const Attention *a, int64_t start, int64_t size, int most);
 

@@ -132,8 +132,6 @@ static Expr *pixel_number(GradWeight *w, Expr **i) {
   return at;
 }
 
-static Expr *lanes_at(Builder *b, Expr *at, int lanes) { return lanes > 1 ? ex_ramp(b, at, 1, lanes) : at; }
-
 /* Where the sums of (panel of the group, channel c, tap k) begin. */
 static Expr *sum_at(GradWeight *w, const Panel *p, Expr *panel, Expr *c, Expr **k) {
   Builder *b = &w->t.l->b;
@@ -255,7 +253,7 @@ static void pack_x_tile(GradWeight *w, const Panel *p, Expr *row, int rows) {
   for (int r = 0, lanes; r < rows; r += lanes) {
     for (lanes = w->t.l->target->lanes; lanes > rows - r; lanes /= 2) {}
     Expr *v = read_pixel(w, j, lanes_at(b, ex_add(b, row, ex_int(b, r)), lanes));
-    st_store(b, w->x, lanes_at(b, ex_add(b, at, ex_int(b, r)), lanes), v->lanes == lanes ? v : ex_splat(b, v, lanes));
+    st_store(b, w->x, lanes_at(b, ex_add(b, at, ex_int(b, r)), lanes), as_lanes(b, v, lanes));
   }
   for (int k = 0; k < loops; k++) loop_end(b);
 }
@@ -268,7 +266,7 @@ static void pack_dy(GradWeight *w, const Panel *p, Expr *panel, Expr *first) {
   int64_t offset = 0;
   for (int q = 0; q < p->columns; offset += p->lanes[q++]) {
     Expr *v = read_dy(w, i, lanes_at(b, ex_add(b, first, ex_int(b, offset)), p->lanes[q]));
-    st_store(b, w->dy, lanes_at(b, ex_add(b, to, ex_int(b, offset)), p->lanes[q]), v->lanes == p->lanes[q] ? v : ex_splat(b, v, p->lanes[q]));
+    st_store(b, w->dy, lanes_at(b, ex_add(b, to, ex_int(b, offset)), p->lanes[q]), as_lanes(b, v, p->lanes[q]));
   }
   pixel_loops_end(w);
 }

@@ -51,7 +51,7 @@ static void tile(Tiling *t, const Panel *p, int c, Expr *panel, Expr *row, int r
     Expr *tap = ex_mul(b, ex_add(b, flat, ex_int(b, kx * step)), ex_int(b, p->width));
     Expr *at = ex_add(b, ex_add(b, ex_mul(b, first, all), tap), ex_int(b, offset));
     if (t->pack_base) at = ex_add(b, t->pack_base, at);
-    w[kx] = let(b, "w", ex_load(b, t->pack, lanes > 1 ? ex_ramp(b, at, 1, lanes) : at));
+    w[kx] = let(b, "w", ex_load(b, t->pack, lanes_at(b, at, lanes)));
   }
   for (int64_t j = 0; j <= (rows - 1) * stride + (taps - 1) * dilation; j++) {
     Expr *x = NULL;
@@ -60,12 +60,12 @@ static void tile(Tiling *t, const Panel *p, int c, Expr *panel, Expr *row, int r
       if (j < kx * dilation || (j - kx * dilation) % stride || i >= rows) continue;
       if (window >= 0) k[window] = ex_int(b, kx);
       if (!x) x = let(b, "x", t->a(t, ex_add(b, row, ex_int(b, i)), k, col));
-      st_set(b, acc[i], ex_fma(b, x->lanes == lanes ? x : ex_splat(b, x, lanes), w[kx], ex_var(b, acc[i])));
+      st_set(b, acc[i], ex_fma(b, as_lanes(b, x, lanes), w[kx], ex_var(b, acc[i])));
     }
   }
   for (int q = 0; q < t->kaxes; q++) if (q != window) loop_end(b);
   Expr *start = t->start ? t->start(t, col) : NULL;
-  if (start) start = let(b, "start", start->lanes == lanes ? start : ex_splat(b, start, lanes));
+  if (start) start = let(b, "start", as_lanes(b, start, lanes));
   for (int i = 0; i < rows; i++) {
     Expr *sum = ex_var(b, acc[i]);
     t->write(t, ex_add(b, row, ex_int(b, i)), col, start ? ex_add(b, sum, start) : sum);

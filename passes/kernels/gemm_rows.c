@@ -24,8 +24,6 @@ typedef struct Rows {
   int rows, streams, width;          /* width: columns of a whole panel */
 } Rows;
 
-static Expr *lanes_at(Builder *b, Expr *at, int lanes) { return lanes > 1 ? ex_ramp(b, at, 1, lanes) : at; }
-
 /* The vectors of a panel of `width` columns, in halves at the end. */
 static int parts_of(const Rows *g, int64_t width, Part *p) {
   int n = 0, lanes = g->t->l->target->lanes;

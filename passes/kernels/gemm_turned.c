@@ -27,8 +27,6 @@ typedef struct Turned {
   bool once;                         /* one block of k */
 } Turned;
 
-static Expr *lanes_at(Builder *b, Expr *at, int lanes) { return lanes > 1 ? ex_ramp(b, at, 1, lanes) : at; }
-
 /* The tiles of a block, side by side for each k: A's rows are read front to back. */
 static void pack_a(Turned *g) {
   Tiling *t = g->t;
@@ -41,7 +39,7 @@ static void pack_a(Turned *g) {
   for (int r = 0, lanes; r < g->rows; r += lanes) {
     for (lanes = t->l->target->lanes; lanes > g->rows - r; lanes /= 2) {}
     Expr *v = t->a(t, lanes_at(b, ex_add(b, row, ex_int(b, r)), lanes), &at, NULL);
-    st_store(b, g->a, lanes_at(b, ex_add(b, to, ex_int(b, r)), lanes), v->lanes == lanes ? v : ex_splat(b, v, lanes));
+    st_store(b, g->a, lanes_at(b, ex_add(b, to, ex_int(b, r)), lanes), as_lanes(b, v, lanes));
   }
   loop_end(b);
   loop_end(b);

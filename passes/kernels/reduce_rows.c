@@ -25,31 +25,18 @@ typedef struct Rows {
   Expr *j[MAX_RANK], *i[MAX_RANK];   /* indices of x, and of the result */
 } Rows;
 
-static Dim stride_of(const Rows *r, int axis) {
-  const Value *v = value_of(r->l->m, r->n->in[0]);
-  if (v->at.base) return v->at.stride[axis];
-  Dim s = DIM(1);
-  for (int k = r->x->rank - 1; k > axis; k--) s = dim_mul(s, r->x->dims[k]);
-  return s;
-}
-
 /* Where the columns are, and the order of the rest; false: this is no reduction of rows. */
 static bool axes_of(Rows *r) {
   Dim rows = DIM(1);
   r->inner = -1;
   for (int k = 0; k < r->x->rank; k++) {
     if (dim_is(r->x->dims[k], 1) || r->cut[k]) continue;
-    if (dim_is(stride_of(r, k), 1)) r->inner = k;
+    if (dim_is(lower_stride(r->l, r->n->in[0], k), 1)) r->inner = k;
   }
   if (r->inner < 0 || !dim_is_const(r->x->dims[r->inner])) return false;
   r->columns = r->x->dims[r->inner].k;
-  for (int k = 0; k < r->x->rank; k++) {
-    if (!r->cut[k]) continue;
-    int at = r->cuts++;
-    for (; at > 0 && dim_hi(stride_of(r, r->order[at - 1])) < dim_hi(stride_of(r, k)); at--) r->order[at] = r->order[at - 1];
-    r->order[at] = k;
-    rows = dim_mul(rows, r->x->dims[k]);
-  }
+  r->cuts = lower_order(r->l, r->n->in[0], r->cut, r->order);
+  for (int k = 0; k < r->cuts; k++) rows = dim_mul(rows, r->x->dims[r->order[k]]);
   return dim_lo(rows) >= FEWEST_ROWS && r->columns <= MOST_COLUMNS && r->columns >= r->l->target->lanes;
 }
 
@@ -64,7 +51,7 @@ static Expr **result_index(Rows *r) {
 
 static Expr *element(Rows *r, int lanes) {
   Expr *v = ex_cast(&r->l->b, r->t, lower_read(r->l, r->n->in[0], r->j));
-  return v->lanes == lanes ? v : ex_splat(&r->l->b, v, lanes);
+  return as_lanes(&r->l->b, v, lanes);
 }
 
 static Expr *start(Rows *r) { return reduce_identity(&r->l->b, r->op, r->t); }

@@ -195,7 +195,7 @@ void tile_pack_here(Tiling *t) {
     for (int c = 0; c < p[q].columns; offset += p[q].lanes[c++]) {
       Expr *place = ex_add(b, to, ex_int(b, offset)), *v = t->b(t, k, column(t, &p[q], first, c));
       if (p[q].lanes[c] > 1) place = ex_ramp(b, place, 1, p[q].lanes[c]);
-      st_store(b, pack, place, v->lanes == p[q].lanes[c] ? v : ex_splat(b, v, p[q].lanes[c]));
+      st_store(b, pack, place, as_lanes(b, v, p[q].lanes[c]));
     }
     for (int a = 0; a <= last + 1; a++) loop_end(b);
   }
@@ -217,7 +217,7 @@ static Expr *start_of(Tiling *t, Expr *col, int lanes, int rows) {
   Expr *start = t->start(t, col);
   if (!start) return NULL;
   if (rows > 1) start = let(&t->l->b, "start", start);
-  return start->lanes == lanes ? start : ex_splat(&t->l->b, start, lanes);
+  return as_lanes(&t->l->b, start, lanes);
 }
 
 /* How many lanes of column c there are; the rest are zeros that stand behind. */
@@ -309,7 +309,7 @@ static bool write_in_turn(Tiling *t, const Panel *p, Expr *first, Expr *row, int
   for (int i = 0; i < rows; i++)
     for (int c = 0; c < p->columns; c++) {
       Expr *at = ex_int(b, (int64_t)(i * p->columns + c) * lanes);
-      st_store(b, sums, lanes > 1 ? ex_ramp(b, at, 1, lanes) : at, ex_var(b, acc[i][c]));
+      st_store(b, sums, lanes_at(b, at, lanes), ex_var(b, acc[i][c]));
     }
   Expr *i = loop_begin(b, "r", ex_int(b, 0), ex_int(b, rows), 1, FOR_SEQ);
   Expr *c = loop_begin(b, "c", ex_int(b, 0), ex_int(b, p->columns), 1, FOR_SEQ);
@@ -358,7 +358,7 @@ static void tile_body(Tiling *t, const Panel *p, Expr *panel, Expr *first, Expr 
     Expr *a = t->vector_a ? NULL : let(b, "a", t->a(t, r[i], k, NULL));
     for (int c = 0; c < p->columns; c++) {
       Expr *x = a ? a : t->a(t, r[i], k, col[c]);
-      st_set(b, acc[i][c], ex_fma(b, x->lanes == p->lanes[c] ? x : ex_splat(b, x, p->lanes[c]), w[c], ex_var(b, acc[i][c])));
+      st_set(b, acc[i][c], ex_fma(b, as_lanes(b, x, p->lanes[c]), w[c], ex_var(b, acc[i][c])));
     }
   }
   for (int q = 0; q < t->kaxes; q++) loop_end(b);

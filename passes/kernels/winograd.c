@@ -27,8 +27,6 @@ typedef struct Tiles {
   Expr *image, *block;               /* loops at work; image NULL: blocks go over all images */
 } Tiles;
 
-static Expr *lanes_at(Builder *b, Expr *at, int lanes) { return lanes > 1 ? ex_ramp(b, at, 1, lanes) : at; }
-
 /* Where tile number `tile` stands: image, first row, first column. */
 static void tile_place(Tiles *w, Expr *tile, Expr **at) {
   Builder *b = &w->t.l->b;
@@ -43,8 +41,6 @@ static void load_all(Builder *b, Buf *buf, Expr *from, int64_t stride, int size,
   for (int k = 0; k < size; k++)
     x[k] = let(b, "x", ex_load(b, buf, lanes_at(b, ex_add(b, from, ex_int(b, k * stride)), lanes)));
 }
-
-static Expr *last_of(Builder *b, Dim size) { return ex_dim(b, dim_sub(size, DIM(1))); }
 
 /* v = B' d B for the tiles of a block */
 static void input_transform(Tiles *w) {

@@ -34,8 +34,6 @@ typedef struct Sums {
 
 typedef struct Run { int64_t start, repeat; int columns; } Run; /* panels of as many vectors, from channel `start` on */
 
-static Expr *lanes_at(Builder *b, Expr *at, int lanes) { return lanes > 1 ? ex_ramp(b, at, 1, lanes) : at; }
-
 /* Room for one of n*n matrices: all lie an odd number of cache lines apart, so that the same element of each is in another
  * set of the L1. */
 static int64_t plane_of(int64_t elements) {
@@ -44,8 +42,6 @@ static int64_t plane_of(int64_t elements) {
 }
 
 static int64_t width_of(const Sums *s, const Run *r) { return (int64_t)r->columns * s->lanes; }
-
-static Expr *last_of(Builder *b, Dim size) { return ex_dim(b, dim_sub(size, DIM(1))); }
 
 /* ---- transforms of vectors ---- */
 

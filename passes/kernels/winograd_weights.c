@@ -6,19 +6,17 @@
  *     u[i] = part G'                  its rows */
 #include "passes/kernels/winograd.h"
 
-static Expr *lanes_at(Builder *b, Expr *at, int lanes) { return lanes > 1 ? ex_ramp(b, at, 1, lanes) : at; }
-
-static Expr *times(Builder *b, Expr *x, double by, Expr *to) {
+static Expr *scaled(Builder *b, Expr *x, double by, Expr *to) {
   Expr *k = ex_splat(b, ex_const(b, DT_F32, by), x->lanes);
   return to ? ex_fma(b, k, x, to) : by == 1 ? x : ex_mul(b, k, x);
 }
 
 /* G x: rows for points +p and -p differ in the sign of the middle. */
 static void transform(Builder *b, const Form *f, Expr *const *x, Expr **out) {
-  out[0] = let(b, "u", times(b, x[0], f->g[0][0], NULL));
+  out[0] = let(b, "u", scaled(b, x[0], f->g[0][0], NULL));
   for (int j = 1; j < f->n - 1; j += 2) {
-    Expr *even = let(b, "even", times(b, x[2], f->g[j][2], times(b, x[0], f->g[j][0], NULL)));
-    Expr *odd = let(b, "odd", times(b, x[1], f->g[j][1], NULL));
+    Expr *even = let(b, "even", scaled(b, x[2], f->g[j][2], scaled(b, x[0], f->g[j][0], NULL)));
+    Expr *odd = let(b, "odd", scaled(b, x[1], f->g[j][1], NULL));
     out[j] = let(b, "u", ex_add(b, even, odd));
     out[j + 1] = let(b, "u", ex_sub(b, even, odd));
   }
@@ -31,7 +29,7 @@ static Expr *read_weight(Weights *s, int y, Expr *x, Expr *c, Expr *col) {
   Builder *b = &s->w->l->b;
   Expr *k[3] = {ex_int(b, s->flipped ? 2 - y : y), s->flipped ? ex_sub(b, ex_int(b, 2), x) : x, c};
   Expr *v = s->direct->b(s->direct, k, col);
-  return let(b, "g", v->lanes == col->lanes ? v : ex_splat(b, v, col->lanes));
+  return let(b, "g", as_lanes(b, v, col->lanes));
 }
 
 /* Element [0][c][0] of the panel is at `to`; the vector's columns begin at `first` and there at `at`. */

@@ -49,9 +49,8 @@ Buf *lower_weight(Lower *l, const char *name, const Tensor *packed) {
   return buf;
 }
 
-/* The stride of an axis: from storage, else row-major. */
-static Dim stride_of(Module *m, ValueId v, int axis) {
-  const Value *val = value_of(m, v);
+Dim lower_stride(Lower *l, ValueId v, int axis) {
+  const Value *val = value_of(l->m, v);
   if (val->at.base) return val->at.stride[axis];
   Dim s = DIM(1);
   for (int k = val->type.rank - 1; k > axis; k--) s = dim_mul(s, val->type.dims[k]);
@@ -63,7 +62,7 @@ Expr *lower_index(Lower *l, ValueId v, Expr **i) {
   Expr *at = ex_dim(&l->b, val->at.base ? val->at.offset : DIM(0));
   for (int k = 0; k < val->type.rank; k++) {
     if (dim_is(val->type.dims[k], 1)) continue;               // index 0, whatever the stride
-    Dim s = stride_of(l->m, v, k);
+    Dim s = lower_stride(l, v, k);
     if (dim_is(s, 0)) continue;
     at = ex_add(&l->b, at, ex_mul(&l->b, i[k], ex_dim(&l->b, s)));
   }
@@ -74,7 +73,7 @@ bool lower_contiguous(Lower *l, ValueId v, int axis) {
   const Value *val = value_of(l->m, v);
   const Node *def = val->def ? node_of(l->m, val->def) : NULL;
   if (def && !val->at.base && !value_is_stored(l->fusion, v) && def->nin) return lower_contiguous(l, def->in[0], axis);   // a guess; safe: gathers are correct
-  return dim_is(stride_of(l->m, v, axis), 1) || dim_is(val->type.dims[axis], 1);
+  return dim_is(lower_stride(l, v, axis), 1) || dim_is(val->type.dims[axis], 1);
 }
 
 /* ---- reading ---- */
@@ -189,17 +188,21 @@ void lower_loops_end(Lower *l, const Type *t) {
   for (int k = 0; k < t->rank; k++) loop_end(&l->b);
 }
 
+int lower_order(Lower *l, ValueId v, const bool *some, int *order) {
+  int n = 0;
+  for (int k = 0; k < value_of(l->m, v)->type.rank; k++) {      // insertion sort, stable
+    if (some && !some[k]) continue;
+    int at = n++;
+    for (; at > 0 && dim_hi(lower_stride(l, v, order[at - 1])) < dim_hi(lower_stride(l, v, k)); at--) order[at] = order[at - 1];
+    order[at] = k;
+  }
+  return n;
+}
+
 void lower_loops_of(Lower *l, ValueId v, Expr **i) {
   const Type *t = &value_of(l->m, v)->type;
   int order[MAX_RANK];
-  for (int k = 0; k < t->rank; k++) {                           // insertion sort: largest stride outermost, stable
-    int at = k;
-    while (at > 0 && dim_hi(stride_of(l->m, v, order[at - 1])) < dim_hi(stride_of(l->m, v, k))) {
-      order[at] = order[at - 1];
-      at--;
-    }
-    order[at] = k;
-  }
+  lower_order(l, v, NULL, order);
   static const char *const names[] = {"i", "j", "k", "l", "m", "n", "o", "p", "q", "r", "s", "t"};
   int inner = -1;
   for (int k = t->rank - 1; k >= 0 && inner < 0; k--) if (!dim_is(t->dims[order[k]], 1)) inner = order[k];

@@ -66,6 +66,9 @@ Buf  *lower_scratch(Lower *l, const char *name, DType t, Dim elems);
 Buf  *lower_weight(Lower *l, const char *name, const Tensor *packed);     /* a constant made for this kernel (packed) */
 void  lower_symbol(Lower *l, const char *name, Buf *count);              /* the run reads a data-dependent dim from it */
 Buf  *lower_buf(Lower *l, ValueId v);                         /* the buffer behind a stored value (v's base) */
+Dim   lower_stride(Lower *l, ValueId v, int axis);            /* of an axis in memory; row-major where v is not stored */
+/* The axes of v, or `some` of them, that with the largest stride first; their number. */
+int   lower_order(Lower *l, ValueId v, const bool *some, int *order);
 Expr *lower_index(Lower *l, ValueId v, Expr **i);             /* element offset of index i in that buffer */
 /* The alternative to take of n with these costs: the cheapest, or what a tuning asks for. Ask once for each decision. */
 int   lower_choose(Lower *l, const double *cost, int n);
