@@ -51,7 +51,8 @@ static const char *fresh_name(Arena *a, const char *wish, const char **taken, in
 static void find_names(Emit *e) {
   Module *m = e->p->m;
   // by the run function
-  static const char *const used[] = {"weights", "arena", "state", "io", "pool", "c", "call", "part", "parts", "top", "bottom", "first", "end"};
+  static const char *const used[] = {"weights", "arena", "state", "io", "pool", "c", "call", PART_SYMBOL, PARTS_SYMBOL,
+                                     TOP_SYMBOL, BOTTOM_SYMBOL, FIRST_SYMBOL, "end"};
   enum { USED = sizeof used / sizeof *used };
   int nin = m->main->inputs.len, nout = m->main->outputs.len, n = 0;
   const char **taken = NEW_N(e->a, const char *, nin + nout + USED + symbol_count() + 1);

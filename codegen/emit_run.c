@@ -67,9 +67,8 @@ static const char *call_text(Run *r, const Step *s) {
   }
   for (int i = 0; i < s->kernel->dims.len; i++, n++) {
     const char *dim = s->kernel->dims.at[i];
-    bool part = s->kernel->parts && (!strcmp(dim, "part") || !strcmp(dim, "parts"));
-    bool row = r->strips && (!strcmp(dim, "top") || !strcmp(dim, "bottom") || !strcmp(dim, "first"));
-    text_printf(&t, "%s%s", n ? ", " : "", part || row ? dim : symbol_name(e, dim));
+    bool given = (s->kernel->parts && symbol_is_of_parts(dim)) || (r->strips && symbol_is_of_strips(dim));
+    text_printf(&t, "%s%s", n ? ", " : "", given ? dim : symbol_name(e, dim));
   }
   text_put(&t, ");");
   const char *text = arena_strdup(e->a, t.at);

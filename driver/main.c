@@ -203,8 +203,8 @@ int main(int argc, char **argv) {
   }
   o.sleef = o.math && !strcmp(o.math, "sleef");
   if (o.math && !o.sleef && strcmp(o.math, "inline")) usage_error("--math wants inline or sleef, not '%s'", o.math);
-  if (o.threads < 0 || o.threads > 256 || o.threads != (int)o.threads)
-    usage_error("--threads wants a whole number, 1 to 256");
+  if (o.threads < 0 || o.threads > MOST_PARTS || o.threads != (int)o.threads)
+    usage_error("--threads wants a whole number, 1 to %d", MOST_PARTS);
   if (o.part_cycles < 1) usage_error("--part-cycles wants a number of cycles, 1 or more");
   if (o.args.len < v->min_args) usage_error("usage: lathe %s %s", v->name, v->args);
   if (o.args.len > v->max_args) usage_error("too many arguments: usage: lathe %s %s", v->name, v->args);

@@ -112,9 +112,14 @@ typedef struct Kernel {
   Dim flops;
   int group;                   /* fused group it came from */
   ValueId root;                /* output of the heavy op, or of the map */
-  int parts;                   /* as many threads may share it: it has the dims part and parts; 0: it runs on one */
+  int parts;                   /* as many threads may share it: PART and PARTS are among its dims; 0: it runs on one */
   int target_lanes;            /* vector width in f32 lanes the kernel was made for; 1: scalar */
 } Kernel;
+
+/* Symbols of a kernel with parts: which part the call does, of how many. */
+#define PART_SYMBOL "part"
+#define PARTS_SYMBOL "parts"
+static inline bool symbol_is_of_parts(const char *name) { return !strcmp(name, PART_SYMBOL) || !strcmp(name, PARTS_SYMBOL); }
 
 /* ---- building ---- */
 typedef struct Builder {

@@ -323,8 +323,8 @@ static bool bind(Run *x, Memory *mem, const int64_t *dims) {
 static void set_dims(Run *x, const int64_t *dims, int part, int parts) {
   const Kernel *k = x->c->kernel;
   for (int i = 0; i < k->dim_vars.len; i++) {
-    bool first = k->parts && !strcmp(k->dims.at[i], "part"), all = k->parts && !strcmp(k->dims.at[i], "parts");
-    x->r[code_var(x->c, k->dim_vars.at[i])].i = first ? part : all ? parts : dims[i];
+    bool own = k->parts && symbol_is_of_parts(k->dims.at[i]);
+    x->r[code_var(x->c, k->dim_vars.at[i])].i = !own ? dims[i] : !strcmp(k->dims.at[i], PART_SYMBOL) ? part : parts;
   }
 }
 

@@ -1,6 +1,16 @@
 /* Programs as text: buffers with their homes, steps in order, then the kernels. */
 #include "ir/program.h"
 
+Step *step_new(Arena *a, StepKind kind) {
+  Step *s = NEW(a, Step);
+  *s = (Step){.kind = kind, .cond = -1, .trip_buffer = -1, .iter_buffer = -1, .in_place = -1};
+  return s;
+}
+
+bool symbol_is_of_strips(const char *name) {
+  return !strcmp(name, TOP_SYMBOL) || !strcmp(name, BOTTOM_SYMBOL) || !strcmp(name, FIRST_SYMBOL);
+}
+
 void step_part(const Step *s, int part, int parts, int64_t *first, int64_t *end) {
   int64_t units = (s->count + s->unit - 1) / s->unit;
   *first = units * part / parts * s->unit;

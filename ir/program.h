@@ -55,6 +55,17 @@ struct Step {
   int at;                        /* number in execution order, set by `place` */
 };
 
+enum { MOST_PARTS = 256 };       /* of a kernel or of strips; lt_pool.c has no more threads either */
+
+/* A step of that kind with no buffers yet. */
+Step *step_new(Arena *a, StepKind kind);
+
+/* Symbols that a step gives its kernels. Those of strips: the rows of this one, and where the first of its part begins. */
+#define TOP_SYMBOL "top"
+#define BOTTOM_SYMBOL "bottom"
+#define FIRST_SYMBOL "first"
+bool symbol_is_of_strips(const char *name);
+
 /* Part `part` of `parts` has rows [*first, *end) of a step of strips. */
 void step_part(const Step *s, int part, int parts, int64_t *first, int64_t *end);
 

@@ -282,10 +282,10 @@ static bool shared_join(ProgramRun *r, Shared *x) {
 static bool run_rows(ProgramRun *r, const Step *s, int part, int parts) {
   int64_t first, end;
   step_part(s, part, parts, &first, &end);
-  set_symbol(r, "first", first);
+  set_symbol(r, FIRST_SYMBOL, first);
   for (int64_t top = first; top < end; top += s->rows) {
-    set_symbol(r, "top", top);
-    set_symbol(r, "bottom", int64_min(top + s->rows, end));
+    set_symbol(r, TOP_SYMBOL, top);
+    set_symbol(r, BOTTOM_SYMBOL, int64_min(top + s->rows, end));
     if (!run_steps(r, &s->then)) return false;
   }
   return true;

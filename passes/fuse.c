@@ -49,8 +49,7 @@ static bool depends(Fuse *s, ValueId v, int target) {
   if (s->stamp[g] == s->now) return false;
   s->stamp[g] = s->now;
   const Group *of = &s->f->groups.at[g];
-  NodeId first = of->root ? of->root : value_of(s->m, of->out)->def;
-  const Node *r = node_of(s->m, first);
+  const Node *r = group_first(s->m, of);
   for (int k = 0; k < r->nin; k++) if (r->in[k] && depends(s, r->in[k], target)) return true;
   for (int q = 0; q < of->epilogue.len; q++) {
     const Node *e = node_of(s->m, of->epilogue.at[q]);
@@ -71,15 +70,11 @@ static bool on_chain(const Fuse *s, int g, ValueId v) {
   return false;
 }
 
-static NodeId group_node(const Fuse *s, const Group *of, int k) {
-  return k >= 0 ? of->epilogue.at[k] : of->root ? of->root : value_of(s->m, of->out)->def;
-}
-
 /* Does some operand from outside of group g, of those that it has now, need group `target`? */
 static bool group_depends(Fuse *s, int g, int target) {
   const Group *of = &s->f->groups.at[g];
-  for (int k = -1; k < of->epilogue.len; k++) {
-    const Node *n = node_of(s->m, group_node(s, of, k));
+  for (int k = 0; k < group_chain(of); k++) {
+    const Node *n = node_of(s->m, group_node(s->m, of, k));
     for (int i = 0; i < n->nin; i++) {
       if (!n->in[i] || on_chain(s, g, n->in[i])) continue;
       s->now++;
@@ -96,15 +91,15 @@ static int joining_map(Fuse *s, int g, ValueId v) {
   int h = d ? node_of(s->m, d)->group : 0;
   if (!h || h == g || !on_chain(s, h, v)) return 0;
   const Group *of = &s->f->groups.at[h], *to = &s->f->groups.at[g];
-  if (of->root || of->graph != to->graph || !op_has(node_of(s->m, group_node(s, of, -1))->op, ELEMENTWISE)) return 0;
+  if (of->root || of->graph != to->graph || !op_has(group_first(s->m, of)->op, ELEMENTWISE)) return 0;
   if (!type_same_shape(&value_of(s->m, of->out)->type, &value_of(s->m, to->out)->type)) return 0;
   return group_depends(s, g, h) || group_depends(s, h, g) ? 0 : h;
 }
 
 static void absorb(Fuse *s, int g, int h) {
   Group *of = &s->f->groups.at[h];
-  for (int k = -1; k < of->epilogue.len; k++) {
-    NodeId id = group_node(s, of, k);
+  for (int k = 0; k < group_chain(of); k++) {
+    NodeId id = group_node(s->m, of, k);
     node_of(s->m, id)->group = g;
     *vec_push(s->f->arena, &s->f->groups.at[g].epilogue) = id;
   }
@@ -205,8 +200,8 @@ static void inline_maps(Fuse *s) {
     int into = 0;
     bool ok = !s->is_output[v] && s->users[v].len > 0;
     bool inner = true;
-    for (int k = -1; k < of->epilogue.len; k++) {
-      const Node *n = node_of(s->m, k < 0 ? value_of(s->m, of->out)->def : of->epilogue.at[k]);
+    for (int k = 0; k < group_chain(of); k++) {
+      const Node *n = node_of(s->m, group_node(s->m, of, k));
       if (n->out[0] != v && read_outside(s, n->out[0], g)) inner = false;
       if (n->op == OP_COPY) ok = false;
     }
@@ -222,16 +217,13 @@ static void inline_maps(Fuse *s) {
         Dim small = type_count(&value_of(s->m, v)->type), large = type_count(&value_of(s->m, u->out[0])->type);
         bool repeats = !dim_known_le(large, small);
         bool cheap = true;
-        for (int q = -1; q < of->epilogue.len; q++)
-          cheap &= is_cheap(node_of(s->m, q < 0 ? value_of(s->m, of->out)->def : of->epilogue.at[q]));
+        for (int q = 0; q < group_chain(of); q++) cheap &= is_cheap(node_of(s->m, group_node(s->m, of, q)));
         if (repeats && !(cheap && of->epilogue.len < 2)) ok = false;
         if (u->op == OP_CONCAT || u->op == OP_PAD) ok = false;
       }
     }
     if (!ok || !into || s->users[v].len > 1) continue;
-    move_node(s, value_of(s->m, of->out)->def, into);
-    for (int k = 0; k < of->epilogue.len; k++) move_node(s, of->epilogue.at[k], into);
-    for (int k = 0; k < of->inlined.len; k++) move_node(s, of->inlined.at[k], into);   // what was inlined here comes along
+    for (int k = 0; k < group_nodes(of); k++) move_node(s, group_node(s->m, of, k), into);   // with what was inlined here
     of->dead = true;
   }
 }

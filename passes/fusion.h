@@ -24,6 +24,16 @@ typedef struct Group {
   bool dead;                   /* merged into another */
 } Group;
 
+/* Its nodes by number: the one computed first, which is the root or a map's; the rest of the chain, that is the epilogue;
+ * then what is inlined. */
+static inline int group_chain(const Group *g) { return 1 + g->epilogue.len; }
+static inline int group_nodes(const Group *g) { return group_chain(g) + g->inlined.len; }
+static inline NodeId group_node(Module *m, const Group *g, int k) {
+  if (k) return k < group_chain(g) ? g->epilogue.at[k - 1] : g->inlined.at[k - group_chain(g)];
+  return g->root ? g->root : value_of(m, g->out)->def;
+}
+static inline Node *group_first(Module *m, const Group *g) { return node_of(m, group_node(m, g, 0)); }
+
 /* How a loop or scan runs (storage_control.c): values computed before it, in the body, and copies that renew the
  * carried values once the rest of the body is done. */
 typedef struct LoopPlan {

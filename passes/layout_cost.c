@@ -192,14 +192,13 @@ static bool is_read(const Layouts *s, ValueId v, int group) {
 }
 
 void layout_group_cost(Layouts *s, const Group *g) {
-  NodeId first = g->root ? g->root : value_of(s->m, g->out)->def;
   ValueId like = g->out;                                        // a map's loops follow the first value that it stores
   for (int k = 0; k < g->epilogue.len && !s->of[like].known; k++) like = node_of(s->m, g->epilogue.at[k])->out[0];
-  int group = node_of(s->m, first)->group, axis = g->root ? root_cost(s, node_of(s->m, g->root), like) : -1;
+  int group = group_first(s->m, g)->group, axis = g->root ? root_cost(s, node_of(s->m, g->root), like) : -1;
   bool follows = !g->root || op_has(node_of(s->m, g->root)->op, FOLLOWS_LAYOUT);
   const Type *t = type_at(s, like);
-  for (int k = -1; k < g->epilogue.len + g->inlined.len; k++) {
-    NodeId id = k < 0 ? first : k < g->epilogue.len ? g->epilogue.at[k] : g->inlined.at[k - g->epilogue.len];
+  for (int k = 0; k < group_nodes(g); k++) {
+    NodeId id = group_node(s->m, g, k);
     const Node *n = node_of(s->m, id);
     for (int i = 0; i < n->nin; i++) {
       ValueId v = n->in[i];
@@ -207,7 +206,7 @@ void layout_group_cost(Layouts *s, const Group *g) {
       if (follows) add_follow(s, v, like);
       else add_walk(s, v, axis_below(t, type_at(s, v), axis));
     }
-    if (k >= g->epilogue.len || !s->of[n->out[0]].known) continue;
+    if (k >= group_chain(g) || !s->of[n->out[0]].known) continue;
     if (follows) add_follow(s, n->out[0], like);
     else add_walk(s, n->out[0], axis);
   }

@@ -50,16 +50,15 @@ static const char *group_word(const Node *first, const Group *g) { return g->sof
 /* "conv + relu", the source nodes and the shapes, for the comment above the kernel */
 static const char *describe(Build *s, const Group *g) {
   Text t = {0};
-  NodeId first = g->root ? g->root : value_of(s->m, g->out)->def;
-  const Node *n = node_of(s->m, first);
+  const Node *n = group_first(s->m, g);
   text_printf(&t, "%s", group_word(n, g));
   for (int k = 0; k < g->epilogue.len; k++) text_printf(&t, " + %s", op_info[node_of(s->m, g->epilogue.at[k])->op].text);
   const char *seen = "";
-  for (int k = -1; k < g->epilogue.len; k++) {
-    const Node *e = k < 0 ? n : node_of(s->m, g->epilogue.at[k]);
+  for (int k = 0; k < group_chain(g); k++) {
+    const Node *e = node_of(s->m, group_node(s->m, g, k));
     if (!e->source.node || !strcmp(e->source.node, seen)) continue;
     seen = e->source.node;
-    text_printf(&t, "%s\"%s\"%s%s%s", k < 0 ? "\nfrom " : ", ", seen, e->source.op ? " (" : "", e->source.op ? e->source.op : "", e->source.op ? ")" : "");
+    text_printf(&t, "%s\"%s\"%s%s%s", k == 0 ? "\nfrom " : ", ", seen, e->source.op ? " (" : "", e->source.op ? e->source.op : "", e->source.op ? ")" : "");
   }
   text_put(&t, "\n");
   if (g->softmax)                                                // queries and keys; then shares and values
@@ -74,19 +73,17 @@ static const char *describe(Build *s, const Group *g) {
 
 /* Of every node that is computed in the group. */
 static Dim flops_of(Build *s, const Group *g) {
-  const Node *first = node_of(s->m, g->root ? g->root : value_of(s->m, g->out)->def);
-  Dim f = op_info[first->op].flops(s->m, first);
-  for (int k = 0; k < g->epilogue.len + g->inlined.len; k++) {
-    const Node *n = node_of(s->m, k < g->epilogue.len ? g->epilogue.at[k] : g->inlined.at[k - g->epilogue.len]);
+  Dim f = DIM(0);
+  for (int k = 0; k < group_nodes(g); k++) {
+    const Node *n = node_of(s->m, group_node(s->m, g, k));
     f = dim_add(f, op_info[n->op].flops(s->m, n));
   }
   return f;
 }
 
 static const char *kernel_name(Build *s, const Group *g, int number) {
-  const Node *n = node_of(s->m, g->root ? g->root : value_of(s->m, g->out)->def);
   Text t = {0};
-  text_printf(&t, "k%d_%s", number, group_word(n, g));
+  text_printf(&t, "k%d_%s", number, group_word(group_first(s->m, g), g));
   for (int k = 0; k < g->epilogue.len && k < 2; k++) text_printf(&t, "_%s", op_info[node_of(s->m, g->epilogue.at[k])->op].text);
   const char *r = arena_strdup(s->arena, t.at);
   text_free(&t);
@@ -110,10 +107,8 @@ static bool touches(Build *s, const Node *n, DClass cls) {
 
 /* Kernels compute with numbers. A string in memory is a pointer, which comparing or converting would take for one. */
 static bool refuse_strings(Build *s, const Group *g) {
-  int chain = 1 + g->epilogue.len;
-  for (int k = 0; k < chain + g->inlined.len; k++) {
-    NodeId id = k >= chain ? g->inlined.at[k - chain] : k ? g->epilogue.at[k - 1] : g->root ? g->root : value_of(s->m, g->out)->def;
-    const Node *n = node_of(s->m, id);
+  for (int k = 0; k < group_nodes(g); k++) {
+    const Node *n = node_of(s->m, group_node(s->m, g, k));
     bool strings = touches(s, n, CLASS_STRING);
     if (!strings && !touches(s, n, CLASS_COMPLEX)) continue;
     diag_error(s->m->diags, "unsupported", node_where(s->m, n), "operator %s on %s is not compiled",
@@ -170,6 +165,13 @@ static bool group_may_strip(const Build *s, int number) {
   return s->options->strips > 0 || (large && window_beside(s, number));
 }
 
+static void add_symbol_step(Build *s, const char *name, int buffer) {
+  Step *st = step_new(s->arena, STEP_SYMBOL);
+  st->symbol = name;
+  st->cond = buffer;
+  *vec_push(s->arena, s->steps) = st;
+}
+
 static void lower_group(Build *s, int number) {
   const Group *g = &s->f->groups.at[number];
   const char *key = NULL;
@@ -181,7 +183,7 @@ static void lower_group(Build *s, int number) {
   l.b.arena = s->arena;
   Kernel *k = kernel_new(&l.b, s->arena, kernel_name(s, g, s->p->kernels.len));
   k->note = describe(s, g);
-  const Node *n = node_of(s->m, g->root ? g->root : value_of(s->m, g->out)->def);
+  const Node *n = group_first(s->m, g);
   bug_context = k->name;
   bool ok;
   if (!g->root) ok = lower_map(&l, g);
@@ -199,10 +201,8 @@ static void lower_group(Build *s, int number) {
   k->flops = flops_of(s, g);
   k->target_lanes = s->target->lanes;
   kernel_finish(k);
-  Step *st = NEW(s->arena, Step);
-  st->kind = STEP_KERNEL;
+  Step *st = step_new(s->arena, STEP_KERNEL);
   st->kernel = k;
-  st->cond = st->trip_buffer = st->iter_buffer = -1;
   int params = 0;
   for (int q = 0; q < k->bufs.len; q++) params += k->bufs.at[q]->role != BUF_LOCAL;
   st->buffer = NEW_N(s->arena, int, params + 1);
@@ -220,10 +220,8 @@ static void lower_group(Build *s, int number) {
   *vec_push(s->arena, &s->p->kernels) = k;
   *vec_push(s->arena, s->steps) = st;
   for (int q = 0; q < l.symbols.len; q++) {
-    Step *set = NEW(s->arena, Step);
-    *set = (Step){.kind = STEP_SYMBOL, .symbol = l.symbols.at[q].name, .cond = st->buffer[l.symbols.at[q].count->index],
-                  .trip_buffer = -1, .iter_buffer = -1, .in_place = -1};
-    *vec_push(s->arena, s->steps) = set;
+    const LowerSymbol *sym = &l.symbols.at[q];
+    add_symbol_step(s, sym->name, st->buffer[sym->count->index]);
   }
 }
 
@@ -249,8 +247,7 @@ static void need_group(Build *s, int number, Graph *within) {
   if (s->state[number]) return;                                 // 1 cannot come back: fuse made no cycle
   s->state[number] = 1;
   const Group *g = &s->f->groups.at[number];
-  need_node_inputs(s, node_of(s->m, g->root ? g->root : value_of(s->m, g->out)->def), number, within);
-  for (int k = 0; k < g->epilogue.len; k++) need_node_inputs(s, node_of(s->m, g->epilogue.at[k]), number, within);
+  for (int k = 0; k < group_chain(g); k++) need_node_inputs(s, node_of(s->m, group_node(s->m, g, k)), number, within);
   for (int k = 0; k < s->f->order.len; k++)
     if (s->f->order.at[k].group == number) need_group(s, s->f->order.at[k].after, within);
   s->state[number] = 2;
@@ -272,13 +269,6 @@ static void need_region(Build *s, Graph *r, Graph *within) {    // what a region
   }
 }
 
-static Step *symbol_step(Build *s, const char *name, ValueId from) {
-  Step *st = NEW(s->arena, Step);
-  *st = (Step){.kind = STEP_SYMBOL, .symbol = name, .cond = buffer_of_value(s, value_of(s->m, from)->at.base),
-               .trip_buffer = -1, .iter_buffer = -1, .in_place = -1};
-  return st;
-}
-
 static bool uses_symbol(const StepList *steps, const char *name) {
   for (int k = 0; k < steps->len; k++) {
     const Step *st = steps->at[k];
@@ -294,8 +284,8 @@ static void build_loop(Build *s, Node *n, NodeId id, Graph *within) {
   Graph *body = n->region[0];
   if (plan->trip) need_value(s, plan->trip, within);
   for (int k = 0; k < plan->before.len; k++) need_value(s, plan->before.at[k], within);
-  Step *st = NEW(s->arena, Step);
-  *st = (Step){.kind = STEP_LOOP, .trips = plan->trips, .in_place = -1, .cond = -1, .trip_buffer = -1};
+  Step *st = step_new(s->arena, STEP_LOOP);
+  st->trips = plan->trips;
   if (plan->cond) st->cond = buffer_of_value(s, plan->cond);
   if (plan->trip) st->trip_buffer = buffer_of_value(s, value_of(s->m, plan->trip)->at.base);
   st->iter_buffer = buffer_of_value(s, plan->iter);
@@ -311,7 +301,7 @@ static void build_loop(Build *s, Node *n, NodeId id, Graph *within) {
     if (!out) continue;
     const Type *t = &value_of(s->m, out)->type;
     const Symbol *sym = t->rank && !dim_is_const(t->dims[0]) ? symbol_find(dim_text(t->dims[0])) : NULL;
-    if (sym) *vec_push(s->arena, s->steps) = symbol_step(s, sym->name, plan->count);
+    if (sym) add_symbol_step(s, sym->name, buffer_of_value(s, value_of(s->m, plan->count)->at.base));
   }
 }
 
@@ -331,9 +321,7 @@ static void need_value(Build *s, ValueId v, Graph *within) {
   need_node_inputs(s, n, 0, within);
   for (int r = 0; r < n->nregion; r++) need_region(s, n->region[r], within);
   if (n->op != OP_IF) { build_loop(s, n, d, within); return; }
-  Step *st = NEW(s->arena, Step);
-  st->kind = STEP_IF;
-  st->trip_buffer = st->iter_buffer = -1;
+  Step *st = step_new(s->arena, STEP_IF);
   st->cond = buffer_of_value(s, value_of(s->m, n->in[0])->at.base);
   for (int k = 0; k < n->nout; k++) if (n->out[k]) buffer_of_value(s, n->out[k]);
   build_graph(s, n->region[0], &st->then);

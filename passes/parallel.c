@@ -365,8 +365,7 @@ static void phase_steps(Split *x, const Step *s, const Phases *phases, StepList 
   for (int at = 0; at < phases->n;) {
     const Stmt *loop = phases->at[at].loop;
     if (!loop) { phase_step(x, s, phases, at++, DIM(0), to, p); continue; }
-    Step *made = NEW(x->a, Step);
-    *made = (Step){.kind = STEP_LOOP, .cond = -1, .trip_buffer = -1, .iter_buffer = -1, .in_place = -1};
+    Step *made = step_new(x->a, STEP_LOOP);
     iterations_of(x, loop, &made->trips);
     Dim number = dim_fresh_symbol("step", 0, int64_max(dim_hi(made->trips) - 1, 0));
     made->symbol = dim_text(number);
@@ -380,7 +379,7 @@ static void phase_steps(Split *x, const Step *s, const Phases *phases, StepList 
 static bool can_split(const Kernel *k) {
   if (k->bufs.len > 64) return false;
   for (int i = 0; i < k->bufs.len; i++) if (k->bufs.at[i]->role == BUF_LOCAL && !k->bufs.at[i]->private_to) return false;
-  for (int i = 0; i < k->dims.len; i++) if (!strcmp(k->dims.at[i], "part") || !strcmp(k->dims.at[i], "parts")) return false;
+  for (int i = 0; i < k->dims.len; i++) if (symbol_is_of_parts(k->dims.at[i])) return false;
   return true;
 }
 

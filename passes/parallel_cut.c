@@ -316,7 +316,7 @@ void shares_apply(Shares *x) {
   b->at = &lets;
   int64_t unit = weigh(x, x->at.at, x->at.len);
   Expr *all = count(x, x->at.at, x->at.len, unit);
-  Expr *part = ex_dim(b, dim_symbol("part", 0, MOST_PARTS - 1)), *parts = ex_dim(b, dim_symbol("parts", 1, MOST_PARTS));
+  Expr *part = ex_dim(b, dim_symbol(PART_SYMBOL, 0, MOST_PARTS - 1)), *parts = ex_dim(b, dim_symbol(PARTS_SYMBOL, 1, MOST_PARTS));
   Expr *backwards = runs_backwards(x);
   if (backwards) part = let(b, "share", ex_select(b, backwards, ex_sub(b, ex_sub(b, parts, ex_int(b, 1)), part), part));
   Expr *from = let(b, "from", ex_div(b, ex_mul(b, all, part), parts));

@@ -16,8 +16,6 @@ typedef struct Order {
   bool conflict;
 } Order;
 
-static NodeId first_node(Order *s, const Group *g) { return g->root ? g->root : value_of(s->m, g->out)->def; }
-
 static bool reaches(Order *s, int from, int target);
 
 static bool value_reaches(Order *s, ValueId v, int target) {
@@ -46,9 +44,7 @@ static bool reaches(Order *s, int from, int target) {
   if (s->stamp[from] == s->now) return false;
   s->stamp[from] = s->now;
   const Group *g = &s->f->groups.at[from];
-  if (node_reaches(s, first_node(s, g), from, target)) return true;
-  for (int k = 0; k < g->epilogue.len; k++) if (node_reaches(s, g->epilogue.at[k], from, target)) return true;
-  for (int k = 0; k < g->inlined.len; k++) if (node_reaches(s, g->inlined.at[k], from, target)) return true;
+  for (int k = 0; k < group_nodes(g); k++) if (node_reaches(s, group_node(s->m, g, k), from, target)) return true;
   for (int k = 0; k < s->f->order.len; k++)
     if (s->f->order.at[k].group == from && reaches(s, s->f->order.at[k].after, target)) return true;
   return false;

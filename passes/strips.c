@@ -228,9 +228,8 @@ static const char *note_of(Strips *x, const Chain *c) {
 }
 
 static Step *strips_step(Strips *x, const Chain *c) {
-  Step *made = NEW(x->c->arena, Step);
-  *made = (Step){.kind = STEP_STRIPS, .rows = c->rows, .count = c->count, .unit = c->unit, .note = note_of(x, c),
-                 .cond = -1, .trip_buffer = -1, .iter_buffer = -1, .in_place = -1};
+  Step *made = step_new(x->c->arena, STEP_STRIPS);
+  made->rows = c->rows, made->count = c->count, made->unit = c->unit, made->note = note_of(x, c);
   for (int b = 0; b < x->p->buffers.len; b++) {
     Buffer *of = &x->p->buffers.at[b];
     if (!c->span[b].window) continue;

@@ -33,10 +33,6 @@ static inline int64_t span_rows(const Span *s, int64_t rows) { return s->scale *
 /* Does a strip need rows of the one before? */
 static inline bool span_keeps(const Span *s) { return s->end > s->base; }
 
-/* Symbols that the kernels of a strip are given; FIRST is the top of the first strip of the part. */
-#define TOP_SYMBOL "top"
-#define BOTTOM_SYMBOL "bottom"
-#define FIRST_SYMBOL "first"
 enum { MOST_IMAGE_ROWS = 65536 };
 
 RowShape row_shape(const Program *p, int buffer);

@@ -161,9 +161,7 @@ static bool is_row_kernel(const Kernel *k) {
     const Buf *b = k->bufs.at[i];
     if (b->role == BUF_INOUT || (b->role == BUF_SCRATCH && !b->private_to)) return false;
   }
-  static const char *const taken[] = {TOP_SYMBOL, BOTTOM_SYMBOL, FIRST_SYMBOL};
-  for (int i = 0; i < k->dims.len; i++)
-    for (int t = 0; t < 3; t++) if (!strcmp(k->dims.at[i], taken[t])) return false;
+  for (int i = 0; i < k->dims.len; i++) if (symbol_is_of_strips(k->dims.at[i])) return false;
   return true;
 }
 

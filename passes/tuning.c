@@ -32,9 +32,7 @@ static void put_node(Text *t, Module *m, const Node *n) {
 const char *tuning_key(Module *m, const Group *g, const Target *target, Arena *a) {
   Text t = {0};
   text_printf(&t, "%s/%d/%d", target->name, target->lanes, target->registers);
-  put_node(&t, m, node_of(m, g->root ? g->root : value_of(m, g->out)->def));
-  for (int k = 0; k < g->epilogue.len; k++) put_node(&t, m, node_of(m, g->epilogue.at[k]));
-  for (int k = 0; k < g->inlined.len; k++) put_node(&t, m, node_of(m, g->inlined.at[k]));
+  for (int k = 0; k < group_nodes(g); k++) put_node(&t, m, node_of(m, group_node(m, g, k)));
   for (char *c = t.at; *c; c++) if (*c == '\n') *c = ' ';
   const char *key = arena_strdup(a, t.at);
   text_free(&t);

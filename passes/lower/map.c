@@ -42,15 +42,13 @@ static bool is_flat_map(Lower *l, const Group *g, ValueId order, int *inner) {
   int many = 0;
   for (int k = 0; k < rank; k++) many += !dim_is(like->type.dims[k], 1);
   if (many < 2 || many != __builtin_popcount((unsigned)axes)) return false;
-  if (!node_runs_along(l, value_of(l->m, g->out)->def, like)) return false;
-  for (int k = 0; k < g->epilogue.len; k++) if (!node_runs_along(l, g->epilogue.at[k], like)) return false;
-  for (int k = 0; k < g->inlined.len; k++) if (!node_runs_along(l, g->inlined.at[k], like)) return false;
+  for (int k = 0; k < group_nodes(g); k++) if (!node_runs_along(l, group_node(l->m, g, k), like)) return false;
   return true;
 }
 
 bool lower_map(Lower *l, const Group *g) {
   Expr *i[MAX_RANK];
-  const Node *n = node_of(l->m, value_of(l->m, g->out)->def);
+  const Node *n = group_first(l->m, g);
   const Type *y = &value_of(l->m, g->out)->type;
   ValueId order = g->out;                                       // loop in the order of the value that is stored
   if (!value_is_stored(l->fusion, order) && g->epilogue.len) order = node_of(l->m, g->epilogue.at[g->epilogue.len - 1])->out[0];
