@@ -17,17 +17,15 @@ static const Weights kinds[] = {{"random", 1, even, true},         {"of one sign
                                 {"signs in turn", 1, signs, false}, {"one tap", 1, corner, true},
                                 {"worst taps", 1, worst, true},     {"worst taps, a large first channel", 1000, worst, true}};
 
-static Module *module_make(int channels, int out, int size) {
-  Diags d = {0};
+static Module *module_make(int channels, int out, int size, Diags *d) {
   Text t = {0};
   symbols_reset();
   text_printf(&t, "module t {\n  input %%x0 : f32[1,%d,%d,%d]\n  weight %%w : f32[%d,%d,3,3] = random 1\n", size, size, channels, out, channels);
   text_put(&t, "  %x = transpose(%x0) {perm=[0,3,1,2]}\n");
   text_put(&t, "  %y = conv(%x, %w) {strides=[1,1], pads=[0,0,0,0], dilations=[1,1], group=1}\n  output %y\n}\n");
-  Module *m = module_parse(t.at, NULL, &d);
-  cr_assert(m, "%s", d.errors ? d.at[0].text : "no module");
+  Module *m = module_parse(t.at, NULL, d);
+  cr_assert(m, "%s", d->errors ? d->at[0].text : "no module");
   text_free(&t);
-  diags_free(&d);
   return m;
 }
 
@@ -63,8 +61,8 @@ static double measured(const Tensor *x, const Tensor *w, const Tensor *y, int64_
 }
 
 static void run(const Weights *kind, int channels, Winograd which) {
-  Module *m = module_make(channels, OUT, SIZE);
   Diags d = {0};
+  Module *m = module_make(channels, OUT, SIZE, &d);
   const Tensor *w = weights_of(m, kind), *in[1] = {random_input(&m->perm, &value_of(m, m->main->inputs.at[0])->type, 7)};
   Tensor *out[1] = {0};
   PassOptions o = {.winograd = which};
@@ -79,6 +77,7 @@ static void run(const Weights *kind, int channels, Winograd which) {
   for (int64_t k = 0; k < OUT; k++) most = fmax(most, measured(in[0], w, out[0], k));
   cr_expect(most <= bound && most >= bound / 6, "%s, F(%d), %d channels: RMS error %.2e, bound %.2e", kind->what, f.m, channels, most, bound);
   module_free(m);
+  diags_free(&d);
 }
 
 Test(winograd_error, bounds_what_is_measured) {
@@ -90,7 +89,8 @@ Test(winograd_error, bounds_what_is_measured) {
 }
 
 static void expect_choice(const Weights *kind, const char *choice) {
-  Module *m = module_make(384, 64, 30);
+  Diags d = {0};
+  Module *m = module_make(384, 64, 30, &d);
   weights_of(m, kind);
   PassOptions o = {0};
   Program *p = compile_module(m, target_find("x86-64-v3"), &o, &m->perm);
@@ -99,6 +99,7 @@ static void expect_choice(const Weights *kind, const char *choice) {
   for (int k = 0; k < p->kernels.len; k++) found |= p->kernels.at[k]->choice && strstr(p->kernels.at[k]->choice, choice);
   cr_expect(found, "weights that are %s: not %s", kind->what, choice);
   module_free(m);
+  diags_free(&d);
 }
 
 Test(winograd_error, smaller_tiles_where_it_would_be_too_large) {
