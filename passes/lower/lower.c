@@ -199,7 +199,12 @@ int lower_order(Lower *l, ValueId v, const bool *some, int *order) {
   return n;
 }
 
+ValueId lower_stored(Lower *l, ValueId v) {
+  return !value_is_stored(l->fusion, v) && l->last ? l->last : v;
+}
+
 void lower_loops_of(Lower *l, ValueId v, Expr **i) {
+  v = lower_stored(l, v);
   const Type *t = &value_of(l->m, v)->type;
   int order[MAX_RANK];
   lower_order(l, v, NULL, order);

@@ -84,7 +84,10 @@ void  lower_unflatten(Lower *l, const Dim *dims, int rank, Expr *flat, Expr **i)
 void lower_loops(Lower *l, const Type *t, Expr **i, int vector_axis);
 void lower_loops_end(Lower *l, const Type *t);
 
-/* The same in the order in which v lies in memory, the contiguous axis innermost and marked for lanes. */
+/* The value whose order in memory loops over v should have: v, or what the epilogue makes of it and stores. */
+ValueId lower_stored(Lower *l, ValueId v);
+
+/* The same in that order, the contiguous axis innermost and marked for lanes. */
 void lower_loops_of(Lower *l, ValueId v, Expr **i);
 
 /* matmul operand: index of its element (row, col) for output batch index i. */

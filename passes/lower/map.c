@@ -50,15 +50,13 @@ bool lower_map(Lower *l, const Group *g) {
   Expr *i[MAX_RANK];
   const Node *n = group_first(l->m, g);
   const Type *y = &value_of(l->m, g->out)->type;
-  ValueId order = g->out;                                       // loop in the order of the value that is stored
-  if (!value_is_stored(l->fusion, order) && g->epilogue.len) order = node_of(l->m, g->epilogue.at[g->epilogue.len - 1])->out[0];
   int inner;
-  bool flat = is_flat_map(l, g, order, &inner);
+  bool flat = is_flat_map(l, g, lower_stored(l, g->out), &inner);
   if (flat) {                                                   // the innermost axis runs through all of them
     for (int k = 0; k < y->rank; k++) i[k] = ex_int(&l->b, 0);
     i[inner] = loop_begin(&l->b, "i", ex_int(&l->b, 0), ex_dim(&l->b, type_count(y)), 1, FOR_PARALLEL_VECTOR);
   } else {
-    lower_loops_of(l, order, i);
+    lower_loops_of(l, g->out, i);
   }
   l->writing = i;                                               // reads at the index being written
   Expr *x;

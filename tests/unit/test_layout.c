@@ -42,6 +42,11 @@ static const Case cases[] = {
    "%a = conv(%x, %w) {strides=[2,2], pads=[0,0,0,0], dilations=[1,1], group=1}\n%t = transpose(%a) {perm=[0,2,3,1]}\n"
    "%n = layer_norm(%t) {axis=3, epsilon=1e-6}\n%p = matmul(%n, %e)\n%u = transpose(%p) {perm=[0,3,1,2]}\n%s = add(%u, %a)\n"
    "%c = conv(%s, %d) {strides=[1,1], pads=[1,1,1,1], dilations=[1,1], group=16}\n%y = reduce_sum(%c) {axes=[2,3], keepdims=0}\noutput %y\n"},
+  {"resized, then added", 1,                                    // loops follow what is stored, the sum
+   "input %x : f32[1,3,6,5]\nweight %w : f32[16,3,1,1] = random 1\nweight %v : f32[16,3,2,2] = random 2\nweight %u : f32[8,16,1,1] = random 3\n"
+   "%a = conv(%x, %w) " CONV1 "\n%b = conv(%x, %v) {strides=[2,2], pads=[0,0,0,1], dilations=[1,1], group=1}\n"
+   "%r = resize(%b) {shape=[1,16,6,5], scales=f[1.0,1.0,2.0,1.6666666], mode=\"nearest\", coord=\"half_pixel\", nearest=\"round_prefer_floor\", "
+   "cubic_a=-0.75, exclude_outside=0, extrapolation=0.0, antialias=0}\n%s = add(%r, %a)\n%t = silu(%s)\n%y = conv(%t, %u) " CONV1 "\noutput %y\n"},
   {"classes of pixels", 0,
    "input %x : f32[1,3,4,5]\nweight %w : f32[21,3,1,1] = random 1\n%a = conv(%x, %w) " CONV1 "\n"
    "%r = resize(%a) {shape=[1,21,8,10], scales=f[1.0,1.0,2.0,2.0], mode=\"linear\", coord=\"half_pixel\", nearest=\"round_prefer_floor\", cubic_a=-0.75, "
@@ -55,6 +60,18 @@ static int copies_of(const Program *p) {
   int n = 0;
   for (int k = 0; k < p->kernels.len; k++) n += strstr(p->kernels.at[k]->name, "_copy") || strstr(p->kernels.at[k]->name, "_reshape");
   return n;
+}
+
+/* A resize that stores single elements only: its loops do not follow the layout. */
+static bool resizes_by_elements(const Program *p) {
+  bool found = false;
+  for (int k = 0; k < p->kernels.len; k++) {
+    Text t = {0};
+    kernel_print(&t, p->kernels.at[k]);
+    found |= strstr(p->kernels.at[k]->name, "_resize") && !strstr(t.at, "ramp(");
+    text_free(&t);
+  }
+  return found;
 }
 
 static void run_case(const Case *c, const Form *f) {
@@ -78,8 +95,10 @@ static void run_case(const Case *c, const Form *f) {
     double worst = worst_difference(right[k], out[k]);
     cr_expect(worst < 1e-4, "%s, %s: output %d is off by %g", c->name, f->target, k, worst);
   }
-  if (!f->naive && target_find(f->target)->lanes > 1)
+  if (!f->naive && target_find(f->target)->lanes > 1) {
     cr_expect(copies_of(p) == c->copies, "%s, %s: %d copies", c->name, f->target, copies_of(p));
+    cr_expect(!resizes_by_elements(p), "%s, %s: a resize without vectors", c->name, f->target);
+  }
   eval_end(&e);
   module_free(m);
   text_free(&t);

@@ -513,6 +513,23 @@ Test(onnx, shape_arithmetic_vanishes) {
   cr_assert_eq(node_of(m, y->def)->in[0], m->main->inputs.at[0]);
 }
 
+/* As PyTorch's exporter writes it: the policy is about sizes, and there are none. */
+Test(onnx, resize_by_scales_says_a_policy) {
+  Sketch s;
+  sketch_begin(&s, 18);
+  input(&s, "x", "1 1 2 3");
+  Onnx__Tensor *scales = tensor(&s, "scales", 1, 4);
+  scales->n_float_data = 4, scales->float_data = arena_dup(&s.a, (float[]){1, 1, 2, 2}, 4 * sizeof(float));
+  s.initializer[s.graph.n_initializer++] = scales;
+  Onnx__Attribute *policy = attribute(&s, node(&s, "Resize", "x - scales", "y"), "keep_aspect_ratio_policy", ONNX_STRING);
+  policy->has_s = 1, policy->s.data = (uint8_t *)copy(&s, "stretch"), policy->s.len = 7;
+  output(&s, "y");
+  Diags d = {0};
+  Module *m = import(&s, &d);
+  cr_assert(m, "%s", d.len ? d.at[0].text : "");
+  cr_assert_str_eq(type_text(&value_of(m, m->main->outputs.at[0])->type), "f32[1,1,4,6]");
+}
+
 Test(onnx, inputs_that_decide_shapes_can_be_bound) {
   Sketch s;
   sketch_begin(&s, 13);
