@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/intern.h"
+#include "ir/binds.h"
 #include "frontend/import_fold.h"
 #include "frontend/onnx_import.h"
 #include "frontend/onnx_model.h"
@@ -151,7 +152,10 @@ const Tensor *imp_constant(Import *x, int k) { return imp_present(x, k) ? value_
 static bool only_at_run_time(Import *x, int k) {
   const Value *v = value_of(x->m, x->in[k]);
   imp_fail(x, "unsupported", "input %d ('%s') exists only at run time, but decides shapes", k, v->name);
-  if (!v->def) diag_note(x->m->diags, "hint: fix it when compiling, with --bind %s=VALUES", v->name);
+  Text t = {0};
+  binds_put(&t, x->m, &x->in[k], 1);
+  if (t.len) diag_note(x->m->diags, "hint: fix it when compiling, with%s", t.at);
+  text_free(&t);
   return false;
 }
 

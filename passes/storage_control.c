@@ -7,7 +7,7 @@
  *        symbol, the iteration number. When the number of trips is only known at the end, it is carried, too.
  * scan:  as loop; a scan input's slice is a strided view of the input, at the symbol.
  * Carried values keep their shape; others are refused. */
-#include "passes/binds.h"
+#include "ir/binds.h"
 #include "passes/storage_impl.h"
 #include <string.h>
 

@@ -1,7 +1,7 @@
 /* resize and resize_grad: per resized axis a table of input indices and weights, made at compile time by the evaluator's own
  * functions, so that every mode is one nest: y[o] = sum over taps of weight * x[index]. Sizes must be known. */
 #include "ir/resize.h"
-#include "passes/binds.h"
+#include "ir/binds.h"
 #include "passes/lower/functions.h"
 #include <string.h>
 

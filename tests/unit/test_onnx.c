@@ -539,6 +539,10 @@ Test(onnx, inputs_that_decide_shapes_can_be_bound) {
   output(&s, "y");
   REFUSED(s, "exists only at run time");
   REFUSED(s, "--bind to=");
+  s.node[0]->input[1] = copy(&s, "sum");                        // the hint names the input that it is computed from
+  node(&s, "Add", "to to", "sum");
+  REFUSED(s, "--bind to=");
+  s.node[0]->input[1] = copy(&s, "to"), s.graph.n_node = 1;
   Tensor *to = tensor_new(&s.a, DT_I64, 1, (int64_t[]){2});
   tensor_set_int(to, 0, 3), tensor_set_int(to, 1, 2);
   ImportOptions o = {.nbinds = 1};

@@ -1,6 +1,6 @@
 /* binds.h: one walk from values to the inputs of the model. Regions' inputs end it: what a loop carries is not
  * known by binding what it starts with. */
-#include "passes/binds.h"
+#include "ir/binds.h"
 
 static void walk(Text *t, Module *m, ValueId v, bool *seen) {
   if (!v || seen[v]) return;

@@ -1,6 +1,6 @@
 /* What a message proposes when something must be known while compiling: the model's inputs it comes from. */
-#ifndef PASSES_BINDS_H
-#define PASSES_BINDS_H
+#ifndef IR_BINDS_H
+#define IR_BINDS_H
 #include "base/text.h"
 #include "ir/graph.h"
 
