@@ -5,6 +5,7 @@
  * other element by element. Which axis that is, is fixed by the operator (channels of a convolution, columns of a product),
  * or follows the result (maps), or is there only where operand and result agree (pools). The rates were fitted to kernels
  * timed on Zen 3 with both layouts of each operand. */
+#include "passes/conv.h"
 #include "passes/layout_impl.h"
 
 /* Cycles an element: of a vector of eight floats from the L2; on its own, strided or not vectorised; a multiply-add of the
@@ -110,23 +111,11 @@ static double agree_cost(const Layouts *s, const void *ctx, const Storage *x, co
 
 static double flops(const Layouts *s, const Node *n) { return middle(op_info[n->op].flops(s->m, n)); }
 
-static bool is_three_by_three(const Type *w, const Node *n) {
-  const Attr *strides = node_dims(n, "strides"), *dilations = node_dims(n, "dilations");
-  bool three = w->rank == 4 && node_int(n, "group", 1) == 1;
-  for (int k = 0; k < 2 && three; k++)
-    three = dim_is(w->dims[2 + k], 3) && dim_is(strides->dims[k], 1) && dim_is(dilations->dims[k], 1);
-  return three;
-}
-
 /* Of what a convolution reads, channels apart: a plain nest if depthwise; no transforms of Winograd; else more lines of cache. */
 static void conv_operand(Layouts *s, const Node *n, ValueId x) {
-  bool gradient = n->op == OP_CONV_GRAD_WEIGHT;
-  const Type *w = type_at(s, gradient ? n->out[0] : n->in[1]);
   double work = flops(s, n) / (2.0 * s->target->lanes * s->target->fmas), far = elements(type_at(s, x));
-  int64_t group = node_int(n, "group", 1);
-  bool depthwise = group > 1 && dim_is(w->dims[1], 1);
-  if (depthwise) far = 0.5 * flops(s, n) * PLAIN;
-  else if (n->op != OP_CONV_TRANSPOSE && is_three_by_three(w, n)) far += 0.5 * work;
+  if (conv_is_depthwise(s->m, n)) far = 0.5 * flops(s, n) * PLAIN;
+  else if (n->op != OP_CONV_TRANSPOSE && conv_is_winograd(s->m, n)) far += 0.5 * work;
   add_far(s, x, 1, far);
 }
 

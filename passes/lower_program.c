@@ -4,6 +4,7 @@
  * what is needed last is computed last); each becomes a kernel: the naive nest of its root (lower_NAME), a map
  * over its first value, or a generator's tiled nest where one applies (passes/kernels/). */
 #include "passes/lower_program.h"
+#include "passes/conv.h"
 #include "passes/kernels/kernels.h"
 #include "passes/lower/functions.h"
 #include <string.h>
@@ -135,7 +136,7 @@ static int group_before(const Build *s, ValueId v) {
 
 static bool has_window(const Build *s, const Node *n) {
   if (n->op != OP_CONV) return n->op == OP_MAX_POOL || n->op == OP_AVG_POOL;
-  return node_int(n, "group", 1) > 1 && dim_is(value_of(s->m, n->in[1])->type.dims[1], 1);
+  return conv_is_depthwise(s->m, n);
 }
 
 /* Is a depthwise convolution or a pool next to the group? What is not Winograd's, that is, and needs neighbouring rows. */

@@ -5,6 +5,7 @@
  * A 1x1 convolution with stride 1 over dense pixels is a matrix product: all its pixels are rows.
  * Depthwise: columns are channels of input and output alike, A is a vector too; depthwise.c has its loops. Where each
  * channel gives a few, `g` counts these: the output's are written at a distance. */
+#include "passes/conv.h"
 #include "passes/kernels/winograd.h"
 #include "passes/lower/functions.h"
 #include <string.h>
@@ -157,7 +158,7 @@ bool conv_generate(Lower *l, const Node *n) {
   if (l->target->lanes == 1 || ty->dtype != DT_F32 || !type_is_static(tw) || spatial < 1) return false;
   for (int s = 0; s < 2 * spatial; s++) if (!dim_is(pads->dims[s], 0)) return false;
   int64_t group = node_int(n, "group", 1), out = tw->dims[0].k, in = tw->dims[1].k, taps = 1;
-  bool depthwise = group > 1 && in == 1 && out / group < 4;
+  bool depthwise = conv_is_depthwise(l->m, n);
   if (group > 1 && !depthwise && out / group < 4) return false;
   int64_t parts = depthwise ? out / group : group;              // nests that are alike
   if (depthwise && !lower_contiguous(l, n->in[0], 1)) return false;

@@ -16,6 +16,7 @@
  * columns are channels of x and dy alike, A is a vector, all rows are taps, nothing is packed.
  * Padding was split off (passes/split_pads.c). Ranges and blocks depend on shapes and the target only, so sums are the same in
  * every run. */
+#include "passes/conv.h"
 #include "passes/kernels/winograd.h"
 #include "passes/lower/functions.h"
 
@@ -405,7 +406,7 @@ bool conv_grad_weight_generate(Lower *l, const Node *n) {
   if (l->target->lanes == 1 || tw->dtype != DT_F32 || !type_is_static(tw) || spatial > 3 || dim_is(type_count(tw), 0)) return false;
   for (int s = 0; s < 2 * spatial; s++) if (!dim_is(pads->dims[s], 0)) return false;
   int64_t group = node_int(n, "group", 1), in = tw->dims[1].k, out = tw->dims[0].k / group;
-  bool depthwise = group > 1 && in == 1 && out == 1, contiguous = lower_contiguous(l, n->in[1], 1);
+  bool depthwise = conv_is_depthwise(m, n), contiguous = lower_contiguous(l, n->in[1], 1);
   if (depthwise ? !contiguous || !lower_contiguous(l, n->in[0], 1) : out < 4) return false;
   if (winograd_grad_weight(l, n)) return true;
   GradWeight w = {.spatial = spatial, .in = in, .taps = 1};

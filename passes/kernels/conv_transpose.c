@@ -4,6 +4,7 @@
  * rows are q along the last axis, columns output channels. Taps of a phase are an arithmetic progression.
  * split_pads.c has padded the input so that every i is inside. Weights [C, M, taps…]; groups one after the other, or
  * depthwise: columns are channels of input and output alike, A is a vector. */
+#include "passes/conv.h"
 #include "passes/kernels/winograd.h"
 #include "passes/lower/functions.h"
 
@@ -150,7 +151,7 @@ bool conv_transpose_generate(Lower *l, const Node *n) {
   int spatial = tx->rank - 2;
   if (l->target->lanes == 1 || ty->dtype != DT_F32 || !type_is_static(tw) || spatial < 1 || spatial > 3) return false;
   int64_t group = node_int(n, "group", 1), in = tw->dims[0].k / group, out = tw->dims[1].k;
-  bool depthwise = group > 1 && in == 1 && out == 1;
+  bool depthwise = conv_is_depthwise(l->m, n);
   if (depthwise ? !lower_contiguous(l, n->in[0], 1) : group > 1 && out < 4) return false;
   Phases p = {.spatial = spatial, .out_channels = tw->dims[1].k, .w = w ? w->data : NULL};
   p.t = (Tiling){.l = l, .n = n, .cols = depthwise ? tw->dims[0] : tw->dims[1], .a = phase_a, .b = phase_b,

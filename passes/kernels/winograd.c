@@ -12,6 +12,7 @@
  *
  * Tiles that stick out at the far border: pixels beyond the input are those of its edge (results from them are not
  * written). The last block may have fewer tiles than the others; it does its last one over again. */
+#include "passes/conv.h"
 #include "passes/kernels/winograd.h"
 #include "passes/lower/functions.h"
 #include <math.h>
@@ -322,11 +323,7 @@ static Tiles tiles_of(const Tiling *d, int m, bool computed) {
 
 bool winograd_generate(Tiling *d, bool flipped) {
   Lower *l = d->l;
-  if (l->winograd == WINOGRAD_OFF || d->ty->rank != 4 || d->vector_a || d->group != 1) return false;
-  for (int s = 0; s < 2; s++) {
-    if (!dim_is(d->tb->dims[2 + s], 3)) return false;
-    if (!dim_is(d->strides->dims[s], 1) || !dim_is(d->dilations->dims[s], 1)) return false;
-  }
+  if (l->winograd == WINOGRAD_OFF || !conv_is_winograd(l->m, d->n)) return false;
   bool computed = !value_of(l->m, d->n->in[1])->constant;
   if ((flipped && !computed) || !lower_contiguous(l, d->n->in[0], 1)) return false;
   Tiles two = tiles_of(d, 2, computed), four = tiles_of(d, 4, computed), *w = NULL;

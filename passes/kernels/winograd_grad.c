@@ -13,6 +13,7 @@
  * Where all tiles are one block the panels follow each other to the end: only one panel's e and sum exist at a time.
  * Tiles that stick out at the far border see zeros in dy, so what they see of x does not matter: pixels of its edge.
  * Padding was split off (passes/split_pads.c). */
+#include "passes/conv.h"
 #include "passes/kernels/winograd.h"
 #include "passes/lower/functions.h"
 
@@ -372,9 +373,7 @@ static bool pays(const Sums *s) {
 }
 
 static bool applies(Lower *l, const Node *n, const Sums *s) {
-  if (l->winograd == WINOGRAD_OFF || s->x->rank != 4 || !type_is_static(s->x) || !type_is_static(s->dy) || node_int(n, "group", 1) != 1) return false;
-  for (int k = 0; k < 2; k++)
-    if (!dim_is(s->dw->dims[2 + k], 3) || !dim_is(node_dims(n, "strides")->dims[k], 1) || !dim_is(node_dims(n, "dilations")->dims[k], 1)) return false;
+  if (l->winograd == WINOGRAD_OFF || !conv_is_winograd(l->m, n) || !type_is_static(s->x) || !type_is_static(s->dy)) return false;
   return s->dw->dims[0].k % s->lanes == 0 && s->dw->dims[1].k % s->lanes == 0 && lower_contiguous(l, n->in[0], 1) && lower_contiguous(l, n->in[1], 1);
 }
 

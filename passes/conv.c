@@ -1,0 +1,23 @@
+/* See conv.h. */
+#include "passes/conv.h"
+
+static const Type *weights_of(Module *m, const Node *n) {
+  return &value_of(m, n->op == OP_CONV_GRAD_WEIGHT ? n->out[0] : n->in[1])->type;
+}
+
+bool conv_is_depthwise(Module *m, const Node *n) {
+  const Type *w = weights_of(m, n);
+  int64_t group = node_int(n, "group", 1);
+  if (group == 1 || !dim_is_const(w->dims[0]) || !dim_is_const(w->dims[1])) return false;
+  int64_t first = w->dims[0].k / group, second = w->dims[1].k;  // of a group: outputs, inputs; transposed the other way round
+  return n->op == OP_CONV ? second == 1 && first <= 3 : first == 1 && second == 1;
+}
+
+bool conv_is_winograd(Module *m, const Node *n) {
+  const Type *w = weights_of(m, n);
+  const Attr *strides = node_dims(n, "strides"), *dilations = node_dims(n, "dilations");
+  if (w->rank != 4 || node_int(n, "group", 1) != 1) return false;
+  for (int s = 0; s < 2; s++)
+    if (!dim_is(w->dims[2 + s], 3) || !dim_is(strides->dims[s], 1) || !dim_is(dilations->dims[s], 1)) return false;
+  return true;
+}
