@@ -2,6 +2,7 @@
 #ifndef PASSES_TARGET_H
 #define PASSES_TARGET_H
 #include <stdbool.h>
+#include <stdint.h>
 
 typedef struct Target {
   const char *name, *note;
@@ -23,8 +24,12 @@ typedef enum { WINOGRAD_AUTO, WINOGRAD_OFF, WINOGRAD_F2, WINOGRAD_F4 } Winograd;
 /* Addresses so far apart share a set of the L1. */
 static inline int target_set_span(const Target *t) { return t->l1 * 1024 / t->l1_ways; }
 
+/* Bytes of this share of the L2. */
+static inline int64_t target_l2(const Target *t, double share) { return (int64_t)(share * t->l2 * 1024); }
 /* Is so much memory in the L2 no more when the next kernel reads it? A quarter is left to what else both touch. */
-static inline bool target_is_far(const Target *t, double bytes) { return bytes > t->l2 * 768.0; }
+static inline bool target_is_far(const Target *t, double bytes) { return bytes > (double)target_l2(t, 0.75); }
+/* Does an operand leave the L2 too little room for the others of its kernel? */
+static inline bool target_fills_l2(const Target *t, double bytes) { return bytes > (double)target_l2(t, 0.5); }
 
 /* Most rows of a register tile that is `columns` vectors wide: beside the accumulators there must be room for a vector of
  * each column and for an element of one row, or, where compilers load ahead, of each; `more`: for others. At least 1. */

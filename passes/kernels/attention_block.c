@@ -21,7 +21,7 @@ void attention_sizes(Attention *a, int bytes, int most_tiles) {
     int64_t tiles = (a->queries.k + most - 1) / most;
     a->rows = (int)((a->queries.k + tiles - 1) / tiles);
   }
-  int64_t row = dim_hi(a->stride) * bytes * a->rows, limit = t->l2 * (int64_t)256 / (row > 0 ? row : 1);
+  int64_t row = dim_hi(a->stride) * bytes * a->rows, limit = target_l2(t, 0.25) / (row > 0 ? row : 1);
   a->tiles = limit < 1 ? 1 : limit > most_tiles ? most_tiles : (int)limit;
   if (dim_is_const(a->queries)) {
     int64_t tiles = (a->queries.k + a->rows - 1) / a->rows, blocks = (tiles + a->tiles - 1) / a->tiles;

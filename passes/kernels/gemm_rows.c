@@ -117,14 +117,14 @@ bool gemm_rows(Tiling *t, float (*at)(const void *ctx, int64_t k, int64_t col), 
   g.streams = (m->registers - 2 - g.rows) / (vectors * g.rows);
   if (g.streams > 4) g.streams = 4;
   // More rows than streams are left for share what the caches give: the tile is as good, unless all comes from memory.
-  if (g.streams < 1 || (g.rows > 1 && (g.streams < 2 || g.k * g.cols * 4 < (int64_t)m->l2 * 2048))) return false;
+  if (g.streams < 1 || (g.rows > 1 && (g.streams < 2 || g.k * g.cols * 4 < target_l2(m, 2)))) return false;
   g.weights = lower_weight(t->l, "weight", pack(&g, at, ctx));
   int64_t panels = g.cols / g.width, whole = panels / g.streams;
   groups(&g, 0, whole, g.streams, g.width);
   groups(&g, whole * g.streams * g.width, 1, (int)(panels % g.streams), g.width);
   groups(&g, panels * g.width, g.cols > panels * g.width, 1, g.cols - panels * g.width);
   // Half a fused multiply-add each, or the time of memory: 8 bytes a cycle.
-  double multiply = 0.5 / m->lanes * g.rows, stream = g.k * g.cols * 4 > (int64_t)m->l2 * 2048 ? 0.5 : 0.125;
+  double multiply = 0.5 / m->lanes * g.rows, stream = g.k * g.cols * 4 > target_l2(m, 2) ? 0.5 : 0.125;
   kernel_choice(t->l, (double)(g.k * g.cols) * (multiply > stream ? multiply : stream), "%d streams of weights, %d columns each", g.streams, g.width);
   return true;
 }

@@ -154,7 +154,7 @@ bool gemm_turned(Tiling *t) {
   }
   tile_choice(t, "gemm of a transpose, both packed by blocks");
   int64_t rows = t->rows.k, tiles = (rows + most - 1) / most, small = rows / tiles, large = small + 1, start = 0;
-  int64_t most_tiles = t->l->target->l2 * (int64_t)1024 / 8 / (K_BLOCK * 4 * most);             // an eighth of L2
+  int64_t most_tiles = target_l2(t->l->target, 0.125) / (K_BLOCK * 4 * most);
   Turned g = {.t = t, .once = dim_known_le(t->ksize[0], DIM(K_BLOCK))};
   int64_t limit = most_tiles < 1 ? 1 : most_tiles;
   par_begin(&t->l->b);

@@ -24,7 +24,7 @@ static double tile_cost(const Tiling *t, int columns, double rows, double bytes_
   const Target *g = t->l->target;
   double tile = rows * columns, panel = bytes_of_k * columns, load = 1.0 / g->loads, scalar = (g->lanes < 16 ? 1.3 : 1) * load;
   double ports = 1.0 / g->fmas, latency = 4.0 / tile, loads = t->vector_a ? load * (1 + 1 / rows) : load / rows + scalar / columns;
-  double from = panel <= g->l1 * 768.0 ? 0 : panel <= g->l2 * 700.0 ? 1.0 / g->from_l2 : 1.0 / g->from_far;      // cycles per byte
+  double from = panel <= g->l1 * 768.0 ? 0 : !target_is_far(g, panel) ? 1.0 / g->from_l2 : 1.0 / g->from_far;      // cycles per byte
   double stream = g->lanes * 4 * from / rows;
   double cost = ports > latency ? ports : latency;
   if (loads > cost) cost = loads;
@@ -252,7 +252,7 @@ static void ask_for_next_panel(Tiling *t, const Panel *p, Expr *panel, Expr *row
   int64_t all = known(t->rows, 0), elements = p->width;
   for (int q = 0; q < t->kaxes; q++) elements *= known(t->ksize[q], 0);
   int64_t bytes = elements / p->width * t->cols.k * 4 * (t->matrices ? t->matrices : 1);
-  if (!t->pack || !t->pack->is_constant || bytes <= t->l->target->l2 * (int64_t)512) return;
+  if (!t->pack || !t->pack->is_constant || !target_fills_l2(t->l->target, (double)bytes)) return;
   Expr *place = t->block ? ex_sub(b, row, t->block) : row;
   if (t->place) place = t->place(t, place, &all);
   if (all < 2 * rows || elements < all) return;
@@ -269,7 +269,7 @@ static void ask_for_rows(Tiling *t, const Panel *p, Expr *first, Expr **r, Expr 
   Builder *b = &t->l->b;
   const Type *out = &value_of(t->l->m, t->l->out)->type;
   int64_t of_line = t->l->target->line / dtype_bytes(out->dtype), lines = (p->width + of_line - 1) / of_line;
-  bool far = dim_hi(type_count(out)) * dtype_bytes(out->dtype) > t->l->target->l2 * (int64_t)512;
+  bool far = target_fills_l2(t->l->target, (double)(dim_hi(type_count(out)) * dtype_bytes(out->dtype)));
   if (!t->writes_out || !far || p->width == t->cols.k) return;
   t->l->asks = true;
   for (int i = 0; i < rows; i++) {
@@ -457,7 +457,7 @@ static int64_t block_rows(const Tiling *t, int64_t rows, const Panel *p, int n) 
   for (int q = 0; q < n; q++) panels += p[q].repeat;
   if (!t->by_blocks || (t->lines && t->dot) || !rows || !k || panels < 2) return 0;
   int64_t bytes = times * (t->row_bytes ? t->row_bytes : k * 4);
-  int64_t most = g->l2 * (int64_t)512 / bytes, least = 4 * most_rows(t, 1);
+  int64_t most = target_l2(g, 0.5) / bytes, least = 4 * most_rows(t, 1);
   if (rows <= most || most < least) return 0;
   int64_t blocks = (rows + most - 1) / most, limit = 2 * blocks;
   while (blocks < limit && rows % blocks) blocks++;

@@ -205,7 +205,7 @@ static double vectors(Dim channels, int lanes) { return (double)((channels.k + l
  * before. */
 static double with_weights(const Target *g, double compute, double bytes, double times, bool ahead) {
   double wait = bytes * (1.0 / g->from_memory + (times - 1) / g->from_far);
-  if (bytes <= g->l2 * 512.0) return compute;
+  if (!target_fills_l2(g, bytes)) return compute;
   if (!ahead) return compute + wait;
   return (compute > wait ? compute : wait) + 0.1 * wait;
 }
@@ -221,7 +221,7 @@ static double tiles_cost(const Tiles *w, bool computed) {
   double cost = tile_cycles(t, blocks * (double)w->block_tiles * all * in * out) + count * all * to * (1.0 / g->stores + 1);
   cost += count * (vectors(t->ksize[0], w->lanes) * winograd_cycles(g, f, f->n, f->n) + to * winograd_cycles(g, f, f->n, f->m));
   double bytes = all * in * out * 4;
-  bool large = bytes > g->l2 * 512.0, ahead = !computed && w->block_tiles >= 2 * tile_shape(t).rows;
+  bool large = target_fills_l2(g, bytes), ahead = !computed && w->block_tiles >= 2 * tile_shape(t).rows;
   if (computed) cost += in * to * winograd_cycles(g, f, 3, f->n) + (large ? bytes / 8 : 0);
   return with_weights(g, cost, bytes, blocks, ahead);
 }
@@ -235,7 +235,7 @@ static void block_size(Tiles *w, bool computed) {
   int64_t all = w->f.n * w->f.n, least = computed ? 32 : 16, channels = w->t.ksize[0].k;
   w->t.rows = DIM(least);
   int columns = tile_shape(&w->t).columns;
-  int64_t most = g->l2 * (int64_t)768 / (all * 4 * (channels + (int64_t)columns * g->lanes));
+  int64_t most = target_l2(g, 0.75) / (all * 4 * (channels + (int64_t)columns * g->lanes));
   if (most < least) most = least;
   int64_t fewest = dim_is_const(w->count) ? ceiling(w->count.k, most) : 0, best = fewest || !dim_is_const(w->count) ? most : 1;
   double lowest = INFINITY;
