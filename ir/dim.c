@@ -317,6 +317,15 @@ int64_t dim_eval(Dim a, int64_t (*value)(const char *symbol, void *ctx), void *c
   return sum;
 }
 
+static int64_t likely_size(const char *symbol, void *ctx) {
+  enum { LIKELY = 64 };
+  (void)ctx;
+  const Symbol *s = symbol_find(symbol);
+  return int64_min(int64_max(LIKELY, s->lo), s->hi);
+}
+
+int64_t dim_likely(Dim a) { return dim_eval(a, likely_size, NULL); }
+
 void *dim_fold(Dim a, void *(*make)(void *ctx, DimKind k, int64_t constant, const char *symbol, void *x, void *y),
                void *ctx) {
   void *sum = NULL;

@@ -12,15 +12,9 @@
  * plain nest; a step of a short loop inside others that is not vectorised. */
 static const double BY_VECTOR = 0.2, BY_ELEMENT = 1.5, STRIDED = 2.0, PLAIN = 2.0, SHORT_LOOPS = 6.0;
 
-static double middle(Dim d) {
-  enum { UNBOUNDED = 1 << 20, LIKELY = 64 };
-  int64_t lo = dim_lo(d), hi = dim_hi(d);
-  return hi > UNBOUNDED ? (double)int64_max(lo, LIKELY) : 0.5 * (double)(lo + hi);
-}
-
 static double elements(const Type *t) {
   double n = 1;
-  for (int k = 0; k < t->rank; k++) n *= middle(t->dims[k]);
+  for (int k = 0; k < t->rank; k++) n *= (double)dim_likely(t->dims[k]);
   return n;
 }
 
@@ -109,7 +103,7 @@ static double agree_cost(const Layouts *s, const void *ctx, const Storage *x, co
 
 /* ---- kernels with an axis of their own ---- */
 
-static double flops(const Layouts *s, const Node *n) { return middle(op_info[n->op].flops(s->m, n)); }
+static double flops(const Layouts *s, const Node *n) { return (double)dim_likely(op_info[n->op].flops(s->m, n)); }
 
 /* Of what a convolution reads, channels apart: a plain nest if depthwise; no transforms of Winograd; else more lines of cache. */
 static void conv_operand(Layouts *s, const Node *n, ValueId x) {
@@ -129,7 +123,7 @@ static void row_operand(Layouts *s, const Node *n, int axis) {
   const Type *t = type_at(s, n->in[0]);
   const Sides *x = &s->of[n->in[0]];
   double e = elements(t), row = 1, cost[2];
-  for (int k = axis; k < (n->op == OP_SOFTMAX || n->op == OP_LOG_SOFTMAX ? axis + 1 : t->rank); k++) row *= middle(t->dims[k]);
+  for (int k = axis; k < (n->op == OP_SOFTMAX || n->op == OP_LOG_SOFTMAX ? axis + 1 : t->rank); k++) row *= (double)dim_likely(t->dims[k]);
   int last = n->op == OP_SOFTMAX || n->op == OP_LOG_SOFTMAX ? axis : t->rank - 1;
   if (!x->known) return;
   for (int l = 0; l < 2; l++) cost[l] = rows_cost(s, e, row, is_near(t, &x->at[l], last));

@@ -10,7 +10,8 @@ static int most_rows(const Tiling *t, int columns) {
   return fit < cap ? fit : cap;
 }
 
-static int64_t known(Dim d, int64_t otherwise) { return dim_is_const(d) ? d.k : otherwise; }
+/* 0: not known. */
+static int64_t known(Dim d) { return dim_is_const(d) ? d.k : 0; }
 
 /* Rows per tile when n rows are split evenly into tiles of at most `most`. */
 static double even_rows(int64_t n, int most) {
@@ -36,7 +37,7 @@ static double tile_cost(const Tiling *t, int columns, double rows, double bytes_
  * rows lies, and where these are many it loads their addresses again and again. */
 static double shape_cost(const Tiling *t, TileShape s, int columns, double bytes_of_k) {
   enum { ADDRESSES = 8, DIVISION = 4 };
-  int64_t n = known(t->rows, 256) * (s.wraps && !t->line ? t->lines : 1);
+  int64_t n = dim_likely(t->rows) * (s.wraps && !t->line ? t->lines : 1);
   double rows = even_rows(n, most_rows(t, columns)), k = bytes_of_k / (t->l->target->lanes * 4.0);
   double cost = tile_cost(t, columns, rows, bytes_of_k);
   if (!s.wraps) return cost;
@@ -49,9 +50,9 @@ typedef struct Candidates { int n; TileShape shape[24]; double cost[24]; } Candi
 
 static Candidates candidates(const Tiling *t) {
   const Target *g = t->l->target;
-  int64_t vectors = (t->cols.k + (t->pads ? g->lanes - 1 : 0)) / g->lanes, n = known(t->rows, 256);
+  int64_t vectors = (t->cols.k + (t->pads ? g->lanes - 1 : 0)) / g->lanes, n = dim_likely(t->rows);
   double bytes_of_k = g->lanes * 4;
-  for (int q = 0; q < t->kaxes; q++) bytes_of_k *= (double)known(t->ksize[q], 256);
+  for (int q = 0; q < t->kaxes; q++) bytes_of_k *= (double)dim_likely(t->ksize[q]);
   Candidates all = {0};
   Panel p[2];
   if (t->dot && dot_panels(t, p)) return (Candidates){1, {{p[0].columns, most_rows(t, p[0].columns), false}}, {1}};
@@ -249,8 +250,8 @@ static int column_parts(Tiling *t, const Panel *p, Expr *col, int c, Part *to) {
  * it once does not count. */
 static void ask_for_next_panel(Tiling *t, const Panel *p, Expr *panel, Expr *row, int rows, Expr **k) {
   Builder *b = &t->l->b;
-  int64_t all = known(t->rows, 0), elements = p->width;
-  for (int q = 0; q < t->kaxes; q++) elements *= known(t->ksize[q], 0);
+  int64_t all = known(t->rows), elements = p->width;
+  for (int q = 0; q < t->kaxes; q++) elements *= known(t->ksize[q]);
   int64_t bytes = elements / p->width * t->cols.k * 4 * (t->matrices ? t->matrices : 1);
   if (!t->pack || !t->pack->is_constant || !target_fills_l2(t->l->target, (double)bytes)) return;
   Expr *place = t->block ? ex_sub(b, row, t->block) : row;
@@ -453,7 +454,7 @@ static void panels(Tiling *t, const Panel *p, int n) {
 static int64_t block_rows(const Tiling *t, int64_t rows, const Panel *p, int n) {
   const Target *g = t->l->target;
   int64_t k = 1, panels = 0, times = t->times ? t->times : 1;
-  for (int q = 0; q < t->kaxes; q++) k *= known(t->ksize[q], 0);
+  for (int q = 0; q < t->kaxes; q++) k *= known(t->ksize[q]);
   for (int q = 0; q < n; q++) panels += p[q].repeat;
   if (!t->by_blocks || (t->lines && t->dot) || !rows || !k || panels < 2) return 0;
   int64_t bytes = times * (t->row_bytes ? t->row_bytes : k * 4);
@@ -472,7 +473,7 @@ double tile_cycles(const Tiling *t, double products) {
   int count = tile_panels(t, p, 8), lanes = t->l->target->lanes;
   TileShape shape = tile_shape(t);
   double k = 1, cycles = 0;
-  for (int q = 0; q < t->kaxes; q++) k *= (double)known(t->ksize[q], 256);
+  for (int q = 0; q < t->kaxes; q++) k *= (double)dim_likely(t->ksize[q]);
   if (t->dot) cycles = products / (double)t->cols.k * tile_row_cost(t);
   for (int q = 0; !t->dot && q < count; q++) {
     double share = products / (double)t->cols.k * (double)(p[q].repeat * p[q].columns);
@@ -488,7 +489,7 @@ void tile_choice(Tiling *t, const char *how) {
   double cycles = tile_cycles(t, (double)dim_lo(op_info[n->op].flops(t->l->m, n)) / 2);
   const char *lines = t->line ? " over lines" : "";
   const char *blocks = t->block ? arena_printf(t->l->b.arena, ", blocks of %lld rows", (long long)t->rows.k) : "";
-  if (known(t->rows, 256) < shape.rows) shape.rows = (int)t->rows.k;
+  if (dim_is_const(t->rows) && t->rows.k < shape.rows) shape.rows = (int)t->rows.k;
   kernel_choice(t->l, cycles, "%s: tile %dx%d of %d lanes%s%s%s", how, shape.rows, shape.columns,
                 t->dot ? t->dot : t->l->target->lanes, lines,
                 !t->pack ? "" : t->pack->is_constant ? ", weights packed" : ", packed here", blocks);
@@ -501,7 +502,7 @@ void tile_build(Tiling *t) {
   int n = tile_panels(t, p, 8);
   TileShape shape = tile_shape(t);
   Dim rows = t->rows;
-  int64_t height = block_rows(t, known(rows, 0) * (t->lines ? t->lines : 1), p, n);
+  int64_t height = block_rows(t, known(rows) * (t->lines ? t->lines : 1), p, n);
   if (t->lines && (height || shape.wraps)) {
     t->line = rows.k;
     t->rows = rows = DIM(rows.k * t->lines);

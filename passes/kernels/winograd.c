@@ -196,8 +196,6 @@ static void set_block(Tiles *w, int64_t tiles) {
 
 /* ---- does it pay? ---- */
 
-static double guess(Dim d) { return dim_is_const(d) ? (double)d.k : (double)int64_min(dim_hi(d), 64); }
-
 static double vectors(Dim channels, int lanes) { return (double)((channels.k + lanes - 1) / lanes); }
 
 /* What `compute` cycles become with this many bytes of weights, read `times` times. Those of half the L2 are no matter;
@@ -215,8 +213,8 @@ static double tiles_cost(const Tiles *w, bool computed) {
   const Tiling *t = &w->t;
   const Target *g = t->l->target;
   const Form *f = &w->f;
-  double all = f->n * f->n, in = guess(t->ksize[0]), out = guess(t->cols), count = guess(t->ty->dims[0]);
-  for (int s = 0; s < 2; s++) count *= ceil(guess(t->ty->dims[2 + s]) / f->m);
+  double all = f->n * f->n, in = (double)dim_likely(t->ksize[0]), out = (double)dim_likely(t->cols), count = (double)dim_likely(t->ty->dims[0]);
+  for (int s = 0; s < 2; s++) count *= ceil((double)dim_likely(t->ty->dims[2 + s]) / f->m);
   double blocks = ceil(count / (double)w->block_tiles), to = vectors(t->cols, g->lanes);
   double cost = tile_cycles(t, blocks * (double)w->block_tiles * all * in * out) + count * all * to * (1.0 / g->stores + 1);
   cost += count * (vectors(t->ksize[0], w->lanes) * winograd_cycles(g, f, f->n, f->n) + to * winograd_cycles(g, f, f->n, f->m));
@@ -251,8 +249,8 @@ static void block_size(Tiles *w, bool computed) {
 }
 
 static double direct_cost(const Tiling *t) {
-  double in = guess(t->ksize[2]), out = guess(t->cols), pixels = guess(t->ty->dims[0]);
-  for (int s = 0; s < 2; s++) pixels *= guess(t->ty->dims[2 + s]);
+  double in = (double)dim_likely(t->ksize[2]), out = (double)dim_likely(t->cols), pixels = (double)dim_likely(t->ty->dims[0]);
+  for (int s = 0; s < 2; s++) pixels *= (double)dim_likely(t->ty->dims[2 + s]);
   return with_weights(t->l->target, tile_cycles(t, pixels * 9 * in * out), 9 * in * out * 4, 1, true);
 }
 
