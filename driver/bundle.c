@@ -125,8 +125,7 @@ void bundle_close(BundleBuild *x) {
 bool bundle_passes(BundleBuild *x, const Options *o) {
   double since = seconds_now();
   bug_context = "passes";
-  PipelineOptions po = {.naive = o->naive, .winograd = winograd_option(o), .strips = strips_option(o), .tuning = o->tuning,
-      .verify = o->check, .no_rule = o->no_rule.at, .nno_rule = o->no_rule.len};
+  PassOptions po = pass_options(o);
   for (int k = 0; k < x->b->fn.len; k++) {
     Function *f = &x->b->fn.at[k];
     po.part_cycles = f->kind == FUNCTION_INIT ? 0 : options_part_cycles(o);

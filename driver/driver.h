@@ -5,7 +5,7 @@
 #include "base/vec.h"
 #include "codegen/emit.h"
 #include "ir/program.h"
-#include "passes/target.h"
+#include "passes/pipeline.h"
 
 typedef VEC(const char *) Strings;
 typedef VEC(double) Numbers;
@@ -88,9 +88,8 @@ struct LanguageOptions;
 bool is_language(const char *path);
 void language_dims(const Options *o, struct LanguageOptions *to, Arena *a);   /* what --dim says (pipeline.c) */
 int language_print(const char *path, const Options *o);                        /* its modules; an exit code */
-int strips_option(const Options *o);                    /* of --strips, as PassOptions have it */
-Winograd winograd_option(const Options *o);            /* of --winograd; an unknown word is a usage error */
-double options_part_cycles(const Options *o);                      /* of PassOptions: 0 without --parallel or --threads */
+PassOptions pass_options(const Options *o);
+double options_part_cycles(const Options *o);          /* of PassOptions: 0 without --parallel or --threads */
 /* The command as the emitted files quote it: without directories, so that it does not depend on the machine. */
 const char *canonical_command(const Options *o, const char *path, Arena *a);
 void phase_time(const Options *o, const char *phase, double since);

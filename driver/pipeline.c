@@ -1,5 +1,4 @@
 /* From a path and options to a program: import, passes. */
-#include "passes/pipeline.h"
 #include "codegen/c.h"
 #include "driver/bundle.h"
 #include "driver/ports.h"
@@ -122,23 +121,33 @@ static const char *file_of(const char *path) {
   return slash ? slash + 1 : path;
 }
 
-Winograd winograd_option(const Options *o) {
+/* An unknown word is a usage error. */
+static Winograd winograd_option(const Options *o) {
   static const char *const names[] = {[WINOGRAD_AUTO] = "auto", [WINOGRAD_OFF] = "off", [WINOGRAD_F2] = "f2", [WINOGRAD_F4] = "f4"};
   for (int i = 0; i < (int)(sizeof names / sizeof *names); i++)
     if (!strcmp(o->winograd ? o->winograd : "auto", names[i])) return (Winograd)i;
   usage_error("--winograd is off, f2, f4 or auto, not '%s'", o->winograd);
 }
 
-int strips_option(const Options *o) {
+static int strips_option(const Options *o) {
   char *end;
   if (!o->strips || !strcmp(o->strips, "auto")) return 0;
   if (!strcmp(o->strips, "off")) return -1;
   long rows = strtol(o->strips, &end, 10);
-  if (*end || rows < 1 || rows > 64) usage_error("--strips is off, auto or a number of rows up to 64, not '%s'", o->strips);
+  if (*end || rows < 1 || rows > MOST_STRIP_ROWS)
+    usage_error("--strips is off, auto or a number of rows up to %d, not '%s'", MOST_STRIP_ROWS, o->strips);
   return (int)rows;
 }
 
 double options_part_cycles(const Options *o) { return o->parallel || o->threads > 1 ? o->part_cycles : 0; }
+
+PassOptions pass_options(const Options *o) {
+  return (PassOptions){.naive = o->naive, .winograd = winograd_option(o), .strips = strips_option(o),
+                       .part_cycles = options_part_cycles(o), .verify = o->check, .tuning = o->tuning,
+                       .dump_dir = o->dump_dir, .stop_after = o->stop_after,
+                       .no_rule = o->no_rule.at, .nno_rule = o->no_rule.len,
+                       .limited = o->rewrites >= 0, .rewrites = (int64_t)o->rewrites};
+}
 
 const char *canonical_command(const Options *o, const char *path, Arena *a) {
   Text t = {0};
@@ -253,8 +262,7 @@ bool model_passes(Compiled *c, const Options *o) {
   bug_context = "passes";
   if (o->stop_after && !pass_find(o->stop_after)) usage_error("there is no pass '%s' to stop after", o->stop_after);
   if (o->dump_dir) make_dirs(o->dump_dir);
-  PassOptions po = {.naive = o->naive, .part_cycles = options_part_cycles(o), .winograd = winograd_option(o), .strips = strips_option(o), .verify = o->check, .dump_dir = o->dump_dir, .tuning = o->tuning, .stop_after = o->stop_after,
-                    .no_rule = o->no_rule.at, .nno_rule = o->no_rule.len, .limited = o->rewrites >= 0, .rewrites = (int64_t)o->rewrites};
+  PassOptions po = pass_options(o);
   PassContext pc;
   pass_begin(&pc, c->m, c->target, &po, &c->arena);
   bool ok = o->passes ? run_listed(&pc, o->passes) : passes_run(&pc);

@@ -9,6 +9,8 @@ struct Program;
 struct Fusion;
 struct Tuning;
 
+enum { MOST_STRIP_ROWS = 64 };
+
 typedef struct PassOptions {
   bool naive;                          /* no tiles, no lanes, no layouts: plain nests, to compare with */
   Winograd winograd;

@@ -6,7 +6,7 @@
 #include "passes/split_pads.h"
 #include <string.h>
 
-Program *compile_module(Module *m, const Target *t, const PipelineOptions *o, Arena *a) {
+Program *compile_module(Module *m, const Target *t, const PassOptions *o, Arena *a) {
   PassContext c;
   pass_begin(&c, m, t, o, a);
   bool ok = passes_run(&c);

@@ -19,7 +19,7 @@
 #include "passes/strips.h"
 #include <math.h>
 
-enum { MOST_KERNELS = 16, MOST_ROWS = 64 };
+enum { MOST_KERNELS = 16 };
 
 typedef struct Chain {
   int first, last;                   /* steps */
@@ -186,7 +186,7 @@ static bool try_chain(Strips *x, Chain *c) {
   int wanted = x->c->options->strips;
   int64_t count = x->shape[x->kernel[c->last].out].count, best = 0;
   double gain = 0;
-  for (int64_t rows = 1; rows <= MOST_ROWS && rows < count; rows++) {
+  for (int64_t rows = 1; rows <= MOST_STRIP_ROWS && rows < count; rows++) {
     if (wanted > 0 && rows != wanted) continue;
     c->rows = rows;
     if (!plan(x, c)) continue;

@@ -36,7 +36,7 @@ static bool compile(Twin *t, const Target *target, bool naive) {
   for (int k = 0; k < t->emitted->fn.len; k++) {
     Function *f = &t->emitted->fn.at[k];
     // Whatever can be shared has parts, however small: the second run takes three of each.
-    const PipelineOptions po = {.naive = naive, .verify = true, .part_cycles = f->kind == FUNCTION_INIT ? 0 : 1};
+    const PassOptions po = {.naive = naive, .verify = true, .part_cycles = f->kind == FUNCTION_INIT ? 0 : 1};
     f->m->diags = &t->diags;
     f->p = compile_module(f->m, target, &po, &t->arena);
     if (!f->p || t->diags.errors) return false;

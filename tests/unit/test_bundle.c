@@ -86,7 +86,7 @@ static void make_bundle(const char *target) {
   add_function("init", FUNCTION_INIT, init_module());
   add_function("step", FUNCTION_STEP, step_module());
   add_function("infer", FUNCTION_INFER, use_module());
-  PipelineOptions po = {.verify = true};
+  PassOptions po = {.verify = true};
   for (int k = 0; k < bundle.fn.len; k++)
     bundle.fn.at[k].p = compile_module(bundle.fn.at[k].m, target_find(target), &po, &bundle.arena);
   diags_print(&diags, stderr);

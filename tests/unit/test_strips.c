@@ -86,7 +86,7 @@ static Tensor *run_case(const Case *x, const char *target, int rows, int parts, 
   Tensor *out[2] = {0}, *r;
   Eval e;
   evaluate_random(&e, m, in);
-  PipelineOptions o = {.strips = rows, .part_cycles = parts > 1 ? 10 : 0, .winograd = WINOGRAD_OFF};
+  PassOptions o = {.strips = rows, .part_cycles = parts > 1 ? 10 : 0, .winograd = WINOGRAD_OFF};
   Arena a = {0};
   Program *p = compile_module(m, target_find(target), &o, &a);
   cr_assert(p && program_run_parts(p, parts, in, out, &a, &d), "%s, %s, %d rows, %d parts: %s", x->name, target, rows, parts, d.len ? d.at[0].text : "?");
@@ -139,7 +139,7 @@ Test(strips, parts_that_make_the_same) {
     Arena a = {0};
     const Tensor *in[1] = {random_input(&a, &value_of(m, m->main->inputs.at[0])->type, 1)};
     Tensor *out[2] = {0};
-    PipelineOptions o = {.strips = 2, .part_cycles = shared ? 10 : 0, .winograd = WINOGRAD_OFF};
+    PassOptions o = {.strips = 2, .part_cycles = shared ? 10 : 0, .winograd = WINOGRAD_OFF};
     Program *p = compile_module(m, target_find("x86-64-v3"), &o, &a);
     cr_assert(p);
     cr_expect_eq(strstr(strips_of(&a, &p->steps), "conv_relu max_pool; ") == NULL, shared);
