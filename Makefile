@@ -19,7 +19,7 @@ PASSES   = $(wildcard passes/*.c passes/lower/*.c passes/kernels/*.c)
 CODEGEN  = $(wildcard codegen/*.c)
 DRIVER   = $(wildcard driver/*.c)
 # What lathe shares with compiled models: operators, random numbers, files, checkpoints, and the readers of training data.
-RUNTIME  = $(wildcard runtime/op_*.c runtime/lt_data*.c) $(addprefix runtime/,random.c lt_file.c lt_state.c lt_image.c lt_zip.c lt_csv.c lt_pool.c)
+RUNTIME  = $(wildcard runtime/op_*.c runtime/lt_data*.c) $(addprefix runtime/,random.c lt_memory.c lt_file.c lt_state.c lt_image.c lt_zip.c lt_csv.c lt_pool.c)
 SOURCES  = $(BASE) $(RUNTIME) $(IR) $(FRONTEND) $(PASSES) $(CODEGEN) $(DRIVER)
 OBJECTS  = $(SOURCES:%.c=$(BUILD)/%.o)
 

@@ -1,6 +1,7 @@
 /* Arenas: a list of malloc'ed blocks, each at least twice as large as the last up to 1 MiB.
  * Large requests get a block of their own, so that weights of hundreds of MB waste nothing. */
 #include "base/arena.h"
+#include "runtime/lt_memory.h"
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +25,7 @@ void *xrealloc(void *p, size_t bytes) {
 static ArenaBlock *block_new(size_t cap) {
   ArenaBlock *b = calloc(1, sizeof *b + cap + ALIGN);   // calloc: large weights come zeroed and untouched
   if (!b) out_of_memory(cap);
+  lt_huge_pages(b, sizeof *b + cap + ALIGN);            // for bench, which runs a model on weights that lie here
   b->cap = cap;
   b->data = (char *)(((uintptr_t)(b + 1) + ALIGN - 1) & ~(uintptr_t)(ALIGN - 1));
   return b;

@@ -109,7 +109,8 @@ static void model_header(Emit *e, Text *t) {
   text_printf(t, "const char *%s_error(int code);\n\n", p);
   if (e->o->weights == WEIGHTS_BIN) {
     text_printf(t, "/* The weights within the bytes of %s.bin, loaded or mapped (aligned to 64 bytes); NULL when they are not those of\n"
-                   " * this code. Does not read the data itself: a full check compares the hash in the file's header. */\n", p);
+                   " * this code. Does not read the data itself: a full check compares the hash in the file's header.%s */\n", p,
+                e->p->weight_bytes < 4 << 20 ? "" : "\n * They are many: in huge pages (madvise with MADV_HUGEPAGE, before they are read) calls take a little less time.");
     text_printf(t, "const void *%s_open(const void *file, size_t bytes);\n", p);
   } else {
     text_printf(t, "/* The weights, linked into the program: for the call above. */\nextern const void *const %s_weights;\n", p);

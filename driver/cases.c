@@ -1,6 +1,7 @@
 /* Test inputs (stored or random) and guarded calls. See cases.h. */
 #include "driver/cases.h"
 #include "ir/eval.h"
+#include "runtime/lt_memory.h"
 #include "runtime/lt_pool.h"
 #include <dirent.h>
 #include <math.h>
@@ -220,8 +221,8 @@ Tensor **case_in_double(Arena *a, const Case *x, int n) {
 /* ---- calls ---- */
 
 static void *guarded(size_t bytes) {
-  char *p = NULL;
-  if (posix_memalign((void **)&p, 64, bytes + 2 * GUARD)) {
+  char *p = lt_alloc(bytes + 2 * GUARD);
+  if (!p) {
     fprintf(stderr, "lathe: no memory for %zu bytes\n", bytes);
     exit(EXIT_FAILED);
   }

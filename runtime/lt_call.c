@@ -3,16 +3,12 @@
 #define _POSIX_C_SOURCE 200809L
 #endif
 #include "lt_call.h"
+#include "lt_memory.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 static int no_memory(char *why, size_t n) { snprintf(why, n, "no memory"); return -1; }
-
-static void *aligned(size_t bytes) {
-  void *p = NULL;
-  return posix_memalign(&p, 64, bytes + 64) ? NULL : p;
-}
 
 /* Room for the outputs at the largest sizes. */
 static int make_outputs(lt_call *c, char *why, size_t why_len) {
@@ -27,7 +23,7 @@ static int make_outputs(lt_call *c, char *why, size_t why_len) {
     c->f->out_dims(c->symbols, k, t->dims);
     t->count = 1;
     for (i = 0; i < t->rank; i++) t->count *= t->dims[i];
-    c->out[k] = t->data = aligned((size_t)t->count * (size_t)t->elem_bytes);
+    c->out[k] = t->data = lt_alloc((size_t)t->count * (size_t)t->elem_bytes);
     if (!t->data) return no_memory(why, why_len);
   }
   return 0;
@@ -69,7 +65,7 @@ static int grow(lt_compute *by, const lt_call *c, int64_t n, char *why, size_t w
   if (by->pool) need += (size_t)(by->pool->threads(by->pool->self) - 1) * c->f->part_bytes;
   if (need <= by->bytes && by->arena) return 0;
   free(by->arena);
-  by->arena = aligned(need);
+  by->arena = lt_alloc(need);
   by->bytes = need;
   if (by->arena) return 0;
   snprintf(why, why_len, "no memory for the %zu bytes that %s needs with %lld rows", need, c->f->name, (long long)n);

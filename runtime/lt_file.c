@@ -3,6 +3,7 @@
 #define _POSIX_C_SOURCE 200809L
 #endif
 #include "lt_file.h"
+#include "lt_memory.h"
 #include <errno.h>
 #include <limits.h>
 #include <math.h>
@@ -59,8 +60,7 @@ void *lt_read_file(const char *path, size_t *n, char *why, size_t why_len) {
   if (!f) { lt_fail(why, why_len, "cannot open %s: %s", path, strerror(errno)); return NULL; }
   if (fseek(f, 0, SEEK_END) || (size = ftell(f)) < 0 || size > LONG_MAX - 64 || fseek(f, 0, SEEK_SET)) {
     lt_fail(why, why_len, "cannot read %s: not an ordinary file", path);
-  } else if (posix_memalign(&p, 64, (size_t)size + 64)) {
-    p = NULL;
+  } else if (!(p = lt_alloc((size_t)size))) {
     lt_fail(why, why_len, "%s: no memory for %ld bytes", path, size);
   } else if (fread(p, 1, (size_t)size, f) != (size_t)size) {
     lt_fail(why, why_len, "cannot read %s: %s", path, errno ? strerror(errno) : "it ends early");
@@ -84,8 +84,8 @@ static int make(lt_tensor *t, const type_row *type, char *why, size_t n) {
       return lt_fail(why, n, "the shape is damaged");
     t->count *= t->dims[k];
   }
-  t->data = NULL;
-  if (posix_memalign(&t->data, 64, (size_t)t->count * (size_t)t->elem_bytes + 64))
+  t->data = lt_alloc((size_t)t->count * (size_t)t->elem_bytes);
+  if (!t->data)
     return lt_fail(why, n, "no memory for %lld elements", (long long)t->count);
   memset(t->data, 0, (size_t)t->count * (size_t)t->elem_bytes + 64);
   return 0;

@@ -1,8 +1,9 @@
 /* A standalone program around one compiled model: reads its inputs from files, runs it, prints its outputs.
- * Compile with -DLT_MODEL=lt_model_PREFIX, together with PREFIX*.c, lt_file.c and lt_image.c. */
+ * Compile with -DLT_MODEL=lt_model_PREFIX, together with PREFIX*.c, lt_file.c, lt_image.c and lt_memory.c. */
 #define _POSIX_C_SOURCE 200809L
 #include "lt_file.h"
 #include "lt_image.h"
+#include "lt_memory.h"
 #include "lt_model.h"
 #include <math.h>
 #include <stdio.h>
@@ -190,8 +191,8 @@ static int by_value(const void *x, const void *y) {
 }
 
 static void *aligned(size_t bytes) {
-  void *p = NULL;
-  if (posix_memalign(&p, 64, bytes ? bytes : 64)) die("out of memory");
+  void *p = lt_alloc(bytes);
+  if (!p) die("out of memory");
   return p;
 }
 

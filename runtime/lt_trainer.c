@@ -11,6 +11,7 @@
 #include "lt_trainer.h"
 #include "lt_call.h"
 #include "lt_loader.h"
+#include "lt_memory.h"
 #include "lt_progress.h"
 #include "lt_run.h"
 #include "lt_state.h"
@@ -211,7 +212,7 @@ static int init_state(trainer *t) {
   int f, code;
   seed[0] = t->o->seed >= 0 ? t->o->seed : 1;
   in[0] = seed;
-  if (posix_memalign(&t->state, 64, b->state_bytes + 64))
+  if (!(t->state = lt_alloc(b->state_bytes)))
     return fail(t, "no memory for %zu bytes of state", b->state_bytes);
   for (f = 0; f < b->functions && b->function[f]->kind != LT_INIT; f++) continue;
   if (f == b->functions) return fail(t, "the bundle has no init");
