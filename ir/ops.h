@@ -5,7 +5,7 @@
 
 typedef enum { HOW_SCALAR, HOW_VIEW, HOW_LOWER, HOW_CALL, HOW_DECOMPOSE, HOW_CONTROL } OpHow;
 enum { ELEMENTWISE = 1, STRIDED_VIEW = 2, READS_ONCE = 4, SCATTERS = 8, SCATTERS_OVERLAPS = 16, CHANNELS_LAST = 32,
-       FOLLOWS_LAYOUT = 64, PLACES_ALL = 128 };                             /* ops.def */
+       FOLLOWS_LAYOUT = 64, PLACES_ALL = 128, ALONG_AXIS = 256, ALONG_REST = 512 };    /* ops.def */
 
 typedef enum { GRAD_RULE, GRAD_ZERO, GRAD_NONE } OpGrad;
 

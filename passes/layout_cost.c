@@ -118,13 +118,16 @@ static double rows_cost(const Layouts *s, double n, double row, bool near) {
   return near ? 4 * n / row * (steps * 2 + 8) : n * 3 * STRIDED;
 }
 
-/* A reduction along `axis` that also writes each element: softmax, norms. By rows where these are contiguous. */
-static void row_operand(Layouts *s, const Node *n, int axis) {
+/* The innermost axis of an op that is ALONG_AXIS or ALONG_REST, or any other's last. */
+static int row_axis(const Node *n, int rank) { return op_has(n->op, ALONG_AXIS) ? (int)node_int(n, "axis", 0) : rank - 1; }
+
+/* By rows where these are contiguous. */
+static void row_operand(Layouts *s, const Node *n) {
   const Type *t = type_at(s, n->in[0]);
   const Sides *x = &s->of[n->in[0]];
   double e = elements(t), row = 1, cost[2];
-  for (int k = axis; k < (n->op == OP_SOFTMAX || n->op == OP_LOG_SOFTMAX ? axis + 1 : t->rank); k++) row *= (double)dim_likely(t->dims[k]);
-  int last = n->op == OP_SOFTMAX || n->op == OP_LOG_SOFTMAX ? axis : t->rank - 1;
+  int last = row_axis(n, t->rank);
+  for (int k = (int)node_int(n, "axis", 0); k <= last; k++) row *= (double)dim_likely(t->dims[k]);
   if (!x->known) return;
   for (int l = 0; l < 2; l++) cost[l] = rows_cost(s, e, row, is_near(t, &x->at[l], last));
   add(s, n->in[0], cost[0], cost[1]);
@@ -149,7 +152,6 @@ static void call_operand(Layouts *s, ValueId v) {
  * vectors run, -1: none known. */
 static int root_cost(Layouts *s, const Node *n, ValueId like) {
   const Type *y = type_at(s, n->out[0]);
-  bool rows = n->op == OP_SOFTMAX || n->op == OP_LOG_SOFTMAX || n->op == OP_LAYER_NORM || n->op == OP_RMS_NORM;
   for (int k = 0; k < n->nin; k++) {
     ValueId v = n->in[k];
     if (!v || !s->of[v].known) continue;
@@ -159,11 +161,11 @@ static int root_cost(Layouts *s, const Node *n, ValueId like) {
     else if (op_has(n->op, FOLLOWS_LAYOUT) && t->rank == y->rank && t->rank >= 3)
       layout_add_pair(s, v, like, agree_cost, &(Agree){t, y, flops(s, n) + elements(t)});
     else if (op_has(n->op, READS_ONCE)) any_operand(s, v);
-    else if (rows && k == 0) row_operand(s, n, (int)node_int(n, "axis", 0));
+    else if (op_has(n->op, ALONG_AXIS | ALONG_REST) && k == 0) row_operand(s, n);
     else if (k == 0 && node_attr(n, "axis") && n->op != OP_GATHER) add_far(s, v, (int)node_int(n, "axis", 0), elements(t) * SHORT_LOOPS);
     else add_far(s, v, t->rank - 1, elements(t) * BY_ELEMENT);
   }
-  return op_has(n->op, CHANNELS_LAST) ? 1 : rows && n->op != OP_LAYER_NORM && n->op != OP_RMS_NORM ? (int)node_int(n, "axis", 0) : y->rank - 1;
+  return op_has(n->op, CHANNELS_LAST) ? 1 : row_axis(n, y->rank);
 }
 
 /* ---- a group ---- */
