@@ -160,6 +160,10 @@ bool ex_is_int(const Expr *e, int64_t *v);                      /* scalar intege
  * the index is the constant (loop_end must still be called). */
 Expr *loop_begin(Builder *b, const char *name, Expr *lo, Expr *hi, int64_t step, ForMode mode);
 void  loop_end(Builder *b);
+/* Iteration i of n, or n - 1 - i where `backwards` (NULL: never) holds. loop_turned: that condition, of a loop whose body
+ * begins so; else NULL. */
+Expr *loop_turn(Builder *b, const char *name, Expr *i, Expr *n, Expr *backwards);
+Expr *loop_turned(const Stmt *loop);
 int   loop_parallel_depth(const Builder *b);                    /* how many of those open now are marked FOR_PARALLEL */
 /* Statements that do not depend on each other (a parallel block): par_next stands between them. A variable declared in
  * one is not visible in the others. */

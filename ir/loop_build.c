@@ -222,6 +222,17 @@ Expr *loop_begin(Builder *b, const char *name, Expr *lo, Expr *hi, int64_t step,
   return ex_var(b, v);
 }
 
+Expr *loop_turn(Builder *b, const char *name, Expr *i, Expr *n, Expr *backwards) {
+  return backwards ? let(b, name, ex_select(b, backwards, ex_sub(b, ex_sub(b, n, ex_int(b, 1)), i), i)) : i;
+}
+
+Expr *loop_turned(const Stmt *loop) {
+  const Stmt *first = loop->kind == ST_FOR && loop->body->stmts.len ? loop->body->stmts.at[0] : NULL;
+  const Expr *e = first && first->kind == ST_LET ? first->value : NULL;
+  if (!e || e->kind != EX_SCALAR || e->op != S_WHERE || e->arg[2]->kind != EX_VAR || e->arg[2]->var != loop->var) return NULL;
+  return expr_uses(e->arg[1], loop->var) ? e->arg[0] : NULL;
+}
+
 void loop_end(Builder *b) {
   Block *body = pop(b);
   Stmt *f = last(b->at);

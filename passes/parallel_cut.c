@@ -297,14 +297,12 @@ static void cut(Shares *x, Share *list, int n, Expr *from, Expr *to, bool exact)
   }
 }
 
-/* What says that the loops of a phase run from the last iteration to the first; NULL: nothing. Of such a phase the last part
- * has what the first has otherwise, so that a part meets the same weights in every time step, in its own cache. */
-static Expr *runs_backwards(const Shares *x) {
+/* Where the loops of a phase are turned, the last part has what the first has otherwise, so that a part meets the same
+ * weights in every time step, in its own cache. */
+static Expr *turned_by(const Shares *x) {
   for (int i = 0; i < x->at.len; i++) {
-    const Stmt *loop = x->at.at[i].s, *first = loop->kind == ST_FOR && loop->body->stmts.len ? loop->body->stmts.at[0] : NULL;
-    const Expr *e = first && first->kind == ST_LET ? first->value : NULL;
-    if (!e || e->kind != EX_SCALAR || e->op != S_WHERE || e->arg[2]->kind != EX_VAR || e->arg[2]->var != loop->var) continue;
-    if (expr_uses(e->arg[1], loop->var) && is_visible(x, e->arg[0])) return e->arg[0];
+    Expr *backwards = loop_turned(x->at.at[i].s);
+    if (backwards && is_visible(x, backwards)) return backwards;
   }
   return NULL;
 }
@@ -317,8 +315,7 @@ void shares_apply(Shares *x) {
   int64_t unit = weigh(x, x->at.at, x->at.len);
   Expr *all = count(x, x->at.at, x->at.len, unit);
   Expr *part = ex_dim(b, dim_symbol(PART_SYMBOL, 0, MOST_PARTS - 1)), *parts = ex_dim(b, dim_symbol(PARTS_SYMBOL, 1, MOST_PARTS));
-  Expr *backwards = runs_backwards(x);
-  if (backwards) part = let(b, "share", ex_select(b, backwards, ex_sub(b, ex_sub(b, parts, ex_int(b, 1)), part), part));
+  part = loop_turn(b, "share", part, parts, turned_by(x));
   Expr *from = let(b, "from", ex_div(b, ex_mul(b, all, part), parts));
   Expr *to = let(b, "to", ex_div(b, ex_mul(b, all, ex_add(b, part, ex_int(b, 1))), parts));
   cut(x, x->at.at, x->at.len, from, to, true);

@@ -78,7 +78,7 @@ static void groups(Rows *g, int64_t start, int64_t repeat, int streams, int64_t 
   s.sets = each * g->rows >= BUSY ? 1 : BUSY / (each * g->rows);
   while (s.sets > 1 && (s.sets & (s.sets - 1) || g->k < 2 * s.sets)) s.sets--;
   Expr *group = loop_begin(b, "group", ex_int(b, 0), ex_int(b, repeat), 1, FOR_PARALLEL);
-  if (t->backwards) group = let(b, "group", ex_select(b, t->backwards, ex_sub(b, ex_int(b, repeat - 1), group), group));
+  group = loop_turn(b, "group", group, ex_int(b, repeat), t->backwards);
   Expr *first = let(b, "first", ex_add(b, ex_int(b, start), ex_mul(b, group, ex_int(b, streams * width))));
   for (int r = 0; r < g->rows; r++)
     for (int q = 0; q < each * s.sets; q++) {

@@ -430,7 +430,7 @@ static void panels(Tiling *t, const Panel *p, int n) {
   for (int q = 0; q < n; q++) {
     if (q) par_next(b);
     Expr *at = loop_begin(b, "panel", ex_int(b, 0), ex_int(b, p[q].repeat), 1, FOR_PARALLEL);
-    if (t->backwards) at = let(b, "panel", ex_select(b, t->backwards, ex_sub(b, ex_int(b, p[q].repeat - 1), at), at));
+    at = loop_turn(b, "panel", at, ex_int(b, p[q].repeat), t->backwards);
     Expr *first = ex_add(b, ex_mul(b, at, ex_int(b, p[q].width)), ex_int(b, p[q].start));
     Expr *panel = NULL;
     t->panel = &p[q];
