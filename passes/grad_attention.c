@@ -10,7 +10,7 @@
 
 enum { MOST_BIASES = 4 };
 
-typedef struct Attention {
+typedef struct Whole {
   Grad *grad;
   Module *m;
   const Graph *graph;
@@ -21,20 +21,20 @@ typedef struct Attention {
   Dim ahead;
   struct { ValueId mask, low; bool hides; } bias[MOST_BIASES];   /* low 0: to be added; else what a mask picks where it (does not) hold */
   int nbias;
-} Attention;
+} Whole;
 
-static const Node *inner(const Attention *a, ValueId v) {
+static const Node *inner(const Whole *a, ValueId v) {
   NodeId id = value_of(a->m, v)->def;
   const Node *n = id ? node_of(a->m, id) : NULL;
   return n && n->graph == a->graph && a->uses[v] == 1 ? n : NULL;
 }
 
-static bool wanted(const Attention *a, ValueId v) { return (int)v < a->grad->nvalues && a->grad->needed[v]; }
+static bool wanted(const Whole *a, ValueId v) { return (int)v < a->grad->nvalues && a->grad->needed[v]; }
 
-static bool same_type(const Attention *a, ValueId x, ValueId y) { return type_eq(&value_of(a->m, x)->type, &value_of(a->m, y)->type); }
+static bool same_type(const Whole *a, ValueId x, ValueId y) { return type_eq(&value_of(a->m, x)->type, &value_of(a->m, y)->type); }
 
 /* One mask or bias off v, which is `scores` of attention. */
-static bool take_bias(Attention *a, ValueId *v) {
+static bool take_bias(Whole *a, ValueId *v) {
   ValueId x;
   const Node *n = inner(a, *v);
   Frontier low;
@@ -65,7 +65,7 @@ static bool take_bias(Attention *a, ValueId *v) {
   return false;
 }
 
-static bool take_scale(Attention *a, ValueId *v) {
+static bool take_scale(Whole *a, ValueId *v) {
   const Node *n = inner(a, *v);
   Frontier c;
   if (!n || (n->op != OP_MUL && n->op != OP_DIV)) return false;
@@ -78,19 +78,19 @@ static bool take_scale(Attention *a, ValueId *v) {
   return false;
 }
 
-static bool same_batch(const Attention *a, ValueId x, ValueId y) {
+static bool same_batch(const Whole *a, ValueId x, ValueId y) {
   const Type *t = &value_of(a->m, x)->type, *u = &value_of(a->m, y)->type;
   bool same = t->rank == u->rank && t->dtype == u->dtype;
   for (int k = 0; same && k < t->rank - 2; k++) same = dim_eq(t->dims[k], u->dims[k]);
   return same;
 }
 
-static bool last_is_const(const Attention *a, ValueId v) {
+static bool last_is_const(const Whole *a, ValueId v) {
   const Type *t = &value_of(a->m, v)->type;
   return dim_is_const(t->dims[t->rank - 1]);
 }
 
-static bool match(Attention *a, GradNode *r) {
+static bool match(Whole *a, GradNode *r) {
   ValueId v = r->in[0];
   DType t = value_of(a->m, v)->type.dtype;
   const Node *softmax = inner(a, v);
@@ -111,7 +111,7 @@ static bool match(Attention *a, GradNode *r) {
 }
 
 /* All biases as one; 0: there is none. */
-static ValueId bias_of(Attention *a, Graph *g) {
+static ValueId bias_of(Whole *a, Graph *g) {
   ValueId sum = 0;
   for (int k = 0; k < a->nbias; k++) {
     ValueId v = a->bias[k].mask, low = a->bias[k].low;
@@ -126,7 +126,7 @@ static ValueId bias_of(Attention *a, Graph *g) {
 }
 
 /* The keys as rows: what k is the transpose of, where it is one. */
-static ValueId rows_of(Attention *a, Graph *g) {
+static ValueId rows_of(Whole *a, Graph *g) {
   NodeId id = value_of(a->m, a->k)->def;
   const Node *n = id ? node_of(a->m, id) : NULL;
   const Attr *perm = n && n->op == OP_TRANSPOSE ? node_dims(n, "perm") : NULL;
@@ -136,12 +136,12 @@ static ValueId rows_of(Attention *a, Graph *g) {
   return turns ? n->in[0] : build_swap(g, a->k, -2, -1);
 }
 
-bool grad_attention(GradNode *r) {
+bool grad_whole_attention(GradNode *r) {
   Module *m = r->grad->m;
   Graph *g = r->g;
   if (r->grad->again || r->node->graph != g || !grad_wants(r, 0)) return false;
   Arena tmp = {0};
-  Attention a = {.grad = r->grad, .m = m, .graph = g, .uses = graph_use_counts(m, &tmp), .scale = 1};
+  Whole a = {.grad = r->grad, .m = m, .graph = g, .uses = graph_use_counts(m, &tmp), .scale = 1};
   bool found = match(&a, r);
   arena_free(&tmp);
   if (!found) return false;

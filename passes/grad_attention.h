@@ -3,5 +3,5 @@
 #define PASSES_GRAD_ATTENTION_H
 #include "passes/grad.h"
 
-bool grad_attention(GradNode *r);
+bool grad_whole_attention(GradNode *r);
 #endif

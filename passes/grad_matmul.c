@@ -18,7 +18,7 @@ static bool has_batch(Graph *g, ValueId v) {
 }
 
 bool grad_matmul(GradNode *r) {
-  if (grad_attention(r)) return true;
+  if (grad_whole_attention(r)) return true;
   Graph *g = r->g;
   ValueId a = r->in[0], b = r->in[1], dy = r->dy[0];
   if (grad_wants(r, 0)) grad_add_to(r, 0, build_matmul(g, dy, build_swap(g, b, -2, -1)));

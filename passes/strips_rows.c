@@ -7,14 +7,14 @@
  * Cutting narrows these loops to the rows of a strip, and puts row r of a window of n rows where row r % n was. */
 #include "passes/strips.h"
 
-typedef struct Access {
+typedef struct RowAccess {
   Buf *buf;
   Expr *row;                         /* of a buffer that has rows; NULL: it may reach into another than it begins in */
   bool store;
   Stmt **loop;                       /* around it, outermost first */
   int loops;
   Stmt *s;
-} Access;
+} RowAccess;
 
 typedef struct Named { const Var *v; Expr *value; } Named;
 
@@ -24,7 +24,7 @@ typedef struct Walk {
   const int *buffer;                 /* by parameter */
   VEC(Stmt *) loops;
   VEC(Named) lets;
-  VEC(Access) at;
+  VEC(RowAccess) at;
   bool ok;
 } Walk;
 
@@ -58,8 +58,8 @@ static void add_access(Walk *w, Stmt *s, Buf *buf, Expr *index, bool store) {
   Expr *row, *rest;
   int64_t stride = w->shape[w->buffer[buf->index]].stride;
   bool within = stride && index_rows(&w->b, index, stride, &row, &rest);
-  Access *a = vec_push(w->b.arena, &w->at);
-  *a = (Access){.buf = buf, .store = store, .loops = w->loops.len, .s = s};
+  RowAccess *a = vec_push(w->b.arena, &w->at);
+  *a = (RowAccess){.buf = buf, .store = store, .loops = w->loops.len, .s = s};
   if (within) a->row = expr_map(&w->b, row, expand, w);
   a->loop = arena_dup(w->b.arena, w->loops.at ? w->loops.at : &s, sizeof(Stmt *) * (size_t)(w->loops.len + 1));
 }
@@ -103,7 +103,7 @@ static bool add_loop(RowKernel *r, Arena *a, Stmt *loop, int64_t first, int64_t 
 }
 
 /* The loop around it that goes from row to row; NULL: none, or several. */
-static Stmt *row_loop_of(const Access *a, bool *several) {
+static Stmt *row_loop_of(const RowAccess *a, bool *several) {
   Stmt *found = NULL;
   int64_t c, lo, hi;
   for (int i = 0; i < a->loops; i++) {
@@ -115,7 +115,7 @@ static Stmt *row_loop_of(const Access *a, bool *several) {
   return *several ? NULL : found;
 }
 
-static bool add_store(RowKernel *r, Arena *a, const Access *x) {
+static bool add_store(RowKernel *r, Arena *a, const RowAccess *x) {
   bool several = false;
   Stmt *loop = x->row ? row_loop_of(x, &several) : NULL;
   int64_t c, first, last;
@@ -128,7 +128,7 @@ static bool add_store(RowKernel *r, Arena *a, const Access *x) {
   return true;
 }
 
-static const RowLoop *loop_around(const RowKernel *r, const Access *x) {
+static const RowLoop *loop_around(const RowKernel *r, const RowAccess *x) {
   for (int i = 0; i < x->loops; i++)
     for (int k = 0; k < r->loops.len; k++) if (r->loops.at[k].s == x->loop[i]) return &r->loops.at[k];
   return NULL;
@@ -146,7 +146,7 @@ static void add_read(RowKernel *r, Arena *a, RowRead read) {
   *vec_push(a, &r->reads) = read;
 }
 
-static RowRead read_of(const RowKernel *r, const Access *x, int buffer) {
+static RowRead read_of(const RowKernel *r, const RowAccess *x, int buffer) {
   RowRead any = {.buffer = buffer};
   const RowLoop *loop = loop_around(r, x);
   int64_t scale, lo, hi;
@@ -167,7 +167,7 @@ static bool is_row_kernel(const Kernel *k) {
 
 static bool add_stores(RowKernel *r, Arena *a, const Walk *w, const Program *p) {
   for (int i = 0; i < w->at.len; i++) {
-    const Access *x = &w->at.at[i];
+    const RowAccess *x = &w->at.at[i];
     if (!x->store) continue;
     int b = r->step->buffer[x->buf->index];
     Home home = p->buffers.at[b].home;
@@ -191,7 +191,7 @@ RowKernel row_kernel(Arena *a, const Program *p, const RowShape *shape, Step *s)
   visit(&w, s->kernel->body);
   if (!w.ok || !add_stores(&r, a, &w, p)) return r;
   for (int i = 0; i < w.at.len; i++) {
-    const Access *x = &w.at.at[i];
+    const RowAccess *x = &w.at.at[i];
     if (x->store) continue;
     int b = s->buffer[x->buf->index];
     if (b == r.out) return r;
@@ -203,15 +203,15 @@ RowKernel row_kernel(Arena *a, const Program *p, const RowShape *shape, Step *s)
 
 /* ---- the cut ---- */
 
-typedef struct Cut {
+typedef struct RowCut {
   const RowShape *shape;
   const Span *span;
   const int *buffer;                 /* by parameter */
   int64_t rows;
-} Cut;
+} RowCut;
 
 /* A window is a ring: row r stands where row r % rows would. */
-static Expr *in_window(Builder *b, const Cut *c, const Buf *buf, Expr *index) {
+static Expr *in_window(Builder *b, const RowCut *c, const Buf *buf, Expr *index) {
   Expr *row, *rest;
   const Span *s = is_memory(buf) ? &c->span[c->buffer[buf->index]] : NULL;
   if (!s || !s->window) return index;
@@ -225,11 +225,11 @@ static Expr *load_in_window(Builder *b, Expr *e, void *ctx) {
 }
 
 /* Rows of a window are near: nobody asks for them. */
-static bool is_idle(const Cut *c, const Stmt *s) {
+static bool is_idle(const RowCut *c, const Stmt *s) {
   return s->kind == ST_PREFETCH && is_memory(s->buf) && c->span[c->buffer[s->buf->index]].window;
 }
 
-static void store_in_window(Builder *b, const Cut *c, Block *s) {
+static void store_in_window(Builder *b, const RowCut *c, Block *s) {
   int kept = 0;
   for (int i = 0; i < s->stmts.len; i++) if (!is_idle(c, s->stmts.at[i])) s->stmts.at[kept++] = s->stmts.at[i];
   s->stmts.len = kept;
@@ -262,7 +262,7 @@ void row_kernel_cut(RowKernel *r, Arena *a, const RowShape *shape, const Span *s
   Kernel *k = r->step->kernel;
   Builder b = {.arena = a, .kernel = k, .at = NEW(a, Block)};
   Block *all = b.at;
-  Cut c = {shape, span, r->step->buffer, rows};
+  RowCut c = {shape, span, r->step->buffer, rows};
   const Span *out = &span[r->out];
   Expr *from = let(&b, "from", first_row(&b, out));
   Expr *bottom = ex_mul(&b, symbol(&b, BOTTOM_SYMBOL), ex_int(&b, out->scale));

@@ -13,22 +13,22 @@ enum { IN_Y = 6, IN_H0 };                                       /* of gru_grad *
 
 /* ---- dh = delta R ---- */
 
-typedef struct Rows { Tiling t; Cell *c; Dim first; Buf *to; bool carry; } Rows;      /* t first: callbacks cast back */
+typedef struct BackRows { Tiling t; Cell *c; Dim first; Buf *to; bool carry; } BackRows;      /* t first: callbacks cast back */
 
 static Expr *rows_a(Tiling *t, Expr *row, Expr **k, Expr *col) {
-  Rows *r = (Rows *)t;
+  BackRows *r = (BackRows *)t;
   Builder *b = &t->l->b;
   (void)col;
   return ex_load(b, r->c->mix, cell_scratch(r->c, row, r->c->GH, ex_add(b, k[0], ex_dim(b, r->first))));
 }
 
 static Expr *rows_b(Tiling *t, Expr **k, Expr *col) {
-  Rows *r = (Rows *)t;
+  BackRows *r = (BackRows *)t;
   return cell_read(r->c, IN_R, r->c->d, ex_add(&t->l->b, k[0], ex_dim(&t->l->b, r->first)), col);
 }
 
 static void rows_write(Tiling *t, Expr *row, Expr *col, Expr *acc) {
-  Rows *r = (Rows *)t;
+  BackRows *r = (BackRows *)t;
   Builder *b = &t->l->b;
   Expr *at = cell_scratch(r->c, row, r->c->H, col);
   st_store(b, r->to, at, r->carry ? ex_add(b, acc, ex_load(b, r->c->carry, at)) : acc);
@@ -42,11 +42,11 @@ static float matrix_at(const void *ctx, int64_t k, int64_t col) {
 }
 
 /* to[B][H] = delta[:, first : first + rows] R[dir][first : first + rows, :] [+ carry] */
-static Rows *product(Cell *c, Dim first, Dim rows, Buf *to, bool carry) {
+static BackRows *product(Cell *c, Dim first, Dim rows, Buf *to, bool carry) {
   Lower *l = c->l;
   const Value *w = value_of(l->m, cell_input(c, IN_R));
-  Rows *r = NEW(l->b.arena, Rows);
-  *r = (Rows){.c = c, .first = first, .to = to, .carry = carry};
+  BackRows *r = NEW(l->b.arena, BackRows);
+  *r = (BackRows){.c = c, .first = first, .to = to, .carry = carry};
   r->t = (Tiling){.l = l, .n = c->n, .rows = c->B, .cols = c->H, .kaxes = 1, .a = rows_a, .b = rows_b, .write = rows_write};
   r->t.ksize[0] = rows;
   r->t.kname[0] = "k";
@@ -87,13 +87,13 @@ static Expr *slope_at(Cell *c, int which, Expr *x, Expr *y) {
 }
 
 /* Gate g's activation, worked out again from what it got, and its slope there. */
-typedef struct Gate { Expr *y, *slope; } Gate;
+typedef struct BackGate { Expr *y, *slope; } BackGate;
 
-static Gate gate(Cell *c, const At *at, int g, int which, const char *name) {
+static BackGate gate(Cell *c, const At *at, int g, int which, const char *name) {
   Builder *b = &c->l->b;
   Expr *i[4] = {at->t, c->d, at->batch, cell_column(c, at, g)};
   Expr *pre = let(b, "x", lower_read(c->l, cell_input(c, IN_GATES), i)), *x = let(b, "x", cell_clip(c, pre));
-  Gate v = {.y = let(b, name, cell_activation(c, which, x))};
+  BackGate v = {.y = let(b, name, cell_activation(c, which, x))};
   v.slope = slope_at(c, which, x, v.y);
   double clip = node_float(c->n, "clip", 0);
   if (clip > 0) {
@@ -157,7 +157,7 @@ static void lstm_back(Cell *c, const At *at) {
   bool coupled = node_int(c->n, "input_forget", 0), p = cell_input(c, IN_P) != 0;
   Expr *dh = dh_here(c, at), *old = before(c, at, IN_MID, IN_C0), *zero = ex_const(b, c->t, 0);
   Expr *cell = let(b, "c", read_step(c, IN_MID, at->t, at));
-  Gate i = gate(c, at, 0, 0, "i"), o = gate(c, at, 1, 0, "o"), f = {ex_sub(b, ex_const(b, c->t, 1), i.y), zero}, g = gate(c, at, 3, 1, "g");
+  BackGate i = gate(c, at, 0, 0, "i"), o = gate(c, at, 1, 0, "o"), f = {ex_sub(b, ex_const(b, c->t, 1), i.y), zero}, g = gate(c, at, 3, 1, "g");
   if (!coupled) f = gate(c, at, 2, 0, "f");
   Expr *q = let(b, "q", cell_activation(c, 2, cell));
   Expr *d_o = let(b, "d_o", ex_mul(b, ex_mul(b, dh, q), o.slope));
@@ -181,12 +181,12 @@ static void lstm_back(Cell *c, const At *at) {
 static void gru_back(Cell *c, const At *at) {
   Builder *b = &c->l->b;
   Expr *dh = dh_here(c, at), *old = before(c, at, IN_Y, IN_H0);
-  Gate z = gate(c, at, 0, 0, "z"), n = gate(c, at, 2, 1, "n");
+  BackGate z = gate(c, at, 0, 0, "z"), n = gate(c, at, 2, 1, "n");
   Expr *d_n = let(b, "d_n", ex_mul(b, ex_mul(b, dh, ex_sub(b, ex_const(b, c->t, 1), z.y)), n.slope)), *rec = d_n;
   give_gate(c, at, 0, ex_mul(b, ex_mul(b, dh, ex_sub(b, old, n.y)), z.slope));
   give_gate(c, at, 2, d_n);
   if (c->linear_before_reset) {
-    Gate r = gate(c, at, 1, 0, "r");
+    BackGate r = gate(c, at, 1, 0, "r");
     give_gate(c, at, 1, ex_mul(b, ex_mul(b, d_n, read_step(c, IN_MID, at->t, at)), r.slope));
     rec = let(b, "d", while_active(c, at, ex_mul(b, d_n, r.y), ex_const(b, c->t, 0)));
     st_store(b, c->mix, cell_scratch(c, at->batch, c->GH, cell_column(c, at, 2)), rec);     // R sees the product's gradient
@@ -200,7 +200,7 @@ static void gru_back(Cell *c, const At *at) {
 static void reset_back(Cell *c, const At *at) {
   Builder *b = &c->l->b;
   Expr *old = before(c, at, IN_Y, IN_H0), *drh = let(b, "drh", ex_load(b, c->reset, cell_state(c, at)));
-  Gate r = gate(c, at, 1, 0, "r");
+  BackGate r = gate(c, at, 1, 0, "r");
   give_gate(c, at, 1, ex_mul(b, ex_mul(b, drh, old), r.slope));
   Expr *carry = ex_load(b, c->carry, cell_state(c, at));
   st_store(b, c->carry, cell_state(c, at), while_active(c, at, ex_fma(b, r.y, drh, carry), carry));
@@ -240,8 +240,8 @@ static void direction(Cell *c) {
   cell_copy(c, c->state, cell_input(c, IN_DH), 0);
   if (c->cell) cell_copy(c, c->cell, cell_input(c, IN_DC), 0);
   Dim two = dim_mul(DIM(2), c->H);
-  Rows *inner = c->reset ? product(c, two, c->H, c->reset, false) : NULL;
-  Rows *outer = product(c, DIM(0), c->reset ? two : c->GH, c->state, c->carry != NULL);
+  BackRows *inner = c->reset ? product(c, two, c->H, c->reset, false) : NULL;
+  BackRows *outer = product(c, DIM(0), c->reset ? two : c->GH, c->state, c->carry != NULL);
   Expr *q = loop_begin(b, "step", ex_int(b, 0), ex_dim(b, c->T), 1, FOR_SEQ);
   Expr *s = let(b, "s", ex_sub(b, ex_sub(b, ex_dim(b, c->T), ex_int(b, 1)), q));
   outer->t.backwards = cell_odd(c, s);
