@@ -49,7 +49,7 @@ static inline const char *var_wish(const Var *v) { return v->wish ? v->wish : v-
 typedef enum { BUF_IN, BUF_OUT, BUF_INOUT, BUF_SCRATCH, BUF_LOCAL } BufRole;
 
 /* Memory a kernel sees. IN/OUT/INOUT/SCRATCH are parameters; LOCAL is a small array on the kernel's stack
- * (constant size, at most 4 KiB). `size` in elements: the bound that the interpreter checks. */
+ * (constant size, at most 8 KiB). `size` in elements: the bound that the interpreter checks. */
 typedef struct Buf {
   const char *name;
   DType dtype;                 /* storage type */

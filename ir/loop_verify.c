@@ -179,8 +179,8 @@ bool kernel_verify(const Kernel *k, Diags *d) {
     const Buf *b = k->bufs.at[i];
     check(&v, b->index == i, "buffers that are not numbered in order");
     if (b->role == BUF_LOCAL)
-      check(&v, dim_is_const(b->size) && b->size.k * dtype_bytes(b->dtype) <= 4096,
-            "a local array of more than 4 KiB, or of unknown size");
+      check(&v, dim_is_const(b->size) && b->size.k * dtype_bytes(b->dtype) <= 8192,
+            "a local array of more than 8 KiB, or of unknown size");
   }
   check_block(&v, k->body);
   arena_free(&v.tmp);

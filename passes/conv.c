@@ -17,7 +17,8 @@ bool conv_is_winograd(Module *m, const Node *n) {
   const Type *w = weights_of(m, n);
   const Attr *strides = node_dims(n, "strides"), *dilations = node_dims(n, "dilations");
   if (w->rank != 4 || node_int(n, "group", 1) != 1) return false;
+  bool halves = n->op == OP_CONV && value_of(m, n->in[1])->constant && dim_is(strides->dims[0], 2);
   for (int s = 0; s < 2; s++)
-    if (!dim_is(w->dims[2 + s], 3) || !dim_is(strides->dims[s], 1) || !dim_is(dilations->dims[s], 1)) return false;
+    if (!dim_is(w->dims[2 + s], 3) || !dim_is(strides->dims[s], halves ? 2 : 1) || !dim_is(dilations->dims[s], 1)) return false;
   return true;
 }

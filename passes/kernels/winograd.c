@@ -1,4 +1,4 @@
-/* 3x3 convolution with stride 1 by Winograd's transforms (winograd.h), channels last.
+/* 3x3 convolution with stride 1 or 2 by Winograd's transforms (winograd.h), channels last.
  *
  *   for block of tiles               (rows of m x m tiles of output, image after image)
  *     for tile, channels             v[i][tile][c] = B' d B        d: n x n pixels of the input
@@ -49,16 +49,16 @@ static void input_transform(Tiles *w) {
   Builder *b = &l->b;
   int n = w->f.n, lanes = w->lanes;
   int64_t channels = w->t.ksize[0].k;
-  Expr *at[3], *row[WINOGRAD_MAX], *d[WINOGRAD_MAX], *out[WINOGRAD_MAX];
+  Expr *at[3], *stride = ex_int(b, w->f.stride), *row[WINOGRAD_MAX], *d[WINOGRAD_MAX], *out[WINOGRAD_MAX];
   Expr *t = loop_begin(b, "t", ex_int(b, 0), ex_int(b, w->block_tiles), 1, FOR_PARALLEL);
   w->part = winograd_part(&w->t.l->b, w->f.n * w->f.n * w->t.l->target->lanes);
   tile_place(w, let(b, "tile", ex_min(b, ex_add(b, w->block, t), last_of(b, w->count))), at);
   for (int i = 0; i < n; i++)
-    row[i] = let(b, "row", ex_min(b, ex_add(b, at[1], ex_int(b, i)), last_of(b, w->t.ta->dims[2])));
+    row[i] = let(b, "row", ex_min(b, ex_add(b, ex_mul(b, at[1], stride), ex_int(b, i)), last_of(b, w->t.ta->dims[2])));
   Expr *c = loop_begin(b, "c", ex_int(b, 0), ex_int(b, channels), lanes, FOR_SEQ);
   c = let(b, "c", ex_min(b, c, ex_int(b, channels - lanes)));   // the last vector may overlap the one before
   Expr *x = loop_begin(b, "x", ex_int(b, 0), ex_int(b, n), 1, FOR_SEQ);
-  Expr *column = let(b, "column", ex_min(b, ex_add(b, at[2], x), last_of(b, w->t.ta->dims[3])));
+  Expr *column = let(b, "column", ex_min(b, ex_add(b, ex_mul(b, at[2], stride), x), last_of(b, w->t.ta->dims[3])));
   for (int i = 0; i < n; i++) {
     Expr *j[4] = {at[0], lanes_at(b, c, lanes), row[i], column};
     d[i] = let(b, "d", lower_read(l, w->t.n->in[0], j));
@@ -269,10 +269,11 @@ static float packed_at(const void *ctx, int64_t k, int64_t col) {
 
 static void note(Tiles *w, double error, double direct) {
   Builder *b = &w->t.l->b;
-  int m = w->f.m, n = w->f.n;
+  static const char *const points[2][2] = {{"1, -1", "5/8, -5/8, 3/2, -3/2"}, {"1", "3/4, -3/4, 2"}};
+  int m = w->f.m, n = w->f.n, stride = w->f.stride;
   st_note(b, "Winograd F(%dx%d, 3x3), Lavin and Gray 2015: tiles of %dx%d outputs y = A' [u . (B' d B)] A", m, m, m, m);
-  st_note(b, "from %dx%d inputs d; weights are u = G g G'. Points 0, %s, infinity.", n, n,
-          m == 2 ? "1, -1" : "5/8, -5/8, 3/2, -3/2");
+  st_note(b, "from %dx%d inputs d; weights are u = G g G'. Points 0, %s, infinity.", n, n, points[stride - 1][m == 4]);
+  if (stride == 2) st_note(b, "That is for even rows and columns and their taps 0 and 2; odd ones stay as they are.");
   st_note(b, "RMS error within %.1e of the results' RMS, direct sums' within %.1e (independent inputs).", error, direct);
 }
 
@@ -291,8 +292,8 @@ static void build(Tiles *w, const float *u, Tiling *direct, bool flipped, double
   }
   note(w, error, direct_error(b->arena, g ? g->data : NULL, in, out));
   TileShape shape = tile_shape(&w->t);
-  kernel_choice(l, cycles, "winograd F(%dx%d): tile %dx%d of %d lanes, weights %s, blocks of %lld, error %.1e", w->f.m, w->f.m,
-                shape.rows, shape.columns, l->target->lanes, u ? "packed" : "transformed here", (long long)w->block_tiles, error);
+  kernel_choice(l, cycles, "winograd F(%dx%d)%s: tile %dx%d of %d lanes, weights %s, blocks of %lld, error %.1e", w->f.m, w->f.m,
+                w->f.stride == 2 ? ", stride 2" : "", shape.rows, shape.columns, l->target->lanes, u ? "packed" : "transformed here", (long long)w->block_tiles, error);
   Dim images = w->t.ty->dims[0];
   if (!dim_is_const(images)) w->image = loop_begin(b, "image", ex_int(b, 0), ex_dim(b, images), 1, FOR_PARALLEL);
   w->block = loop_begin(b, "block", ex_int(b, 0), ex_dim(b, w->count), w->block_tiles, FOR_PARALLEL);
@@ -303,12 +304,12 @@ static void build(Tiles *w, const float *u, Tiling *direct, bool flipped, double
   if (w->image) loop_end(b);
 }
 
-static Tiles tiles_of(const Tiling *d, int m, bool computed) {
+static Tiles tiles_of(const Tiling *d, int m, int stride, bool computed) {
   Tiles w = {.t = {.l = d->l, .n = d->n, .cols = d->cols, .pads = true, .kaxes = 1, .kname = {"c"}, .a = product_a,
                    .write = product_write, .outer_begin = product_begin, .outer_end = product_end,
                    .ta = d->ta, .tb = d->tb, .ty = d->ty}};
   w.t.ksize[0] = d->ksize[2];
-  winograd_form(&w.f, m);
+  winograd_form(&w.f, m, stride);
   for (w.lanes = d->l->target->lanes; w.lanes > w.t.ksize[0].k; w.lanes /= 2) {}
   w.count = w.tile[0] = dim_is_const(d->ty->dims[0]) ? d->ty->dims[0] : DIM(1);
   for (int s = 0; s < 2; s++) {
@@ -323,8 +324,9 @@ bool winograd_generate(Tiling *d, bool flipped) {
   Lower *l = d->l;
   if (l->winograd == WINOGRAD_OFF || !conv_is_winograd(l->m, d->n)) return false;
   bool computed = !value_of(l->m, d->n->in[1])->constant;
+  int stride = (int)d->strides->dims[0].k;
   if ((flipped && !computed) || !lower_contiguous(l, d->n->in[0], 1)) return false;
-  Tiles two = tiles_of(d, 2, computed), four = tiles_of(d, 4, computed), *w = NULL;
+  Tiles two = tiles_of(d, 2, stride, computed), four = tiles_of(d, 4, stride, computed), *w = NULL;
   double cost[] = {direct_cost(d), tiles_cost(&two, computed), tiles_cost(&four, computed)};
   // Larger tiles keep more weights and lose more digits: they must be a tenth faster.
   double weighed[] = {cost[0], cost[1] / 0.9, cost[2] / 0.81}, error = 0;

@@ -1,22 +1,25 @@
-/* Winograd's minimal filtering for 3x3 kernels, F(m x m, 3x3): an m x m tile of output from n x n of input, n = m + 2,
+/* Winograd's minimal filtering for 3x3 kernels, F(m x m, 3x3): an m x m tile of output from n x n of input,
  *   y = A' [(G g G') . (B' d B)] A
- * where . multiplies element by element: n*n products for a channel, not 9*m*m. Winograd, Arithmetic Complexity of
+ * where . multiplies element by element: n*n products for a channel, not 9*m*m. With stride 1 n is m + 2. With stride 2 it
+ * is 2 m + 1: taps 0 and 2 meet even inputs only, as a filter of two taps with stride 1 does; tap 1 meets the odd ones, one
+ * product for each result. Winograd, Arithmetic Complexity of
  * Computations, 1980; Lavin and Gray, Fast Algorithms for Convolutional Neural Networks, 2015. */
 #ifndef PASSES_KERNELS_WINOGRAD_H
 #define PASSES_KERNELS_WINOGRAD_H
 #include "passes/kernels/tile.h"
 
-enum { WINOGRAD_MAX = 6 };
+enum { WINOGRAD_MAX = 9 };
 
 typedef struct Form {
-  int m, n;
-  double point[WINOGRAD_MAX];                       /* 0, +p, -p, …; the last is at infinity */
+  int m, n, stride;
+  int polynomial, pairs;                            /* products of taps that meet; those of tap 1 alone follow, for stride 2 */
+  double point[WINOGRAD_MAX];                       /* 0, +p, -p, …, perhaps a single one; the last is at infinity */
   double a[WINOGRAD_MAX][WINOGRAD_MAX];             /* A' [m][n] */
   double b[WINOGRAD_MAX][WINOGRAD_MAX];             /* B' [n][n] */
   double g[WINOGRAD_MAX][3];                        /* G  [n][3] */
 } Form;
 
-void winograd_form(Form *f, int m);                 /* m: 2 or 4 */
+void winograd_form(Form *f, int m, int stride);     /* m: 2 or 4; stride: 1 or 2 */
 /* B' d and A' x for vectors: adds the statements, fills out. */
 void winograd_input(Builder *b, const Form *f, Expr *const *d, Expr **out);
 void winograd_output(Builder *b, const Form *f, Expr *const *x, Expr **out);

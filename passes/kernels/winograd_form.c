@@ -4,37 +4,39 @@
  * at infinity. The points are 0 and pairs +p, -p: then even and odd terms are summed once for both. For m = 4 the
  * pairs are 5/8 and 3/2. Root mean square errors over those of direct sums, for 64 to 256 channels: 1.8 to 2.1; with
  * the customary 1 and 2 3.7 to 4.8, with sqrt(1/2) and sqrt(2) 1.8 to 2.3. And all entries of A and B are exact in
- * f32. */
+ * f32. Filters of two taps, for stride 2, need a point less: 1, or 3/4, -3/4 and 2, which add the least error among
+ * eighths. */
 #include "passes/kernels/winograd.h"
 #include <math.h>
+#include <string.h>
 
-/* coefficients of the product of (x - point) over all points but `skip`; returns their number */
-static int product(const Form *f, int skip, double *c) {
-  int len = 1;
+/* coefficients of the product of (x - point) over all points but `skip`, into every `stride`-th of c */
+static void product(const Form *f, int skip, double *c) {
+  int len = 1, s = f->stride;
   c[0] = 1;
-  for (int k = 0; k < f->n - 1; k++) {
+  for (int k = 0; k < f->polynomial - 1; k++) {
     if (k == skip) continue;
-    c[len] = 0;
-    for (int i = len++; i > 0; i--) c[i] = c[i - 1] - f->point[k] * c[i];
+    c[len * s] = 0;
+    for (int i = len++; i > 0; i--) c[i * s] = c[(i - 1) * s] - f->point[k] * c[i * s];
     c[0] *= -f->point[k];
   }
-  return len;
 }
 
-void winograd_form(Form *f, int m) {
-  *f = (Form){.m = m, .n = m + 2};
-  int last = f->n - 1;
-  static const double two[] = {0, 1, -1}, four[] = {0, 0.625, -0.625, 1.5, -1.5};
-  for (int j = 0; j < last; j++) f->point[j] = m == 2 ? two[j] : four[j];
+void winograd_form(Form *f, int m, int stride) {
+  int taps = stride == 1 ? 3 : 2, last = m + taps - 2;
+  *f = (Form){.m = m, .n = stride * (m - 1) + 3, .stride = stride, .polynomial = last + 1, .pairs = (last - 1) / 2};
+  static const double points[2][2][WINOGRAD_MAX] = {{{0, 1, -1}, {0, 0.625, -0.625, 1.5, -1.5}}, {{0, 1}, {0, 0.75, -0.75, 2}}};
+  memcpy(f->point, points[stride - 1][m == 4], sizeof f->point);
   for (int j = 0; j < last; j++) {
     double all = 1;
     for (int k = 0; k < last; k++) if (k != j) all *= f->point[j] - f->point[k];
     for (int i = 0; i < m; i++) f->a[i][j] = pow(f->point[j], i);
-    for (int i = 0; i < 3; i++) f->g[j][i] = pow(f->point[j], i) / all;
+    for (int i = 0; i < taps; i++) f->g[j][stride * i] = pow(f->point[j], i) / all;
     product(f, j, f->b[j]);
   }
   f->a[m - 1][last] = f->g[last][2] = 1;
   product(f, -1, f->b[last]);
+  for (int i = 0; stride == 2 && i < m; i++) f->a[i][last + 1 + i] = f->b[last + 1 + i][2 * i + 1] = f->g[last + 1 + i][1] = 1;
 }
 
 float *winograd_weights(Arena *a, const Form *f, const float *w, int64_t in, int64_t out) {
@@ -56,12 +58,34 @@ float *winograd_weights(Arena *a, const Form *f, const float *w, int64_t in, int
   return u;
 }
 
+static bool is_paired(const Form *f, int j) { return j > 0 && j <= 2 * f->pairs; }
+
+/* Row j of B'. For points p and -p instead what they have in common, and what differs, over p: the rows are the first and p
+ * times the second, added and subtracted. The coefficient of the highest power is 1. Gives the number of terms. */
+static int input_row(const Form *f, int j, double *row) {
+  int n = 0, other = !is_paired(f, j) ? j : j % 2 ? j + 1 : j - 1;
+  for (int k = 0; k < f->n; k++) {
+    row[k] = j % 2 || j == other ? (f->b[j][k] + f->b[other][k]) / 2 : (f->b[other][k] - f->b[j][k]) / 2 / f->point[other];
+    n += row[k] != 0;
+  }
+  return n;
+}
+
+/* Of a vector's inputs, results or weights (3), as the functions below combine them. */
+static int operations_of(const Form *f, int other) {
+  int single = f->polynomial - 2 - 2 * f->pairs, operations = 0;
+  double row[WINOGRAD_MAX];
+  if (other == 3) return 5 * f->pairs + 1;
+  if (other == f->m) return 2 * f->pairs + f->m * (f->pairs + single + (f->stride == 2));
+  for (int j = 0; j < f->polynomial; j++) operations += input_row(f, j, row) - !is_paired(f, j);
+  return operations;
+}
+
 /* A pass over `from` columns, then one over `to` rows: arithmetic, loads and stores do not overlap much, since what is
  * half transformed goes through memory. Timed on Zen 3 (AVX2), in cycles: F(4) 180 of inputs, 140 of results, 120 of
  * weights, where this gives 180, 130 and 118; F(2) 45, 36 and 50 for 64, 36 and 59. */
 double winograd_cycles(const Target *g, const Form *f, int from, int to) {
-  int n = f->n, m = f->m, other = from == n ? to : from;
-  int operations = other == n ? n * m / 2 : other == m ? n - 2 + m * m / 2 : 5 * (n - 2) / 2 + 1;
+  int other = from == f->n ? to : from, operations = operations_of(f, other);
   double lines = from + to;
   return operations * lines / g->fmas + from * lines / g->loads + to * lines / g->stores;
 }
@@ -82,36 +106,39 @@ static Expr *scaled(Builder *b, Expr *x, double by, Expr *to) {
   return to ? ex_fma(b, k, x, to) : ex_mul(b, k, x);
 }
 
-/* The terms of one parity of a row of B', over `by`, the highest first: its coefficient is 1. */
-static Expr *terms(Builder *b, const double *row, int n, int parity, double by, Expr *const *d) {
+/* Of powers, the highest first. */
+static Expr *terms(Builder *b, const Form *f, int j, Expr *const *d) {
   Expr *sum = NULL;
-  for (int k = n - 1; k >= 0; k--)
-    if (k % 2 == parity && row[k] != 0) sum = scaled(b, d[k], row[k] / by, sum);
+  double row[WINOGRAD_MAX];
+  input_row(f, j, row);
+  for (int k = f->n - 1; k >= 0; k--)
+    if (row[k] != 0) sum = scaled(b, d[k], row[k], sum);
   return sum;
 }
 
 void winograd_input(Builder *b, const Form *f, Expr *const *d, Expr **out) {
-  int n = f->n;
-  out[0] = let(b, "bd", terms(b, f->b[0], n, 0, 1, d));
-  for (int j = 1; j < n - 1; j += 2) {
+  for (int j = 0; j < f->polynomial; j++) {
+    if (!is_paired(f, j)) { out[j] = let(b, "bd", terms(b, f, j, d)); continue; }
     double p = f->point[j];
-    Expr *even = let(b, "even", terms(b, f->b[j], n, 0, 1, d)), *odd = let(b, "odd", terms(b, f->b[j], n, 1, p, d));
+    Expr *even = let(b, "even", terms(b, f, j, d)), *odd = let(b, "odd", terms(b, f, j + 1, d));
     out[j] = let(b, "bd", scaled(b, odd, p, even));
-    out[j + 1] = let(b, "bd", scaled(b, odd, -p, even));
+    out[++j] = let(b, "bd", scaled(b, odd, -p, even));
   }
-  out[n - 1] = let(b, "bd", terms(b, f->b[n - 1], n, 1, 1, d));
+  for (int j = f->polynomial; j < f->n; j++) out[j] = d[2 * (j - f->polynomial) + 1];
 }
 
 void winograd_output(Builder *b, const Form *f, Expr *const *x, Expr **out) {
-  int n = f->n;
+  int paired = 2 * f->pairs, last = f->polynomial - 1;
   Expr *sum[WINOGRAD_MAX], *diff[WINOGRAD_MAX];
-  for (int j = 1; j < n - 1; j += 2) {
+  for (int j = 1; j < paired; j += 2) {
     sum[j] = let(b, "sum", ex_add(b, x[j], x[j + 1]));
     diff[j] = let(b, "diff", ex_sub(b, x[j], x[j + 1]));
   }
   for (int i = 0; i < f->m; i++) {
-    Expr *y = i == 0 ? x[0] : i == f->m - 1 ? x[n - 1] : NULL;
-    for (int j = 1; j < n - 1; j += 2) y = scaled(b, i % 2 ? diff[j] : sum[j], f->a[i][j], y);
+    Expr *y = i == 0 ? x[0] : i == f->m - 1 ? x[last] : NULL;
+    for (int j = 1; j < paired; j += 2) y = scaled(b, i % 2 ? diff[j] : sum[j], f->a[i][j], y);
+    for (int j = paired + 1; j < last; j++) y = scaled(b, x[j], f->a[i][j], y);
+    if (f->stride == 2) y = ex_add(b, y, x[f->polynomial + i]);
     out[i] = let(b, "s", y);
   }
 }

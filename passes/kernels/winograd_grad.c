@@ -378,7 +378,7 @@ static bool applies(Lower *l, const Node *n, const Sums *s) {
 }
 
 static void sizes(Sums *s, int m) {
-  winograd_form(&s->f, m);
+  winograd_form(&s->f, m, 1);
   s->all = s->f.n * s->f.n;
   s->out = s->dw->dims[0].k;
   s->in = s->dw->dims[1].k;

@@ -8,22 +8,27 @@
 
 /* An image [images, in, height, width] through a 1x1 convolution, which makes it channels last, then 3x3. Images or
  * height below 0: a free dim, of that size when run. */
-typedef struct Shape { int images, in, out, height, width, pad; bool residual, bias; } Shape;
+typedef struct Shape { int images, in, out, height, width, pad; bool residual, bias; int stride; } Shape;
 
 static const Shape shapes[] = {
-  {1, 8, 16, 8, 8, 1, false, true},       // whole tiles
-  {1, 16, 24, 9, 13, 1, false, true},     // tiles stick out below and to the right
-  {1, 5, 9, 7, 10, 1, false, true},       // channels that fill no vector, of input and output; rows 3 beyond
-  {1, 19, 19, 6, 7, 1, true, true},       // a last vector of input that overlaps; a residual
-  {3, 4, 8, 7, 7, 1, false, false},       // tiles of all images in one block; no bias
-  {2, 3, 33, 5, 6, 0, false, true},       // not padded; a panel with a tail
-  {1, 16, 16, 1, 1, 1, true, false},      // one pixel
-  {1, 2, 4, 1, 19, 1, false, true},       // one row
-  {1, 8, 8, 45, 3, 1, true, true},        // one column of tiles
-  {3, 96, 4, 27, 27, 1, false, true},     // several blocks, the last not full
-  {-2, 6, 12, 9, 5, 1, true, true},       // a batch known when running
-  {1, 8, 12, -11, 9, 1, false, true},     // a height known when running
-  {-3, 8, 12, -2, 6, 1, true, false},
+  {1, 8, 16, 8, 8, 1, false, true, 1},       // whole tiles
+  {1, 16, 24, 9, 13, 1, false, true, 1},     // tiles stick out below and to the right
+  {1, 5, 9, 7, 10, 1, false, true, 1},       // channels that fill no vector, of input and output; rows 3 beyond
+  {1, 19, 19, 6, 7, 1, true, true, 1},       // a last vector of input that overlaps; a residual
+  {3, 4, 8, 7, 7, 1, false, false, 1},       // tiles of all images in one block; no bias
+  {2, 3, 33, 5, 6, 0, false, true, 1},       // not padded; a panel with a tail
+  {1, 16, 16, 1, 1, 1, true, false, 1},      // one pixel
+  {1, 2, 4, 1, 19, 1, false, true, 1},       // one row
+  {1, 8, 8, 45, 3, 1, true, true, 1},        // one column of tiles
+  {3, 96, 4, 27, 27, 1, false, true, 1},     // several blocks, the last not full
+  {-2, 6, 12, 9, 5, 1, true, true, 1},       // a batch known when running
+  {1, 8, 12, -11, 9, 1, false, true, 1},     // a height known when running
+  {-3, 8, 12, -2, 6, 1, true, false, 1},
+  {1, 8, 16, 16, 16, 1, false, true, 2},
+  {1, 19, 33, 15, 22, 1, true, true, 2},  // the last column is beyond all results; a residual
+  {3, 5, 9, 9, 7, 0, false, false, 2},
+  {2, 24, 12, 31, 27, 1, false, true, 2}, // several blocks
+  {-2, 6, 12, -11, 9, 1, true, true, 2},
 };
 
 static const char *const targets_tried[] = {"x86-64", "x86-64-v3", "x86-64-v4", "aarch64"};
@@ -39,9 +44,10 @@ static Module *module_make(const Shape *s, Diags *d) {
   text_printf(&t, "  input %%x0 : f32[%s,2,%s,%d]\n  weight %%w0 : f32[%d,2,1,1] = random 1\n", n, h, s->width, s->in);
   text_printf(&t, "  weight %%w : f32[%d,%d,3,3] = random 2\n  weight %%b : f32[%d] = random 3\n", s->out, s->in, s->out);
   text_put(&t, "  %x = conv(%x0, %w0) {strides=[1,1], pads=[0,0,0,0], dilations=[1,1], group=1}\n");
-  text_printf(&t, "  %%c = conv(%%x, %%w%s) {strides=[1,1], pads=[%d,%d,%d,%d], dilations=[1,1], group=1}\n", s->bias ? ", %b" : "", s->pad,
-              s->pad, s->pad, s->pad);
-  if (s->residual) text_printf(&t, "  weight %%w1 : f32[%d,2,1,1] = random 4\n  %%r = conv(%%x0, %%w1) {strides=[1,1], pads=[0,0,0,0], dilations=[1,1], group=1}\n  %%a = add(%%c, %%r)\n", s->out);
+  int stride = s->stride;
+  text_printf(&t, "  %%c = conv(%%x, %%w%s) {strides=[%d,%d], pads=[%d,%d,%d,%d], dilations=[1,1], group=1}\n", s->bias ? ", %b" : "", stride,
+              stride, s->pad, s->pad, s->pad, s->pad);
+  if (s->residual) text_printf(&t, "  weight %%w1 : f32[%d,2,1,1] = random 4\n  %%r = conv(%%x0, %%w1) {strides=[%d,%d], pads=[0,0,0,0], dilations=[1,1], group=1}\n  %%a = add(%%c, %%r)\n", s->out, stride, stride);
   text_printf(&t, "  %%z = relu(%%%s)\n  %%y = neg(%%z)\n  output %%y\n}\n", s->residual ? "a" : "c");
   Module *m = module_parse(t.at, NULL, d);
   text_free(&t);
@@ -83,7 +89,7 @@ static void run_shape(const Shape *s, const char *target, Winograd form) {
     worst = isnan(off) ? INFINITY : fmax(worst, off);           // NaN: never written
     largest = fmax(largest, fabs(tensor_get(want, i)));
   }
-  cr_expect(worst <= 3e-6 * largest, "%s F%d %dx%dx%dx%d to %d: off by %g of %g", target, form == WINOGRAD_F2 ? 2 : 4, s->images, s->in,
+  cr_expect(worst <= 3e-6 * largest, "%s F%d/%d %dx%dx%dx%d to %d: off by %g of %g", target, form == WINOGRAD_F2 ? 2 : 4, s->stride, s->images, s->in,
             s->height, s->width, s->out, worst, largest);
   eval_end(&e);
   module_free(m);
@@ -96,28 +102,30 @@ Test(winograd, shapes) {
       for (int form = WINOGRAD_F2; form <= WINOGRAD_F4; form++) run_shape(&shapes[k], targets_tried[t], (Winograd)form);
 }
 
-/* y[i] = sum over k of g[k] d[i + k], and every entry of A and B has its f32 exactly */
+/* y[i] = sum over k of g[k] d[stride i + k], and every entry of A and B has its f32 exactly */
 Test(winograd, matrices) {
-  for (int size = 2; size <= 4; size += 2) {
+  for (int which = 0; which < 4; which++) {
     Form f;
-    winograd_form(&f, size);
+    int size = which & 1 ? 4 : 2, stride = 1 + which / 2;
+    winograd_form(&f, size, stride);
     for (int i = 0; i < f.m; i++)
       for (int at = 0; at < f.n; at++)
         for (int k = 0; k < 3; k++) {                           // d = 1 at `at`, g = 1 at k
           double y = 0;
           for (int j = 0; j < f.n; j++) y += f.a[i][j] * f.g[j][k] * f.b[j][at];
-          cr_expect(fabs(y - (at == i + k)) < 1e-14, "F(%d): output %d, input %d, weight %d: %g", size, i, at, k, y);
+          cr_expect(fabs(y - (at == stride * i + k)) < 1e-14, "F(%d), stride %d: output %d, input %d, weight %d: %g", size, stride, i, at, k, y);
         }
     for (int i = 0; i < f.n; i++)
       for (int j = 0; j < f.n; j++)
-        cr_expect(f.a[i][j] == (float)f.a[i][j] && f.b[i][j] == (float)f.b[i][j], "F(%d): entry %d, %d", size, i, j);
+        cr_expect(f.a[i][j] == (float)f.a[i][j] && f.b[i][j] == (float)f.b[i][j], "F(%d), stride %d: entry %d, %d", size, stride, i, j);
   }
 }
 
 typedef struct Refused { const char *weight, *attrs; } Refused;
 
 static const Refused refused[] = {
-  {"8,8,3,3", "strides=[2,2], pads=[1,1,1,1], dilations=[1,1], group=1"},
+  {"8,8,3,3", "strides=[3,3], pads=[1,1,1,1], dilations=[1,1], group=1"},
+  {"8,8,3,3", "strides=[1,2], pads=[1,1,1,1], dilations=[1,1], group=1"},
   {"8,8,3,3", "strides=[1,1], pads=[2,2,2,2], dilations=[2,2], group=1"},
   {"8,4,3,3", "strides=[1,1], pads=[1,1,1,1], dilations=[1,1], group=2"},
   {"8,1,3,3", "strides=[1,1], pads=[1,1,1,1], dilations=[1,1], group=8"},
