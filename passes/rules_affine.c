@@ -1,5 +1,5 @@
 /* Rules that fold a constant per output channel: a scale into the weights of a matmul, a shift into the bias of a
- * convolution. See rules.def.
+ * convolution; and convolutions of the same input that are added up. See rules.def.
  *
  *   conv, conv_transpose   y [N, M, …]                channel axis 1; shifts
  *   matmul                 y […, N]    w [… , K, N]   channel axis: the last; scales, as it has no bias
@@ -145,6 +145,76 @@ bool rule_one_hot(Rules *r, NodeId id) {
                        rule_op(r, OP_WHERE, (ValueId[]){in_range, index, end}, 3, NULL, 0)};
     Attr axis = attr_int("axis", 0);
     return rule_replace(r, rule_op(r, OP_GATHER, pick, 2, &axis, 1));
+  }
+  return false;
+}
+
+/* ---- sums of convolutions ---- */
+
+/* A convolution that only this sum reads, with constant weights and bias. */
+static const Node *match_branch(const Rules *r, ValueId v) {
+  const Node *n = match_def(r, v, OP_CONV);
+  if (!n || !match_once(r, v) || !match_constant(r, n->in[1])) return NULL;
+  if (n->nin > 2 && n->in[2] && !match_constant(r, n->in[2])) return NULL;
+  DType t = match_type(r, v)->dtype;
+  return t == DT_F32 || t == DT_F64 ? n : NULL;
+}
+
+/* Is every tap of `in` one of n's, at the same element of x? first[i]: n's tap where in's first is. */
+static bool lies_within(const Rules *r, const Node *in, const Node *n, int64_t *first) {
+  const Tensor *w = match_constant(r, n->in[1]), *v = match_constant(r, in->in[1]);
+  if (n->in[0] != in->in[0] || w->dims[0] != v->dims[0] || w->dims[1] != v->dims[1] ||
+      !attr_eq(node_dims(n, "strides"), node_dims(in, "strides")))
+    return false;
+  const Dim *pads = node_dims(n, "pads")->dims, *pads_in = node_dims(in, "pads")->dims;
+  const Dim *step = node_dims(n, "dilations")->dims, *step_in = node_dims(in, "dilations")->dims;
+  for (int i = 0; i < w->rank - 2; i++) {
+    Dim before = dim_sub(pads[i], pads_in[i]);
+    if (!dim_is_const(before) || !dim_is_const(step[i]) || (v->dims[i + 2] > 1 && !dim_eq(step[i], step_in[i]))) return false;
+    first[i] = before.k / step[i].k;
+    if (before.k < 0 || before.k % step[i].k || first[i] + v->dims[i + 2] > w->dims[i + 2]) return false;
+  }
+  return true;
+}
+
+static ValueId summed_weights(Rules *r, ValueId w, ValueId v, const int64_t *first) {
+  const Tensor *a = match_constant(r, w), *b = match_constant(r, v);
+  Tensor *t = tensor_new(&r->m->perm, a->dtype, a->rank, a->dims);
+  memcpy(t->data, a->data, tensor_bytes(a));
+  for (int64_t k = 0, n = tensor_count(b); k < n; k++) {
+    int64_t at = 0, step = 1, rest = k;
+    for (int d = a->rank - 1; d >= 0; step *= a->dims[d], rest /= b->dims[d], d--)
+      at += (rest % b->dims[d] + (d >= 2 ? first[d - 2] : 0)) * step;
+    tensor_set(t, at, tensor_get(t, at) + tensor_get(b, k));
+  }
+  return graph_add_constant(r->m, value_of(r->m, w)->name, t);
+}
+
+/* n + in, of which `in` lies within n, as one convolution. */
+static ValueId summed(Rules *r, const Node *n, const Node *in, const int64_t *first) {
+  ValueId b = n->nin > 2 ? n->in[2] : 0, c = in->nin > 2 ? in->in[2] : 0;
+  ValueId args[3] = {n->in[0], summed_weights(r, n->in[1], in->in[1], first), b ? b : c};
+  if (b && c) args[2] = summed_weights(r, b, c, NULL);
+  return rule_op(r, OP_CONV, args, args[2] ? 3 : 2, n->attr, n->nattr);
+}
+
+/* Branches of a block that training keeps apart: 3x3 + 1x1, or several alike. */
+bool rule_merge_convs(Rules *r, NodeId id) {
+  const Node *n = node_of(r->m, id);
+  for (int k = 0; k < 2; k++) {
+    const Node *a = match_branch(r, n->in[k]), *b = match_branch(r, n->in[1 - k]);
+    const Node *sum = match_once(r, n->in[1 - k]) ? match_def(r, n->in[1 - k], OP_ADD) : NULL;
+    for (int q = 0; a && q < (b ? 1 : sum ? 2 : 0); q++) {
+      const Node *c = b ? b : match_branch(r, sum->in[q]);
+      int64_t first[MAX_RANK];
+      ValueId other = b ? 0 : sum->in[1 - q];
+      if (!c || !match_same_type(r, a->out[0], n->out[0]) || !match_same_type(r, c->out[0], n->out[0])) continue;
+      bool within = lies_within(r, c, a, first);
+      if (!within && !lies_within(r, a, c, first)) continue;
+      if (!rule_go(r)) return false;
+      ValueId y = within ? summed(r, a, c, first) : summed(r, c, a, first);
+      return rule_replace(r, other ? rule_op2(r, OP_ADD, other, y) : y);
+    }
   }
   return false;
 }

@@ -49,7 +49,7 @@ static const Case cases[] = {
   {"… and the border above its first row", "  input %x : f32[1,3,27,96]\n" WEIGHT("s", "16,3,3,3")
    WEIGHT("p", "16,16,1,1") WEIGHT("t", "16,16,3,3") CONV("a", "x", "s", "2", "1", "1") RELU("b", "a")
    CONV("c", "b", "p", "2", "0", "1") CONV("z", "b", "t", "2", "1", "1")
-   "  %y = add(%z, %c)\n  output %y\n", "conv_relu pad conv; ", true},
+   "  %y = mul(%z, %c)\n  output %y\n", "conv_relu pad conv; ", true},
   {"images", "  input %x : f32[3,8,5,21]\n" WEIGHT("e", "24,8,1,1") WEIGHT("d", "24,1,3,3")
    CONV("a", "x", "e", "1", "0", "1") RELU("b", "a")
    CONV("y", "b", "d", "1", "1", "24") "  output %y\n", "conv_relu pad conv; ", false},
