@@ -4,9 +4,9 @@
  * what is needed last is computed last); each becomes a kernel: the naive nest of its root (lower_NAME), a map
  * over its first value, or a generator's tiled nest where one applies (passes/kernels/). */
 #include "passes/lower_program.h"
-#include "passes/conv.h"
 #include "passes/kernels/kernels.h"
 #include "passes/lower/functions.h"
+#include "passes/strips.h"
 #include <string.h>
 
 typedef struct Build {
@@ -127,45 +127,6 @@ static int tuned_choice(Build *s, const Group *g, const char **key) {
   return row ? row->choice : s->options->tuning->probe;
 }
 
-/* The group of what computes v, a pad aside; -1: none. */
-static int group_before(const Build *s, ValueId v) {
-  const Node *n = node_of(s->m, value_of(s->m, v)->def);
-  if (value_of(s->m, v)->def && n->op == OP_PAD) return group_before(s, n->in[0]);
-  return value_of(s->m, v)->def ? n->group : -1;
-}
-
-static bool has_window(const Build *s, const Node *n) {
-  if (n->op != OP_CONV) return n->op == OP_MAX_POOL || n->op == OP_AVG_POOL;
-  return conv_is_depthwise(s->m, n);
-}
-
-/* Is a depthwise convolution or a pool next to the group? What is not Winograd's, that is, and needs neighbouring rows. */
-static bool window_beside(const Build *s, int number) {
-  const Node *n = node_of(s->m, s->f->groups.at[number].root);
-  int before = group_before(s, n->in[0]);
-  for (int g = 0; g < s->f->groups.len; g++) {
-    const Node *root = s->f->groups.at[g].root ? node_of(s->m, s->f->groups.at[g].root) : NULL;
-    if (root && has_window(s, root) && (g == before || group_before(s, root->in[0]) == number)) return true;
-  }
-  return false;
-}
-
-/* Is it a row of an image wide, and a value it reads or makes too large for the L2? Then `strips` may want to cut it. */
-static bool group_may_strip(const Build *s, int number) {
-  enum { WIDE = 20 };
-  const Group *g = &s->f->groups.at[number];
-  const Node *n = g->root ? node_of(s->m, g->root) : NULL;
-  if (!n || n->op != OP_CONV) return false;
-  const Value *v[2] = {value_of(s->m, n->in[0]), value_of(s->m, n->out[0])};
-  bool large = false;
-  for (int k = 0; k < 2; k++) {
-    const Type *t = &v[k]->type;
-    if (t->rank != 4 || !type_is_static(t) || t->dims[3].k < WIDE) return false;
-    large |= target_is_far(s->target, (double)(type_count(t).k * dtype_bytes(t->dtype)));
-  }
-  return s->options->strips > 0 || (large && window_beside(s, number));
-}
-
 static void add_symbol_step(Build *s, const char *name, int buffer) {
   Step *st = step_new(s->arena, STEP_SYMBOL);
   st->symbol = name;
@@ -178,7 +139,7 @@ static void lower_group(Build *s, int number) {
   const char *key = NULL;
   Lower l = {.m = s->m, .target = s->target, .winograd = s->options->winograd, .shared = s->options->part_cycles > 0,
              .fusion = s->f, .g = g, .group = number, .root = g->root, .out = g->out, .choice = tuned_choice(s, g, &key), .choices = 1};
-  l.by_rows = s->options->strips >= 0 && group_may_strip(s, number);
+  l.by_rows = strips_may_cut(s->f, number, s->target, s->options);
   if (!refuse_strings(s, g)) { s->ok = false; return; }
   l.last = last_stored(s, g);
   l.b.arena = s->arena;

@@ -1,8 +1,10 @@
 /* What the files of the pass `strips` share. strips.c: which kernels run strip by strip; strips_rows.c: a kernel as one
- * that makes rows, and its cut to the rows of a strip. */
+ * that makes rows, and its cut to the rows of a strip; strips_ahead.c: which kernels are to be made for that. */
 #ifndef PASSES_STRIPS_H
 #define PASSES_STRIPS_H
 #include "ir/program.h"
+#include "passes/fusion.h"
+#include "passes/pass.h"
 
 /* A buffer's elements as rows, along the outermost axis of memory; stride 0: it has none of constant size. */
 typedef struct RowShape { int64_t stride, count; } RowShape;
@@ -34,6 +36,10 @@ static inline int64_t span_rows(const Span *s, int64_t rows) { return s->scale *
 static inline bool span_keeps(const Span *s) { return s->end > s->base; }
 
 enum { MOST_IMAGE_ROWS = 65536 };
+
+/* Is the root of this group a convolution whose rows are wide, and what it reads or makes too large for the L2, beside a
+ * kernel with a window over rows? Then strips may want to cut it. */
+bool strips_may_cut(const Fusion *f, int number, const Target *t, const PassOptions *o);
 
 RowShape row_shape(const Program *p, int buffer);
 /* shape: of every buffer. */
