@@ -149,24 +149,16 @@ static void build(Tiling *t) {
   else tile_build(t);
 }
 
-bool conv_generate(Lower *l, const Node *n) {
+static Tiling tiling_of(Lower *l, const Node *n, bool depthwise) {
   const Type *tx = &value_of(l->m, n->in[0])->type, *tw = &value_of(l->m, n->in[1])->type;
   const Type *ty = &value_of(l->m, n->out[0])->type;
-  const Tensor *w = value_of(l->m, n->in[1])->constant;
   int spatial = tx->rank - 2;
-  const Attr *pads = node_dims(n, "pads");
-  if (l->target->lanes == 1 || ty->dtype != DT_F32 || !type_is_static(tw) || spatial < 1) return false;
-  for (int s = 0; s < 2 * spatial; s++) if (!dim_is(pads->dims[s], 0)) return false;
-  int64_t group = node_int(n, "group", 1), out = tw->dims[0].k, in = tw->dims[1].k, taps = 1;
-  bool depthwise = conv_is_depthwise(l->m, n);
-  if (group > 1 && !depthwise && out / group < 4) return false;
-  int64_t parts = depthwise ? out / group : group;              // nests that are alike
-  if (depthwise && !lower_contiguous(l, n->in[0], 1)) return false;
-  Tiling t = {.l = l, .n = n, .cols = DIM(depthwise ? group : out / group),
-              .a = depthwise ? depthwise_a : conv_a, .b = conv_b, .start = conv_start, .write = conv_write, .writes_out = true, .place = conv_place, .outer_begin = image_loops,
-              .outer_end = image_loops_end, .ta = tx, .tb = tw, .ty = ty, .strides = node_dims(n, "strides"),
-              .dilations = node_dims(n, "dilations"), .vector_a = depthwise, .columns = depthwise, .group = group, .group_in = in,
-              .group_out = out / group};
+  int64_t group = node_int(n, "group", 1), out = tw->dims[0].k / group;
+  Tiling t = {.l = l, .n = n, .cols = DIM(depthwise ? group : out), .a = depthwise ? depthwise_a : conv_a, .b = conv_b,
+              .start = conv_start, .write = conv_write, .writes_out = true, .place = conv_place,
+              .outer_begin = image_loops, .outer_end = image_loops_end, .ta = tx, .tb = tw, .ty = ty,
+              .strides = node_dims(n, "strides"), .dilations = node_dims(n, "dilations"), .vector_a = depthwise,
+              .columns = depthwise, .group = group, .group_in = tw->dims[1].k, .group_out = out};
   t.flat_from = spatial - 1;
   while (t.flat_from > 0 && dim_is(ty->dims[2 + t.flat_from], 1)) t.flat_from--;
   t.rows = ty->dims[2 + t.flat_from];
@@ -174,45 +166,65 @@ bool conv_generate(Lower *l, const Node *n) {
   for (int s = 0; s < spatial; s++) {
     t.ksize[t.kaxes] = tw->dims[2 + s];
     t.kname[t.kaxes++] = spatial == 1 ? "kx" : names[s & 3];
-    taps *= tw->dims[2 + s].k;
   }
   if (!depthwise) {
     t.ksize[t.kaxes] = tw->dims[1];
     t.kname[t.kaxes++] = "c";
   }
-  t.pads = w && !depthwise;
-  Builder *b = &l->b;
-  if (depthwise || group == 1) try_flat(&t);
-  set_strides(&t);
-  t.by_blocks = (t.flat || t.lines) && !depthwise;
-  if (w && !depthwise && lower_contiguous(l, n->in[0], 1)) tile_try_dot(&t);
-  if (winograd_generate(&t, false)) return true;
-  if (!w) {
-    if (parts > 1) t.g = loop_begin(b, "group", ex_int(b, 0), ex_int(b, parts), 1, FOR_PARALLEL);
-    tile_pack_here(&t);
-    build(&t);
-    if (t.g) loop_end(b);
-    return true;
-  }
-  Filter f = {.w = w->data, .in = in, .taps = taps, .step = depthwise ? parts : 1};
-  if (parts == 1) {
-    t.pack = lower_weight(l, "weight", tile_pack(&t, taps * in, filter_at, &f));
-    build(&t);
-    return true;
-  }
+  return t;
+}
+
+/* `parts` nests that are alike: groups, or each channel's results. */
+static Expr *part_loop(Tiling *t, int64_t parts) {
+  Builder *b = &t->l->b;
+  return parts > 1 ? loop_begin(b, "group", ex_int(b, 0), ex_int(b, parts), 1, FOR_PARALLEL) : NULL;
+}
+
+static void build_computed(Tiling *t, int64_t parts) {
+  t->g = part_loop(t, parts);
+  tile_pack_here(t);
+  build(t);
+  if (t->g) loop_end(&t->l->b);
+}
+
+static void build_packed(Tiling *t, const float *w, int64_t parts) {
+  Builder *b = &t->l->b;
+  Filter f = {.w = w, .in = t->group_in, .taps = 1, .step = t->vector_a ? parts : 1};
+  for (int s = 0; s < t->tb->rank - 2; s++) f.taps *= t->tb->dims[2 + s].k;
   int64_t per = 0;
   Tensor *all = NULL;
   for (int64_t g = 0; g < parts; g++) {
-    f.first = depthwise ? g : g * (out / group);
-    Tensor *one = tile_pack(&t, taps * in, filter_at, &f);
+    f.first = t->vector_a ? g : g * t->group_out;
+    Tensor *one = tile_pack(t, f.taps * f.in, filter_at, &f);
     per = one->dims[0];
-    if (!all) all = tensor_new(b->arena, DT_F32, 1, &(int64_t){per * parts});
-    memcpy((float *)all->data + g * per, one->data, (size_t)per * sizeof(float));
+    if (!all) all = parts > 1 ? tensor_new(b->arena, DT_F32, 1, &(int64_t){per * parts}) : one;
+    if (parts > 1) memcpy((float *)all->data + g * per, one->data, (size_t)per * sizeof(float));
   }
-  t.pack = lower_weight(l, "weight", all);
-  t.g = loop_begin(b, "group", ex_int(b, 0), ex_int(b, parts), 1, FOR_PARALLEL);
-  t.pack_base = ex_mul(b, t.g, ex_int(b, per));
-  build(&t);
-  loop_end(b);
+  t->pack = lower_weight(t->l, "weight", all);
+  t->g = part_loop(t, parts);
+  if (t->g) t->pack_base = ex_mul(b, t->g, ex_int(b, per));
+  build(t);
+  if (t->g) loop_end(b);
+}
+
+bool conv_generate(Lower *l, const Node *n) {
+  const Type *tw = &value_of(l->m, n->in[1])->type, *ty = &value_of(l->m, n->out[0])->type;
+  const Tensor *w = value_of(l->m, n->in[1])->constant;
+  const Attr *pads = node_dims(n, "pads");
+  int spatial = ty->rank - 2;
+  if (l->target->lanes == 1 || ty->dtype != DT_F32 || !type_is_static(tw) || spatial < 1) return false;
+  for (int s = 0; s < 2 * spatial; s++) if (!dim_is(pads->dims[s], 0)) return false;
+  int64_t group = node_int(n, "group", 1), out = tw->dims[0].k / group;
+  bool depthwise = conv_is_depthwise(l->m, n), contiguous = lower_contiguous(l, n->in[0], 1);
+  if (depthwise ? !contiguous : group > 1 && out < 4) return false;
+  Tiling t = tiling_of(l, n, depthwise);
+  t.pads = w && !depthwise;
+  if (depthwise || group == 1) try_flat(&t);
+  set_strides(&t);
+  t.by_blocks = (t.flat || t.lines) && !depthwise;
+  if (w && !depthwise && contiguous) tile_try_dot(&t);
+  if (winograd_generate(&t, false)) return true;
+  if (w) build_packed(&t, w->data, depthwise ? out : group);
+  else build_computed(&t, depthwise ? out : group);
   return true;
 }

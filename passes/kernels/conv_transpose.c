@@ -145,63 +145,80 @@ static bool is_filter(const Phases *p) {
   return true;
 }
 
-bool conv_transpose_generate(Lower *l, const Node *n) {
-  const Type *tx = &value_of(l->m, n->in[0])->type, *tw = &value_of(l->m, n->in[1])->type, *ty = &value_of(l->m, n->out[0])->type;
+static Phases phases_new(Lower *l, const Node *n, bool depthwise) {
+  const Type *tx = &value_of(l->m, n->in[0])->type, *tw = &value_of(l->m, n->in[1])->type;
   const Tensor *w = value_of(l->m, n->in[1])->constant;
-  int spatial = tx->rank - 2;
-  if (l->target->lanes == 1 || ty->dtype != DT_F32 || !type_is_static(tw) || spatial < 1 || spatial > 3) return false;
   int64_t group = node_int(n, "group", 1), in = tw->dims[0].k / group, out = tw->dims[1].k;
-  bool depthwise = conv_is_depthwise(l->m, n);
-  if (depthwise ? !lower_contiguous(l, n->in[0], 1) : group > 1 && out < 4) return false;
-  Phases p = {.spatial = spatial, .out_channels = tw->dims[1].k, .w = w ? w->data : NULL};
+  Phases p = {.spatial = tx->rank - 2, .out_channels = out, .w = w ? w->data : NULL};
   p.t = (Tiling){.l = l, .n = n, .cols = depthwise ? tw->dims[0] : tw->dims[1], .a = phase_a, .b = phase_b,
                  .start = phase_start, .write = phase_write, .writes_out = true, .range = phase_range,
-                 .outer_begin = phase_loops, .outer_end = phase_loops_end, .ta = tx, .tb = tw, .ty = ty,
-                 .strides = node_dims(n, "strides"), .dilations = node_dims(n, "dilations"), .vector_a = depthwise,
+                 .outer_begin = phase_loops, .outer_end = phase_loops_end, .ta = tx, .tb = tw,
+                 .ty = &value_of(l->m, n->out[0])->type, .strides = node_dims(n, "strides"),
+                 .dilations = node_dims(n, "dilations"), .vector_a = depthwise,
                  .group = group, .group_in = in, .group_out = out};
-  const Attr *pads = node_dims(n, "pads");
   static const char *const names[] = {"ky", "kx", "kz"};
+  for (int s = 0; s < p.spatial; s++) {
+    p.kernel[s] = tw->dims[2 + s].k;
+    p.t.kname[s] = names[s];
+  }
+  p.t.kaxes = p.spatial + !depthwise;
+  p.t.ksize[p.spatial] = DIM(in);
+  p.t.kname[p.spatial] = "c";
+  return p;
+}
+
+/* Outputs at rest + stride i along each axis; `number` says which rests. */
+static void phase_build(Phases *p, int64_t number) {
+  Tiling *t = &p->t;
+  const Attr *pads = node_dims(t->n, "pads");
+  int64_t k = t->group_in;
+  bool none = false, empty = false;
+  for (int s = p->spatial - 1; s >= 0; s--) {
+    int64_t stride = t->strides->dims[s].k;
+    phase_of(p, s, number % stride, pads->dims[s].k);
+    number /= stride;
+    t->ksize[s] = DIM(p->axis[s].taps);
+    k *= p->axis[s].taps;
+    none |= p->axis[s].taps == 0;
+    empty |= p->axis[s].count <= 0;
+  }
+  if (empty) return;
+  if (none) { bias_only(p); return; }
+  t->rows = DIM(p->axis[p->spatial - 1].count);
+  t->pads = p->w && t->group == 1 && !t->vector_a;
+  t->dot = 0;
+  t->shape = (TileShape){0};
+  if (t->pads && lower_contiguous(t->l, t->n->in[0], 1)) tile_try_dot(t);
+  if (p->w && t->group == 1) t->pack = lower_weight(t->l, "weight", tile_pack(t, k, phase_at, p));
+  else tile_pack_here(t);
+  tile_build(t);
+}
+
+bool conv_transpose_generate(Lower *l, const Node *n) {
+  const Type *tx = &value_of(l->m, n->in[0])->type, *tw = &value_of(l->m, n->in[1])->type, *ty = &value_of(l->m, n->out[0])->type;
+  int spatial = tx->rank - 2;
+  if (l->target->lanes == 1 || ty->dtype != DT_F32 || !type_is_static(tw) || spatial < 1 || spatial > 3) return false;
+  bool depthwise = conv_is_depthwise(l->m, n);
+  Phases p = phases_new(l, n, depthwise);
+  if (depthwise ? !lower_contiguous(l, n->in[0], 1) : p.t.group > 1 && p.t.group_out < 4) return false;
+  const Attr *pads = node_dims(n, "pads");
   int64_t phases = 1;
   for (int s = 0; s < spatial; s++) {
     if (!dim_is_const(tx->dims[2 + s]) || !dim_is_const(ty->dims[2 + s]) || !dim_is_const(pads->dims[s])) return false;
-    p.kernel[s] = tw->dims[2 + s].k;
-    p.t.kname[s] = names[s];
-    phases *= p.t.strides->dims[s].k;
-    for (int64_t r = 0; r < p.t.strides->dims[s].k; r++) {
+    int64_t stride = p.t.strides->dims[s].k;
+    phases *= stride;
+    for (int64_t r = 0; r < stride; r++) {
       phase_of(&p, s, r, pads->dims[s].k);
       if (!inside(&p, s, tx->dims[2 + s].k)) return false;
     }
   }
   if (phases > 64) return false;                                // code would outgrow its use
-  p.t.kaxes = spatial + !depthwise;
-  p.t.ksize[spatial] = DIM(in);
-  p.t.kname[spatial] = "c";
   if (is_filter(&p) && winograd_generate(&p.t, true)) return true;
-  if (group > 1 && !depthwise) p.t.g = loop_begin(&l->b, "group", ex_int(&l->b, 0), ex_int(&l->b, group), 1, FOR_PARALLEL);
+  if (p.t.group > 1 && !depthwise) p.t.g = loop_begin(&l->b, "group", ex_int(&l->b, 0), ex_int(&l->b, p.t.group), 1, FOR_PARALLEL);
   par_begin(&l->b);
   for (int64_t f = 0; f < phases; f++) {
     if (f) par_next(&l->b);
-    int64_t rest = f, k = in;
-    bool none = false, empty = false;
-    for (int s = spatial - 1; s >= 0; s--) {
-      int64_t stride = p.t.strides->dims[s].k;
-      phase_of(&p, s, rest % stride, pads->dims[s].k);
-      rest /= stride;
-      p.t.ksize[s] = DIM(p.axis[s].taps);
-      k *= p.axis[s].taps;
-      none |= p.axis[s].taps == 0;
-      empty |= p.axis[s].count <= 0;
-    }
-    if (empty) continue;
-    if (none) { bias_only(&p); continue; }
-    p.t.rows = DIM(p.axis[spatial - 1].count);
-    p.t.pads = w && group == 1 && !depthwise;
-    p.t.dot = 0;
-    p.t.shape = (TileShape){0};
-    if (p.t.pads && lower_contiguous(l, n->in[0], 1)) tile_try_dot(&p.t);
-    if (w && group == 1) p.t.pack = lower_weight(l, "weight", tile_pack(&p.t, k, phase_at, &p));
-    else tile_pack_here(&p.t);
-    tile_build(&p.t);
+    phase_build(&p, f);
   }
   par_end(&l->b);
   if (p.t.g) loop_end(&l->b);
