@@ -1,139 +1,5 @@
 /* The register tile; see tile.h. */
 #include "passes/kernels/tile.h"
-#include <string.h>
-
-/* Most rows of `columns` accumulators. At most 8 when rows lie in one set of the L1: more streams than it has ways would
- * evict each other. */
-static int most_rows(const Tiling *t, int columns) {
-  int fit = target_tile_rows(t->l->target, columns, t->vector_a);
-  int ways = t->l->target->l1_ways < 8 ? t->l->target->l1_ways : 8, cap = t->row_stride && t->row_stride % target_set_span(t->l->target) ? 14 : ways;
-  return fit < cap ? fit : cap;
-}
-
-/* 0: not known. */
-static int64_t known(Dim d) { return dim_is_const(d) ? d.k : 0; }
-
-/* Rows per tile when n rows are split evenly into tiles of at most `most`. */
-static double even_rows(int64_t n, int most) {
-  int64_t tiles = (n + most - 1) / most;
-  return tiles ? (double)n / (double)tiles : 1;
-}
-
-/* Cycles per multiply-add of one vector. Fitted to tiles of all shapes, timed on Zen 3 with panels in L1, L2 and L3: a
- * scalar of A takes more of the load ports than a vector of B, since scalars of several rows often lie in one bank. */
-static double tile_cost(const Tiling *t, int columns, double rows, double bytes_of_k) {
-  const Target *g = t->l->target;
-  double tile = rows * columns, panel = bytes_of_k * columns, load = 1.0 / g->loads, scalar = (g->lanes < 16 ? 1.3 : 1) * load;
-  double ports = 1.0 / g->fmas, latency = 4.0 / tile, loads = t->vector_a ? load * (1 + 1 / rows) : load / rows + scalar / columns;
-  double from = panel <= g->l1 * 768.0 ? 0 : !target_is_far(g, panel) ? 1.0 / g->from_l2 : 1.0 / g->from_far;      // cycles per byte
-  double stream = g->lanes * 4 * from / rows;
-  double cost = ports > latency ? ports : latency;
-  if (loads > cost) cost = loads;
-  if (stream > cost) cost = stream;
-  return cost + 0.1 * loads + 0.2 * stream + 4 / (tile * (bytes_of_k / (g->lanes * 4.0) + 8));  // start and end of a tile
-}
-
-/* The same for the panels of `columns` of a shape. A tile that runs on from line to line divides to find where each of its
- * rows lies, and where these are many it loads their addresses again and again. */
-static double shape_cost(const Tiling *t, TileShape s, int columns, double bytes_of_k) {
-  enum { ADDRESSES = 8, DIVISION = 4 };
-  int64_t n = dim_likely(t->rows) * (s.wraps && !t->line ? t->lines : 1);
-  double rows = even_rows(n, most_rows(t, columns)), k = bytes_of_k / (t->l->target->lanes * 4.0);
-  double cost = tile_cost(t, columns, rows, bytes_of_k);
-  if (!s.wraps) return cost;
-  if (rows > ADDRESSES) cost += (rows - ADDRESSES) / (t->l->target->loads * rows * columns);
-  return cost + DIVISION / (columns * k);
-}
-
-/* Shapes that fit, and what each costs per multiply-add of a vector. */
-typedef struct Candidates { int n; TileShape shape[24]; double cost[24]; } Candidates;
-
-static Candidates candidates(const Tiling *t) {
-  const Target *g = t->l->target;
-  int64_t vectors = (t->cols.k + (t->pads ? g->lanes - 1 : 0)) / g->lanes, n = dim_likely(t->rows);
-  double bytes_of_k = g->lanes * 4;
-  for (int q = 0; q < t->kaxes; q++) bytes_of_k *= (double)dim_likely(t->ksize[q]);
-  Candidates all = {0};
-  Panel p[2];
-  if (t->dot && dot_panels(t, p)) return (Candidates){1, {{p[0].columns, most_rows(t, p[0].columns), false}}, {1}};
-  if (t->columns) return (Candidates){1, {{t->columns, most_rows(t, t->columns), false}}, {1}};
-  int widest = n <= 2 ? (g->registers >= 32 ? 8 : 4) : t->vector_a ? 4 : 6;
-  for (int c = 1; c <= widest; c++) {
-    if (c > 1 && c > vectors) break;
-    for (int wraps = 0; wraps <= (t->lines > 1); wraps++) {
-      TileShape s = {c, most_rows(t, c), wraps};
-      double cost = shape_cost(t, s, c, bytes_of_k);
-      int64_t full = vectors / c * c, rest = vectors - full;      // a last panel of fewer columns costs as it does
-      if (rest) cost = (cost * (double)full + shape_cost(t, s, (int)rest, bytes_of_k) * (double)rest) / (double)vectors;
-      all.shape[all.n] = s;
-      all.cost[all.n++] = cost;
-    }
-  }
-  return all;
-}
-
-/* Of equals the first: fewer columns. */
-static int cheapest(const Candidates *all) {
-  int best = 0;
-  for (int i = 1; i < all->n; i++) if (all->cost[i] < all->cost[best] - 1e-9) best = i;
-  return best;
-}
-
-TileShape tile_shape(const Tiling *t) {
-  if (t->shape.columns) return t->shape;
-  Candidates all = candidates(t);
-  return all.shape[cheapest(&all)];
-}
-
-/* What a tuning may try instead: a few shapes that the model does not find far worse. */
-static void tile_decide(Tiling *t) {
-  enum { FEW = 4 };
-  if (t->shape.columns) return;
-  Candidates all = candidates(t), some = {0};
-  double lowest = all.cost[cheapest(&all)];
-  for (int i = 0; i < all.n; i++) {
-    if (all.cost[i] > 1.6 * lowest) continue;
-    int at = some.n < FEW ? some.n++ : FEW;
-    for (; at > 0 && all.cost[i] < some.cost[at - 1] - 1e-9; at--)
-      if (at < FEW) { some.shape[at] = some.shape[at - 1]; some.cost[at] = some.cost[at - 1]; }
-    if (at < FEW) { some.shape[at] = all.shape[i]; some.cost[at] = all.cost[i]; }
-  }
-  t->shape = some.shape[lower_choose(t->l, some.cost, some.n)];
-}
-
-double tile_row_cost(const Tiling *t) {
-  if (t->dot) return dot_cost(t, t->dot);
-  Candidates all = candidates(t);
-  int lanes = t->l->target->lanes;
-  double lowest = all.cost[cheapest(&all)];
-  return lowest * (double)((t->cols.k + lanes - 1) / lanes);
-}
-
-int tile_panels(const Tiling *t, Panel *p, int max) {
-  if (t->dot) return dot_panels(t, p);
-  int lanes = t->l->target->lanes;
-  int64_t tail = t->cols.k % lanes, vectors = t->cols.k / lanes + (t->pads && tail), start = 0;
-  int n = 0, per = tile_shape(t).columns;
-  while (vectors > 0 && n < max) {
-    Panel q = {.start = start, .columns = vectors < per ? (int)vectors : per, .repeat = 1};
-    q.repeat = vectors / q.columns;
-    if (t->pads && tail && q.repeat > 1 && vectors % q.columns == 0) q.repeat--;      // the last one has the tail
-    for (int c = 0; c < q.columns; c++) q.lanes[c] = lanes;
-    q.width = q.cols = (int64_t)q.columns * lanes;
-    vectors -= q.repeat * q.columns;
-    start += q.repeat * q.width;
-    if (t->pads && tail && !vectors) q.cols -= lanes - tail;
-    p[n++] = q;
-  }
-  if (tail && !t->pads && n < max) {
-    Panel q = {.start = start, .repeat = 1};
-    for (int w = lanes / 2; w >= 1; w /= 2)
-      if (tail & w) { q.lanes[q.columns++] = w; q.width += w; }
-    q.cols = q.width;
-    p[n++] = q;
-  }
-  return n;
-}
 
 Tensor *tile_pack(Tiling *t, int64_t k, float (*at)(const void *ctx, int64_t k, int64_t col), const void *ctx) {
   if (t->dot) return dot_pack(t, k, at, ctx);
@@ -250,8 +116,8 @@ static int column_parts(Tiling *t, const Panel *p, Expr *col, int c, Part *to) {
  * it once does not count. */
 static void ask_for_next_panel(Tiling *t, const Panel *p, Expr *panel, Expr *row, int rows, Expr **k) {
   Builder *b = &t->l->b;
-  int64_t all = known(t->rows), elements = p->width;
-  for (int q = 0; q < t->kaxes; q++) elements *= known(t->ksize[q]);
+  int64_t all = tile_known(t->rows), elements = p->width;
+  for (int q = 0; q < t->kaxes; q++) elements *= tile_known(t->ksize[q]);
   int64_t bytes = elements / p->width * t->cols.k * 4 * (t->matrices ? t->matrices : 1);
   if (!t->pack || !t->pack->is_constant || !target_fills_l2(t->l->target, (double)bytes)) return;
   Expr *place = t->block ? ex_sub(b, row, t->block) : row;
@@ -388,7 +254,7 @@ static Expr *row_at(Tiling *t, Expr *row) { return t->block ? ex_add(&t->l->b, t
  * tiles, then single rows. */
 static void row_loops(Tiling *t, const Panel *p, Expr *panel, Expr *first) {
   Builder *b = &t->l->b;
-  int most = most_rows(t, p->columns);
+  int most = tile_most_rows(t, p->columns);
   if (dim_is_const(t->rows)) {
     int64_t n = t->rows.k, tiles = (n + most - 1) / most;
     if (!tiles) return;
@@ -448,53 +314,6 @@ static void panels(Tiling *t, const Panel *p, int n) {
   par_end(b);
 }
 
-/* Rows to a block: A of a block takes half the L2 and is read from there by every panel, while B is read for every block;
- * 0: all at once. Equal blocks only, since another size would be another copy of the code. Where tiles would run on over
- * lines for this alone, it must save an eighth of the time that the products take. */
-static int64_t block_rows(const Tiling *t, int64_t rows, const Panel *p, int n) {
-  const Target *g = t->l->target;
-  int64_t k = 1, panels = 0, times = t->times ? t->times : 1;
-  for (int q = 0; q < t->kaxes; q++) k *= known(t->ksize[q]);
-  for (int q = 0; q < n; q++) panels += p[q].repeat;
-  if (!t->by_blocks || (t->lines && t->dot) || !rows || !k || panels < 2) return 0;
-  int64_t bytes = times * (t->row_bytes ? t->row_bytes : k * 4);
-  int64_t most = target_l2(g, 0.5) / bytes, least = 4 * most_rows(t, 1);
-  if (rows <= most || most < least) return 0;
-  int64_t blocks = (rows + most - 1) / most, limit = 2 * blocks;
-  while (blocks < limit && rows % blocks) blocks++;
-  double saved = (double)((panels - 1) * rows * bytes - (blocks - 1) * k * t->cols.k * 4) / g->from_far;
-  double products = (double)(rows * times * k * t->cols.k) / (g->lanes * g->fmas);
-  bool free = !t->lines || tile_shape(t).wraps;
-  return rows % blocks || saved < (free ? 0 : products / 8) ? 0 : rows / blocks;
-}
-
-double tile_cycles(const Tiling *t, double products) {
-  Panel p[8];
-  int count = tile_panels(t, p, 8), lanes = t->l->target->lanes;
-  TileShape shape = tile_shape(t);
-  double k = 1, cycles = 0;
-  for (int q = 0; q < t->kaxes; q++) k *= (double)dim_likely(t->ksize[q]);
-  if (t->dot) cycles = products / (double)t->cols.k * tile_row_cost(t);
-  for (int q = 0; !t->dot && q < count; q++) {
-    double share = products / (double)t->cols.k * (double)(p[q].repeat * p[q].columns);
-    cycles += share * shape_cost(t, shape, p[q].columns, k * lanes * 4);
-  }
-  return cycles;
-}
-
-/* The multiply-adds are the op's. */
-void tile_choice(Tiling *t, const char *how) {
-  const Node *n = t->n;
-  TileShape shape = tile_shape(t);
-  double cycles = tile_cycles(t, (double)dim_lo(op_info[n->op].flops(t->l->m, n)) / 2);
-  const char *lines = t->line ? " over lines" : "";
-  const char *blocks = t->block ? arena_printf(t->l->b.arena, ", blocks of %lld rows", (long long)t->rows.k) : "";
-  if (dim_is_const(t->rows) && t->rows.k < shape.rows) shape.rows = (int)t->rows.k;
-  kernel_choice(t->l, cycles, "%s: tile %dx%d of %d lanes%s%s%s", how, shape.rows, shape.columns,
-                t->dot ? t->dot : t->l->target->lanes, lines,
-                !t->pack ? "" : t->pack->is_constant ? ", weights packed" : ", packed here", blocks);
-}
-
 void tile_build(Tiling *t) {
   tile_decide(t);
   Builder *b = &t->l->b;
@@ -502,7 +321,7 @@ void tile_build(Tiling *t) {
   int n = tile_panels(t, p, 8);
   TileShape shape = tile_shape(t);
   Dim rows = t->rows;
-  int64_t height = block_rows(t, known(rows) * (t->lines ? t->lines : 1), p, n);
+  int64_t height = tile_block_rows(t, tile_known(rows) * (t->lines ? t->lines : 1), p, n);
   if (t->lines && (height || shape.wraps)) {
     t->line = rows.k;
     t->rows = rows = DIM(rows.k * t->lines);
@@ -516,59 +335,4 @@ void tile_build(Tiling *t) {
   if (height) loop_end(b);
   t->block = NULL;
   t->rows = rows;
-}
-
-/* ---- padding, collapsing axes ---- */
-
-bool padded_axis(Lower *l, ValueId v, int axis, int64_t *lo, int64_t *hi) {
-  NodeId def = value_of(l->m, v)->def;
-  const Node *n = def ? node_of(l->m, def) : NULL;
-  if (!n || n->op != OP_PAD || n->nin != 1 || strcmp(node_str(n, "mode", "constant"), "constant")) return false;
-  Dim before = node_dims(n, "before")->dims[axis], after = node_dims(n, "after")->dims[axis], size = value_of(l->m, v)->type.dims[axis];
-  if (!dim_is_const(before) || !dim_is_const(after) || !dim_is_const(size) || before.k < 0 || after.k < 0) return false;
-  *lo = before.k;
-  *hi = size.k - after.k;
-  return true;
-}
-
-bool axes_collapse(Lower *l, ValueId v, int from, int to) {
-  const Value *val = value_of(l->m, v);
-  bool ones = true;
-  for (int k = from; k <= to; k++) ones &= k < 0 || dim_is(val->type.dims[k], 1);
-  if (ones) return true;
-  if (!val->at.base || from < 0) return false;
-  for (int k = from; k < to; k++)
-    if (!dim_eq(val->at.stride[k], dim_mul(val->at.stride[k + 1], val->type.dims[k + 1]))) return false;
-  return true;
-}
-
-bool epilogue_collapses(Lower *l, int from, int to) {
-  const Type *y = &value_of(l->m, l->out)->type;
-  if (value_is_stored(l->fusion, l->out) && !axes_collapse(l, l->out, from, to)) return false;
-  for (int k = 0; k < l->g->epilogue.len; k++) {
-    const Node *n = node_of(l->m, l->g->epilogue.at[k]);
-    if (value_is_stored(l->fusion, n->out[0]) && !axes_collapse(l, n->out[0], from, to)) return false;
-    for (int i = 0; i < n->nin; i++) {
-      const Value *v = n->in[i] ? value_of(l->m, n->in[i]) : NULL;
-      if (!v) continue;
-      if (v->def && node_of(l->m, v->def)->group == l->group) {
-        bool chain = n->in[i] == l->out;
-        for (int q = 0; q < k; q++) chain |= node_of(l->m, l->g->epilogue.at[q])->out[0] == n->in[i];
-        if (chain) continue;
-        return false;                                           // an inlined node: not looked into
-      }
-      int shift = y->rank - v->type.rank;
-      if (to - shift < 0) continue;                             // all its axes lie behind the collapsed ones
-      if (!axes_collapse(l, n->in[i], from - shift, to - shift)) return false;
-      // a size of 1 on some collapsed axes only would need the separate indices
-      bool some = false, all = true;
-      for (int q = from - shift; q <= to - shift; q++) {
-        bool one = q < 0 || dim_is(v->type.dims[q], 1), y1 = dim_is(y->dims[q + shift], 1);
-        some |= one && !y1;
-        all &= one || y1;
-      }
-      if (some && !all) return false;
-    }
-  }
-  return true;
 }

@@ -57,7 +57,7 @@ struct Tiling {
   Expr *backwards;                   /* a bool: panels from the last to the first; NULL: never */
   int64_t row_stride;                /* bytes between rows of A; 0: unknown */
   bool writes_out;                   /* `write` ends in lower_write, so that memory can be asked for through it */
-  bool by_blocks;                    /* rows may be taken in blocks whose A stays in L2 (block_rows) */
+  bool by_blocks;                    /* rows may be taken in blocks whose A stays in L2 (tile_block_rows) */
   int64_t row_bytes, times;          /* bytes of A that each row adds, and how many such A outer_begin loops over */
   Expr *block;                       /* the first row of the current one; NULL: 0 */
   int64_t lines;                     /* tiles may run on from one line of rows to the next, of so many; 0: they may not */
@@ -76,6 +76,17 @@ void tile_build(Tiling *t);
 /* The shape: once packing or building began the one decided on, before that what the cost model finds cheapest. It
  * depends on rows, cols, ksize and the target, and on a tuning. */
 TileShape tile_shape(const Tiling *t);
+
+/* Decides on it. A tuning may try a few shapes that the model does not find far worse. */
+void tile_decide(Tiling *t);
+/* Most rows of `columns` accumulators. At most 8 when rows lie in one set of the L1: more streams than it has ways would
+ * evict each other. */
+int tile_most_rows(const Tiling *t, int columns);
+/* Rows to a block: A of a block takes half the L2 and is read from there by every panel, while B is read for every block;
+ * 0: all at once. Equal blocks only, since another size would be another copy of the code. Where tiles would run on over
+ * lines for this alone, it must save an eighth of the time that the products take. */
+int64_t tile_block_rows(const Tiling *t, int64_t rows, const Panel *p, int n);
+static inline int64_t tile_known(Dim d) { return dim_is_const(d) ? d.k : 0; }                /* 0: not known */
 
 /* Runs of equal panels; their number. Fixed by (cols, target), so packing agrees. */
 int tile_panels(const Tiling *t, Panel *p, int max);
@@ -111,7 +122,7 @@ bool gemm_turned(Tiling *t);
 /* gemm_rows.c: the product of one row, or a few, with constant weights at(ctx, k, col); false: nothing built. */
 bool gemm_rows(Tiling *t, float (*at)(const void *ctx, int64_t k, int64_t col), const void *ctx);
 
-/* The part of axis `axis` of v that is not the zeros of a pad around it: [lo, hi); false: v is no such pad. */
+/* axes.c: the part of axis `axis` of v that is not the zeros of a pad around it: [lo, hi); false: v is no such pad. */
 bool padded_axis(Lower *l, ValueId v, int axis, int64_t *lo, int64_t *hi);
 
 /* Can axes [from, to] of v be walked with the stride of the last alone? True also where v has 1s there. */
