@@ -51,8 +51,8 @@ static const char *memory_type(CPrinter *p, DType t, int lanes) {
   const char *v = c_storage_vector(p, t, lanes);
   const char *name = arena_printf(p->arena, "%s_u", v);
   if (c_once(p, name))
-    text_printf(&p->types, "typedef %s %s __attribute__((vector_size(%d), aligned(%d), may_alias));\n", c_storage(t), name,
-                dtype_bytes(t) * lanes, dtype_bytes(t));
+    text_printf(&p->types, "typedef %s %s __attribute__((vector_size(%d), aligned(%d), may_alias));\n",
+                c_storage(t), name, dtype_bytes(t) * lanes, dtype_bytes(t));
   return name;
 }
 
@@ -91,15 +91,17 @@ const char *c_load_stride(CPrinter *p, DType t, int lanes) {
   t = moved(t);
   const char *name = name_of("load_stride", t, lanes);
   if (known(p, name)) return name;
-  return c_helper(p, name, "INLINE %s %s(const %s *p, int64_t s) {\n  return (%s){\n    %s};\n}\n", c_storage_vector(p, t, lanes), name,
-                  c_storage(t), c_storage_vector(p, t, lanes), lanes_list(p, lanes, ",", "p[", " * s]"));
+  return c_helper(p, name, "INLINE %s %s(const %s *p, int64_t s) {\n  return (%s){\n    %s};\n}\n",
+                  c_storage_vector(p, t, lanes), name, c_storage(t), c_storage_vector(p, t, lanes),
+                  lanes_list(p, lanes, ",", "p[", " * s]"));
 }
 
 const char *c_store_stride(CPrinter *p, DType t, int lanes) {
   t = moved(t);
   const char *name = name_of("store_stride", t, lanes);
   if (known(p, name)) return name;
-  return c_helper(p, name, "INLINE void %s(%s *p, int64_t s, %s v) {\n  for (int i = 0; i < %d; i++) p[i * s] = v[i];\n}\n", name,
+  return c_helper(p, name, "INLINE void %s(%s *p, int64_t s, %s v) {\n"
+                           "  for (int i = 0; i < %d; i++) p[i * s] = v[i];\n}\n", name,
                   c_storage(t), c_storage_vector(p, t, lanes), lanes);
 }
 
@@ -108,8 +110,8 @@ const char *c_gather(CPrinter *p, DType t, int lanes) {
   const char *name = name_of("gather", t, lanes);
   if (known(p, name)) return name;
   const char *v = c_storage_vector(p, t, lanes), *i = c_storage_vector(p, DT_I64, lanes);
-  return c_helper(p, name, "INLINE %s %s(const %s *p, %s i) {\n  return (%s){\n    %s};\n}\n", v, name, c_storage(t), i, v,
-                  lanes_list(p, lanes, ",", "p[i[", "]]"));
+  return c_helper(p, name, "INLINE %s %s(const %s *p, %s i) {\n  return (%s){\n    %s};\n}\n", v, name,
+                  c_storage(t), i, v, lanes_list(p, lanes, ",", "p[i[", "]]"));
 }
 
 const char *c_scatter(CPrinter *p, DType t, int lanes) {
@@ -117,7 +119,8 @@ const char *c_scatter(CPrinter *p, DType t, int lanes) {
   const char *name = name_of("scatter", t, lanes);
   if (known(p, name)) return name;
   const char *v = c_storage_vector(p, t, lanes), *i = c_storage_vector(p, DT_I64, lanes);
-  return c_helper(p, name, "INLINE void %s(%s *p, %s i, %s v) {\n  for (int k = 0; k < %d; k++) p[i[k]] = v[k];\n}\n", name,
+  return c_helper(p, name, "INLINE void %s(%s *p, %s i, %s v) {\n  for (int k = 0; k < %d; k++) p[i[k]] = v[k];\n"
+                           "}\n", name,
                   c_storage(t), i, v, lanes);
 }
 
@@ -136,13 +139,16 @@ const char *c_select(CPrinter *p, DType t, int lanes) {
   if (known(p, name)) return name;
   DType i = c_int_of(c_bits(t));
   const char *v = c_storage_vector(p, t, lanes), *m = c_storage_vector(p, i, lanes);
-  if (t == i) return c_helper(p, name, "INLINE %s %s(%s m, %s a, %s b) { return (m & a) | (~m & b); }\n", v, name, m, v, v);
-  return c_helper(p, name, "INLINE %s %s(%s m, %s a, %s b) { return (%s)((m & (%s)a) | (~m & (%s)b)); }\n", v, name, m, v, v, v, m, m);
+  if (t == i)
+    return c_helper(p, name, "INLINE %s %s(%s m, %s a, %s b) { return (m & a) | (~m & b); }\n", v, name, m, v, v);
+  return c_helper(p, name, "INLINE %s %s(%s m, %s a, %s b) { return (%s)((m & (%s)a) | (~m & (%s)b)); }\n", v, name,
+                  m, v, v, v, m, m);
 }
 
 /* Halves are combined until one lane is left: the order the interpreter uses. */
 const char *c_reduce(CPrinter *p, ScalarOp op, DType t, int lanes) {
-  static const char *const stem[SCALAR_COUNT] = {[S_ADD] = "sum", [S_MUL] = "product", [S_MAX] = "maximum", [S_MIN] = "minimum"};
+  static const char *const stem[SCALAR_COUNT] =
+      {[S_ADD] = "sum", [S_MUL] = "product", [S_MAX] = "maximum", [S_MIN] = "minimum"};
   const char *name = name_of(stem[op], t, lanes);
   if (known(p, name)) return name;
   const char *v = c_storage_vector(p, t, lanes);
@@ -155,8 +161,8 @@ const char *c_reduce(CPrinter *p, ScalarOp op, DType t, int lanes) {
   const char *scalar = c_storage(t);
   if (half == 1)
     return c_helper(p, name, "INLINE %s %s(%s v) { return %s; }\n", scalar, name, v, fold);
-  return c_helper(p, name, "INLINE %s %s(%s v) {\n  union { %s v; %s h[2]; } u = {v};\n  return %s(%s);\n}\n", scalar, name, v, v, h,
-                  c_reduce(p, op, t, half), fold);
+  return c_helper(p, name, "INLINE %s %s(%s v) {\n  union { %s v; %s h[2]; } u = {v};\n  return %s(%s);\n}\n",
+                  scalar, name, v, v, h, c_reduce(p, op, t, half), fold);
 }
 
 /* part_f32x4_f32x8(v, 1): the upper half; part_f32_f32x8(v, 3): a lane */
@@ -166,7 +172,8 @@ const char *c_part(CPrinter *p, DType t, int lanes, int of) {
   if (known(p, name)) return name;
   const char *v = c_storage_vector(p, t, of), *part = lanes > 1 ? c_storage_vector(p, t, lanes) : c_storage(t);
   if (lanes == 1) return c_helper(p, name, "INLINE %s %s(%s v, int i) { return v[i]; }\n", part, name, v);
-  return c_helper(p, name, "INLINE %s %s(%s v, int i) {\n  union { %s v; %s part[%d]; } u = {v};\n  return u.part[i];\n}\n", part, name, v, v, part,
+  return c_helper(p, name, "INLINE %s %s(%s v, int i) {\n  union { %s v; %s part[%d]; } u = {v};\n"
+                           "  return u.part[i];\n}\n", part, name, v, v, part,
                   of / lanes);
 }
 
@@ -175,8 +182,8 @@ const char *c_bits_cast(CPrinter *p, DType to, DType from) {
   snprintf(stem, sizeof stem, "bits_%s", dtype_info[to].text);
   const char *name = name_of(stem, from, 1);
   if (known(p, name)) return name;
-  return c_helper(p, name, "INLINE %s %s(%s x) {\n  %s y;\n  memcpy(&y, &x, sizeof y);\n  return y;\n}\n", c_storage(to), name,
-                  c_storage(from), c_storage(to));
+  return c_helper(p, name, "INLINE %s %s(%s x) {\n  %s y;\n  memcpy(&y, &x, sizeof y);\n  return y;\n}\n",
+                  c_storage(to), name, c_storage(from), c_storage(to));
 }
 
 const char *c_lanewise(CPrinter *p, const char *scalar, DType t, int lanes, int arity) {
@@ -184,7 +191,9 @@ const char *c_lanewise(CPrinter *p, const char *scalar, DType t, int lanes, int 
   if (known(p, name)) return intern(name);
   const char *v = c_storage_vector(p, t, lanes);
   if (arity == 1)
-    return c_helper(p, name, "INLINE %s %s(%s a) {\n  for (int i = 0; i < %d; i++) a[i] = %s(a[i]);\n  return a;\n}\n", v, name, v, lanes, scalar);
-  return c_helper(p, name, "INLINE %s %s(%s a, %s b) {\n  for (int i = 0; i < %d; i++) a[i] = %s(a[i], b[i]);\n  return a;\n}\n", v, name, v, v,
+    return c_helper(p, name, "INLINE %s %s(%s a) {\n  for (int i = 0; i < %d; i++) a[i] = %s(a[i]);\n  return a;\n"
+                             "}\n", v, name, v, lanes, scalar);
+  return c_helper(p, name, "INLINE %s %s(%s a, %s b) {\n  for (int i = 0; i < %d; i++) a[i] = %s(a[i], b[i]);\n"
+                           "  return a;\n}\n", v, name, v, v,
                   lanes, scalar);
 }

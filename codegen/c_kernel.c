@@ -83,7 +83,8 @@ static void keep_macro(CPrinter *p, Text *to) {
   if (p->target->lanes >= 8) when = p->target->lanes == 16 ? "__AVX512F__" : "__AVX__";
   if (!when) when = *c == 'w' ? "__aarch64__" : "__SSE2__";
   text_put(to, "/* Keeps a weight that several lines use in a register: compilers would load it again in each. */\n");
-  text_printf(to, "#if defined(__GNUC__) && defined(%s)\n#define LT_KEEP(v) __asm__(\"\" : \"+%s\"(v))\n#else\n#define LT_KEEP(v)\n#endif\n\n", when, c);
+  text_printf(to, "#if defined(__GNUC__) && defined(%s)\n#define LT_KEEP(v) __asm__(\"\" : \"+%s\"(v))\n#else\n"
+                  "#define LT_KEEP(v)\n#endif\n\n", when, c);
 }
 
 void c_prelude(CPrinter *p, Text *to) {
@@ -97,7 +98,8 @@ void c_prelude(CPrinter *p, Text *to) {
   if (p->keep) keep_macro(p, to);
   if (p->prefetch)
     text_put(to, "/* Asks for memory that will be used soon: it comes from far away while numbers at hand are multiplied. */\n"
-                 "#if defined(__GNUC__)\n#define LT_PREFETCH(p) __builtin_prefetch(p, 0, 2)\n#else\n#define LT_PREFETCH(p)\n#endif\n\n");
+                 "#if defined(__GNUC__)\n#define LT_PREFETCH(p) __builtin_prefetch(p, 0, 2)\n#else\n"
+                 "#define LT_PREFETCH(p)\n#endif\n\n");
   c_vecmath_print(p, to);
   if (p->helpers.len) {
     text_printf(to, "#define INLINE static inline%s\n", p->plain ? "" : " __attribute__((always_inline))");

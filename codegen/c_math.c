@@ -45,12 +45,15 @@ static const char *bound_helper(CPrinter *p, ScalarOp op, int lanes) {
   Text t = {0};
   text_put(&t, "INLINE %s %s(%s a, %s b) {\n");
   if (lanes >= 4)
-    text_printf(&t, "#if defined(%s)\n  __asm__(\"v%sps %%%%1, %%%%2, %%%%0\" : \"=%s\"(a) : \"%s\"(a), \"%s\"(b));\n  return a;\n",
+    text_printf(&t, "#if defined(%s)\n  __asm__(\"v%sps %%%%1, %%%%2, %%%%0\" : \"=%s\"(a) : \"%s\"(a), \"%s\"(b));\n"
+                    "  return a;\n",
                 lanes == 16 ? "__AVX512F__" : "__AVX__", word, class, class, class);
   if (lanes == 4) {
     text_printf(&t, "#elif defined(__SSE__)\n  __asm__(\"%sps %%%%1, %%%%0\" : \"+x\"(b) : \"x\"(a));\n  return b;\n",
                 word);
-    text_printf(&t, "#elif defined(__aarch64__)\n  __asm__(\"f%s %%%%0.4s, %%%%1.4s, %%%%2.4s\" : \"=w\"(a) : \"w\"(a), \"w\"(b));\n  return a;\n", word);
+    text_printf(&t, "#elif defined(__aarch64__)\n"
+                    "  __asm__(\"f%s %%%%0.4s, %%%%1.4s, %%%%2.4s\" : \"=w\"(a) : \"w\"(a), \"w\"(b));\n"
+                    "  return a;\n", word);
   }
   if (lanes >= 4) text_put(&t, "#else\n");
   text_printf(&t, "  %%s m = b %s a;\n  return (%%s)((m & (%%s)b) | (~m & (%%s)a));\n%s}\n", max ? ">" : "<",
@@ -224,7 +227,9 @@ static C product(CPrinter *p, const Expr *e) {
   Expr by;
   if (!negative_term(e, &by) || by.i != 1) return infix(p, e, "*", P_MUL, true);
   const Expr *x = e->arg[0];
-  return (C){arena_printf(p->arena, "-%s", c_at(p, x, x->kind == EX_CONST || x->kind == EX_SCALAR ? P_POSTFIX : P_UNARY)), P_UNARY};
+  return (C){arena_printf(p->arena, "-%s",
+                          c_at(p, x, x->kind == EX_CONST || x->kind == EX_SCALAR ? P_POSTFIX : P_UNARY)),
+             P_UNARY};
 }
 static C equality(CPrinter *p, const Expr *e) { return infix(p, e, scalar_info[e->op].c_operator, P_EQ, false); }
 static C bit_and(CPrinter *p, const Expr *e) { return infix(p, e, "&", P_AND, true); }

@@ -94,7 +94,10 @@ static const char *narrow_small(CPrinter *p, DType t, const char *name) {
   const Layout *l = &layouts[t];
   Text t1 = {0};
   int beyond = l->inf >= 0 ? l->inf : l->nan >= 0 ? l->nan : (int)l->max;
-  text_printf(&t1, "INLINE uint8_t %s(float x) {\n  int e, code = 0x%x, sign = x < 0 || (x == 0 && 1 / x < 0) ? 0x%x : 0;\n", name, (unsigned)beyond, l->sign);
+  text_printf(&t1,
+              "INLINE uint8_t %s(float x) {\n"
+              "  int e, code = 0x%x, sign = x < 0 || (x == 0 && 1 / x < 0) ? 0x%x : 0;\n",
+              name, (unsigned)beyond, l->sign);
   text_printf(&t1, "  if (x != x) return 0x%x;\n", l->nan >= 0 ? (unsigned)l->nan : 0u);
   text_put(&t1, "  x = fabsf(x);\n  if (x < 0x1p20f) {\n    frexpf(x, &e);\n");
   text_printf(&t1, "    e = e - 1 < %d || x == 0 ? %d : e - 1;\n", l->emin, l->emin);
@@ -127,7 +130,8 @@ static const char *convert(CPrinter *p, DType t, int lanes, bool widen) {
   if (lanes == 1) return widen ? widen_small(p, t, name) : narrow_small(p, t, name);
   const char *one = convert(p, t, 1, widen);
   const char *to = c_type(p, widen ? DT_F32 : DT_U8, lanes), *from = c_type(p, widen ? DT_U8 : DT_F32, lanes);
-  return c_helper(p, name, "INLINE %s %s(%s x) {\n  %s r;\n  for (int i = 0; i < %d; i++) r[i] = %s(x[i]);\n  return r;\n}\n", to, name, from, to,
+  return c_helper(p, name, "INLINE %s %s(%s x) {\n  %s r;\n  for (int i = 0; i < %d; i++) r[i] = %s(x[i]);\n"
+                           "  return r;\n}\n", to, name, from, to,
                   lanes, one);
 }
 

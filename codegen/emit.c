@@ -339,7 +339,8 @@ static void parts_comment(Emit *e, Text *t) {
 static void kernel_macro(Emit *e, Text *t) {
   parts_comment(e, t);
   if (e->c->plain && e->shares) {
-    text_put(t, "#if defined(__GNUC__)\n#define KERNEL static __attribute__((noinline))\n#else\n#define KERNEL static\n#endif\n\n");
+    text_put(t, "#if defined(__GNUC__)\n#define KERNEL static __attribute__((noinline))\n#else\n"
+                "#define KERNEL static\n#endif\n\n");
     return;
   }
   text_printf(t, "#define KERNEL static%s\n\n", e->c->plain ? "" : " __attribute__((noinline))");

@@ -22,12 +22,14 @@ static const char *function_prefix(Out *x, const Function *f) { return emit_func
 static void banner(Out *x, Text *t, const char *what) {
   text_printf(t, "/* %s: %s.\n *\n *   made by   lathe\n", x->o->prefix, what);
   if (x->o->command) text_printf(t, " *   command   %s\n", x->o->command);
-  text_printf(t, " *   target    %s (%s)\n *   state     %lld bytes\n */\n", x->o->target->name, x->o->target->note, (long long)x->b->state_bytes);
+  text_printf(t, " *   target    %s (%s)\n *   state     %lld bytes\n */\n", x->o->target->name, x->o->target->note,
+              (long long)x->b->state_bytes);
 }
 
 static int64_t parameters(const Bundle *b) {
   int64_t n = 0;
-  for (int k = 0; k < b->state.len; k++) if (b->state.at[k].role == ROLE_PARAMETER) n += type_count(&b->state.at[k].type).k;
+  for (int k = 0; k < b->state.len; k++)
+    if (b->state.at[k].role == ROLE_PARAMETER) n += type_count(&b->state.at[k].type).k;
   return n;
 }
 
@@ -40,11 +42,13 @@ static void header(Out *x) {
   for (int k = 0; k < b->fn.len; k++)
     if (b->fn.at[k].kind != FUNCTION_INIT) text_printf(&t, "#include \"%s.h\"\n", function_prefix(x, &b->fn.at[k]));
   text_put(&t, "\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n");
-  text_printf(&t,
-    "/* The state: everything that survives a call, in one block of the caller's, aligned to 64 bytes. It opens with a\n"
-    " * header of 64 bytes (\"LATHESTA\", version, layout, sizes) and a table of 192 bytes per tensor (name, type, role, rank,\n"
-    " * dims, offset, bytes); the tensors follow, dense and row-major. A checkpoint is this block, byte by byte.\n"
-    " * %lld parameters. Offsets in bytes: */\n", (long long)parameters(b));
+  text_printf(
+      &t,
+      "/* The state: everything that survives a call, in one block of the caller's, aligned to 64 bytes. It opens with a\n"
+      " * header of 64 bytes (\"LATHESTA\", version, layout, sizes) and a table of 192 bytes per tensor (name, type, role, rank,\n"
+      " * dims, offset, bytes); the tensors follow, dense and row-major. A checkpoint is this block, byte by byte.\n"
+      " * %lld parameters. Offsets in bytes: */\n",
+      (long long)parameters(b));
   text_printf(&t, "#define %s_STATE_BYTES %lld\n", P, (long long)b->state_bytes);
   const char **taken = NEW_N(x->a, const char *, b->state.len + 1);
   for (int k = 0; k < b->state.len; k++) {
@@ -57,7 +61,8 @@ static void header(Out *x) {
   }
   text_printf(&t,
     "\n/* Makes `state` a new network: header, table, parameters drawn with this seed (equal seeds, equal bytes), everything\n"
-    " * else zero. Returns 0, or 1 when `state` is NULL or not aligned to 64 bytes. */\nint %s_init(void *state, uint64_t seed);\n\n", p);
+    " * else zero. Returns 0, or 1 when `state` is NULL or not aligned to 64 bytes. */\n"
+    "int %s_init(void *state, uint64_t seed);\n\n", p);
   text_printf(&t,
     "/* Is this block, of this many bytes, a state of this network? A checkpoint should be asked before it is used. */\n"
     "int %s_is_state(const void *state, size_t bytes);\n", p);
@@ -79,7 +84,8 @@ static void c_string(Text *t, const char *s) {
 
 static void state_table(Out *x, Text *t) {
   const Bundle *b = x->b;
-  text_put(t, "typedef struct entry {\n  char name[96], dtype[8];\n  uint32_t role, rank;\n  int64_t dims[8];\n  uint64_t offset, bytes;\n} entry;\n\n");
+  text_put(t, "typedef struct entry {\n  char name[96], dtype[8];\n  uint32_t role, rank;\n  int64_t dims[8];\n"
+              "  uint64_t offset, bytes;\n} entry;\n\n");
   text_printf(t, "static const entry table[%d] = {\n", b->state.len ? b->state.len : 1);
   for (int k = 0; k < b->state.len; k++) {
     const StateTensor *s = &b->state.at[k];
@@ -88,7 +94,8 @@ static void state_table(Out *x, Text *t) {
     text_printf(t, ", \"%s\", %d, %d, {", dtype_info[s->type.dtype].text, (int)s->role, s->type.rank);
     for (int q = 0; q < s->type.rank; q++) text_printf(t, "%s%lld", q ? ", " : "", (long long)s->type.dims[q].k);
     if (!s->type.rank) text_put(t, "0");
-    text_printf(t, "}, %lld, %lld},\n", (long long)s->offset, (long long)(type_count(&s->type).k * dtype_bytes(s->type.dtype)));
+    text_printf(t, "}, %lld, %lld},\n", (long long)s->offset,
+                (long long)(type_count(&s->type).k * dtype_bytes(s->type.dtype)));
   }
   if (!b->state.len) text_put(t, "  {{0}, {0}, 0, 0, {0}, 0, 0},\n");
   text_put(t, "};\n\n");
@@ -105,11 +112,13 @@ static void state_file(Out *x) {
   text_printf(&t, "static void head(unsigned char *to) {\n"
     "  const uint32_t version[2] = {1, 64}, tensors[2] = {%d, 0};\n"
     "  const uint64_t sizes[2] = {UINT64_C(0x%016llx), %s_STATE_BYTES};\n"
-    "  memset(to, 0, 64);\n  memcpy(to, \"LATHESTA\", 8);\n  memcpy(to + 8, version, 8);\n  memcpy(to + 16, sizes, 16);\n  memcpy(to + 32, tensors, 8);\n}\n\n",
+    "  memset(to, 0, 64);\n  memcpy(to, \"LATHESTA\", 8);\n  memcpy(to + 8, version, 8);\n"
+    "  memcpy(to + 16, sizes, 16);\n  memcpy(to + 32, tensors, 8);\n}\n\n",
     b->state.len, hash, P);
   text_printf(&t, "int %s_init(void *state, uint64_t seed) {\n  const int64_t number = (int64_t)seed;\n  %s_io io;\n"
     "  if (!state || (uintptr_t)state %% 64) return 1;\n  memset(state, 0, %s_STATE_BYTES);\n  head(state);\n"
-    "  memcpy((char *)state + 64, table, %d * sizeof *table);\n  io.seed = &number;\n  return %s(state, NULL, &io);\n}\n\n",
+    "  memcpy((char *)state + 64, table, %d * sizeof *table);\n  io.seed = &number;\n  return %s(state, NULL, &io);\n"
+    "}\n\n",
     p, values, P, b->state.len, values);
   text_printf(&t, "int %s_is_state(const void *state, size_t bytes) {\n  unsigned char want[64];\n  head(want);\n"
     "  return state && bytes >= %s_STATE_BYTES && memcmp(state, want, 64) == 0;\n}\n", p, P);
@@ -137,8 +146,10 @@ static void init_function(Out *x, Text *t) {
   text_printf(t, "  return %s_init(state, (uint64_t)*(const int64_t *)in[0]);\n}\n\n", x->o->prefix);
   text_put(t,
     "static size_t no_arena(const int64_t *symbols) {\n  (void)symbols;\n  return 0;\n}\n\n"
-    "static void no_dims(const int64_t *symbols, int port, int64_t *dims) {\n  (void)symbols;\n  (void)port;\n  (void)dims;\n}\n\n"
-    "static const char *init_error(int code) {\n  return code ? \"the state is NULL or not aligned to 64 bytes\" : \"done\";\n}\n\n"
+    "static void no_dims(const int64_t *symbols, int port, int64_t *dims) {\n  (void)symbols;\n  (void)port;\n"
+    "  (void)dims;\n}\n\n"
+    "static const char *init_error(int code) {\n"
+    "  return code ? \"the state is NULL or not aligned to 64 bytes\" : \"done\";\n}\n\n"
     "static const int64_t seed_dims[] = {1};\nstatic const char *const seed_text[] = {\"1\"};\n"
     "static const lt_port seed[] = {{\"seed\", \"i64\", 8, 1, seed_dims, seed_text}};\n"
     "static const lt_function init_table = {\n"
@@ -149,7 +160,8 @@ static bool is_frozen(const Bundle *b, const StateTensor *s) {
   for (int f = 0; f < b->fn.len; f++) {
     const Module *m = b->fn.at[f].m;
     if (b->fn.at[f].kind != FUNCTION_STEP) continue;
-    for (int k = 0; k < m->state.len; k++) if (m->state.at[k].next && !strcmp(m->state.at[k].name, s->name)) return false;
+    for (int k = 0; k < m->state.len; k++)
+      if (m->state.at[k].next && !strcmp(m->state.at[k].name, s->name)) return false;
   }
   return true;
 }
@@ -167,7 +179,8 @@ static void bundle_table(Out *x) {
     const StateTensor *s = &b->state.at[k];
     text_put(&t, "  {");
     c_string(&t, s->name);
-    text_printf(&t, ", %s, %lld, %d},\n", type_fields(x, &s->type, arena_printf(x->a, "%d, ", (int)s->role), "dims", k), (long long)s->offset,
+    text_printf(&t, ", %s, %lld, %d},\n",
+                type_fields(x, &s->type, arena_printf(x->a, "%d, ", (int)s->role), "dims", k), (long long)s->offset,
                 is_frozen(b, s));
   }
   text_put(&t, "};\n\n");
@@ -184,16 +197,20 @@ static void bundle_table(Out *x) {
   if (!b->column.len) text_put(&t, "  {0},\n");
   text_put(&t, "};\n\n");
   for (int k = 0; k < b->fn.len; k++)
-    if (b->fn.at[k].kind != FUNCTION_INIT) text_printf(&t, "extern const lt_function lt_function_%s;\n", function_prefix(x, &b->fn.at[k]));
+    if (b->fn.at[k].kind != FUNCTION_INIT)
+      text_printf(&t, "extern const lt_function lt_function_%s;\n", function_prefix(x, &b->fn.at[k]));
   text_put(&t, "static const lt_function *const functions[] = {\n");
   for (int k = 0; k < b->fn.len; k++)
     if (b->fn.at[k].kind == FUNCTION_INIT) text_put(&t, "  &init_table,\n");
     else text_printf(&t, "  &lt_function_%s,\n", function_prefix(x, &b->fn.at[k]));
-  text_printf(&t, "};\n\nextern const lt_bundle lt_bundle_%s;\nconst lt_bundle lt_bundle_%s = {\n  LT_BUNDLE_VERSION, \"%s\", \"%s\",\n  ", p, p, p, x->o->target->name);
+  text_printf(&t, "};\n\nextern const lt_bundle lt_bundle_%s;\nconst lt_bundle lt_bundle_%s = {\n"
+                  "  LT_BUNDLE_VERSION, \"%s\", \"%s\",\n  ", p, p, p, x->o->target->name);
   c_string(&t, b->source ? b->source : "");
-  text_printf(&t, ",\n  %s_STATE_BYTES, UINT64_C(0x%016llx), %d, %d, %d,\n  tensors, functions, columns, %lld, %lld, %d, %.17g, %.17g\n};\n",
-              x->PREFIX, (unsigned long long)bundle_hash(b), b->state.len, b->fn.len, b->column.len, (long long)b->batch,
-              (long long)b->epochs, b->shuffle, b->hold_out, b->lr);
+  text_printf(&t,
+              ",\n  %s_STATE_BYTES, UINT64_C(0x%016llx), %d, %d, %d,\n"
+              "  tensors, functions, columns, %lld, %lld, %d, %.17g, %.17g\n};\n",
+              x->PREFIX, (unsigned long long)bundle_hash(b), b->state.len, b->fn.len, b->column.len,
+              (long long)b->batch, (long long)b->epochs, b->shuffle, b->hold_out, b->lr);
   put_file(x, arena_printf(x->a, "%s_bundle.c", p), &t);
 }
 

@@ -21,7 +21,8 @@ static void ports(Emit *e, Text *t, const char *name, const ValueList *v, const 
     const Type *ty = &value_of(m, v->at[i])->type;
     if (!ty->rank || !io[i]) continue;
     text_printf(t, "static const int64_t %s_dims_%d[] = {", name, i);
-    for (int k = 0; k < ty->rank; k++) text_printf(t, "%s%lld", k ? ", " : "", dim_is_const(ty->dims[k]) ? (long long)ty->dims[k].k : -1LL);
+    for (int k = 0; k < ty->rank; k++)
+      text_printf(t, "%s%lld", k ? ", " : "", dim_is_const(ty->dims[k]) ? (long long)ty->dims[k].k : -1LL);
     text_printf(t, "};\nstatic const char *const %s_text_%d[] = {", name, i);
     for (int k = 0; k < ty->rank; k++) text_printf(t, "%s%s", k ? ", " : "", quoted(e->a, dim_text(ty->dims[k])));
     text_put(t, "};\n");
@@ -97,13 +98,17 @@ static void tables(Emit *e, Text *t) {
   for (int i = 0; i < e->shown_symbols; i++) {
     const EmitSymbol *s = &e->symbols.at[i];
     int input = s->input < 0 ? -1 : emit_io_index(e->in_name, s->input);
-    text_printf(t, "  {%s, %lld, %lld, %d, %d},\n", quoted(e->a, s->name), (long long)s->lo, (long long)s->hi, input, s->axis);
+    text_printf(t, "  {%s, %lld, %lld, %d, %d},\n", quoted(e->a, s->name), (long long)s->lo, (long long)s->hi,
+                input, s->axis);
   }
   text_put(t, "};\n");
 }
 
 void emit_function_table(Emit *e) {
-  static const char *const kind[] = {[FUNCTION_INIT] = "LT_INIT", [FUNCTION_STEP] = "LT_STEP", [FUNCTION_EVAL] = "LT_EVAL", [FUNCTION_INFER] = "LT_INFER"};
+  static const char *const kind[] = {[FUNCTION_INIT] = "LT_INIT",
+                                     [FUNCTION_STEP] = "LT_STEP",
+                                     [FUNCTION_EVAL] = "LT_EVAL",
+                                     [FUNCTION_INFER] = "LT_INFER"};
   Text t = {0};
   Module *m = e->p->m;
   const char *p = e->prefix;
@@ -113,9 +118,10 @@ void emit_function_table(Emit *e) {
   functions(e, &t);
   text_printf(&t, "\nextern const lt_function lt_function_%s;\nconst lt_function lt_function_%s = {\n", p, p);
   text_printf(&t, "  %s, %s, %d, %d, %d,\n", quoted(e->a, e->o->function->name), kind[e->o->function->kind],
-              emit_io_index(e->in_name, m->main->inputs.len), emit_io_index(e->out_name, m->main->outputs.len), e->shown_symbols);
-  text_printf(&t, "  inputs, outputs, %s, arena_bytes, out_dims, run, %s_error, %s\n};\n", e->shown_symbols ? "symbols" : "0", p,
-              parallel_members(e));
+              emit_io_index(e->in_name, m->main->inputs.len), emit_io_index(e->out_name, m->main->outputs.len),
+              e->shown_symbols);
+  text_printf(&t, "  inputs, outputs, %s, arena_bytes, out_dims, run, %s_error, %s\n};\n",
+              e->shown_symbols ? "symbols" : "0", p, parallel_members(e));
   emit_file(e, emit_name(e, "_table.c"), &t);
   emit_add_file(e, "lt_model.h");
   emit_add_file(e, "lt_train.h");
@@ -130,7 +136,8 @@ void emit_model(Emit *e) {
   tables(e, &t);
   functions(e, &t);
   text_printf(&t, "\nextern const lt_model lt_model_%s;\nconst lt_model lt_model_%s = {\n", p, p);
-  text_printf(&t, "  LT_MODEL_VERSION, \"%s\", \"%s\", %d, %d, %d,\n", p, e->o->target->name, m->main->inputs.len, m->main->outputs.len, e->shown_symbols);
+  text_printf(&t, "  LT_MODEL_VERSION, \"%s\", \"%s\", %d, %d, %d,\n", p, e->o->target->name, m->main->inputs.len,
+              m->main->outputs.len, e->shown_symbols);
   text_printf(&t, "  inputs, outputs, %s, %s_WEIGHTS_BYTES, ", e->shown_symbols ? "symbols" : "0", e->PREFIX);
   if (e->o->weights == WEIGHTS_BIN) text_printf(&t, "0,\n  %s_open,", p);
   else text_printf(&t, "&%s_weights,\n  0,", p);

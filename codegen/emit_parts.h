@@ -4,7 +4,8 @@
 #include "codegen/c.h"
 #include "codegen/emit.h"
 
-typedef struct EmitSymbol { const char *name, *c; int64_t lo, hi; int input, axis; } EmitSymbol;   /* input -1: computed */
+/* input -1: computed */
+typedef struct EmitSymbol { const char *name, *c; int64_t lo, hi; int input, axis; } EmitSymbol;
 
 typedef struct EmitKernel {
   const Kernel *k;

@@ -1,8 +1,8 @@
 /* PREFIX_run, PREFIX_error, PREFIX_open: the steps of the program in order.
  *
- * Where threads share kernels, PREFIX_run_parallel does what PREFIX_run does otherwise: a step with parts is a function of
- * its own, which the pool calls for each part with all that the call knows, `struct call`; its members stand where the
- * arguments and symbols stand otherwise. The caller's thread goes through the steps and does part 0 of each. */
+ * Where threads share kernels, PREFIX_run_parallel does what PREFIX_run does otherwise: a step with parts is a function
+ * of its own, which the pool calls for each part with all that the call knows, `struct call`; its members stand where
+ * the arguments and symbols stand otherwise. The caller's thread goes through the steps and does part 0 of each. */
 #include "codegen/emit_parts.h"
 
 typedef struct Run {
@@ -30,8 +30,12 @@ static const char *pointer(Run *r, int b) {
   case HOME_STATE:
     r->state = true;
     return arena_printf(a, "STATE(%s, %lld)", c_storage(x->dtype), (long long)emit_state_offset(r->e, x->port));
-  case HOME_WEIGHT: r->weights = true; return arena_printf(a, "WEIGHT(%s, %s)", c_storage(x->dtype), emit_dim(r->e, x->offset).s);
-  case HOME_ARENA:  r->arena = true; return arena_printf(a, "ARENA(%s, %s)", c_storage(x->dtype), emit_dim(r->e, x->offset).s);
+  case HOME_WEIGHT:
+    r->weights = true;
+    return arena_printf(a, "WEIGHT(%s, %s)", c_storage(x->dtype), emit_dim(r->e, x->offset).s);
+  case HOME_ARENA:
+    r->arena = true;
+    return arena_printf(a, "ARENA(%s, %s)", c_storage(x->dtype), emit_dim(r->e, x->offset).s);
   case HOME_NONE: break;
   }
   BUG("buffer '%s' has no home", x->name);
@@ -49,7 +53,8 @@ static const char *symbol_name(Emit *e, const char *symbol) {
 static const char *own_pointer(Run *r, int b) {
   const Buffer *x = &r->e->p->buffers.at[b];
   r->own = r->arena = true;
-  return arena_printf(r->e->a, "OWN(%s, %s, %s)", c_storage(x->dtype), emit_dim(r->e, x->offset).s, emit_dim(r->e, x->part_offset).s);
+  return arena_printf(r->e->a, "OWN(%s, %s, %s)", c_storage(x->dtype), emit_dim(r->e, x->offset).s,
+                      emit_dim(r->e, x->part_offset).s);
 }
 
 static const char *call_text(Run *r, const Step *s) {
@@ -120,14 +125,16 @@ static void nested(Run *r, Step *const *s, int n) {
 /* The counter's name goes by depth, so that nested loops do not shadow. */
 static void loop(Run *r, const Step *s) {
   Arena *a = r->e->a;
-  const char *t = arena_printf(a, "t%d", r->indent), *end = arena_printf(a, "end%d", r->indent), *bound = emit_dim(r->e, s->trips).s;
+  const char *t = arena_printf(a, "t%d", r->indent), *end = arena_printf(a, "end%d", r->indent),
+             *bound = emit_dim(r->e, s->trips).s;
   const char *cond = s->cond >= 0 ? arena_printf(a, " && %s", element(r, s->cond)) : "";
   const char *count = s->trip_buffer >= 0 ? element(r, s->trip_buffer) : bound;
   line(r, arena_printf(a, "for (int64_t %s = 0, %s = %s; %s < %s%s; %s++) {", t, end, count, t, end, cond, t));
   r->indent++;
   if (s->trip_buffer >= 0) line(r, arena_printf(a, "if (%s >= %s) return %d;", t, bound, 3 + r->e->shown_symbols));
   if (s->iter_buffer >= 0) line(r, arena_printf(a, "%s = %s;", element(r, s->iter_buffer), t));
-  if (s->symbol) line(r, arena_printf(a, "%s%s = %s;", *r->e->from ? "" : "const int64_t ", symbol_name(r->e, s->symbol), t));
+  if (s->symbol)
+    line(r, arena_printf(a, "%s%s = %s;", *r->e->from ? "" : "const int64_t ", symbol_name(r->e, s->symbol), t));
   r->indent--;
   nested(r, s->then.at, s->then.len);
   line(r, "}");
@@ -183,7 +190,10 @@ static void symbol(Run *r, const Step *s) {
   const char *member = c + strlen(e->from);
   for (int i = 0; i < e->symbols.len; i++)
     if (!strcmp(e->symbols.at[i].c, member)) code += i;
-  if (sym) line(r, arena_printf(e->a, "if (%s < %lld || %s > %lld) return %d;", c, (long long)sym->lo, c, (long long)sym->hi, code));
+  if (sym)
+    line(r,
+         arena_printf(e->a, "if (%s < %lld || %s > %lld) return %d;", c, (long long)sym->lo, c, (long long)sym->hi,
+                      code));
   line(r, arena_printf(e->a, "if (io->%s) *io->%s = %s;", member, member, c));
 }
 
@@ -222,7 +232,8 @@ static void checks(Emit *e, Text *t, const Run *r) {
   if (r->state) text_put(t, "  if ((uintptr_t)state % 64) return 2;\n");
   if (r->state && e->o->function->kind != FUNCTION_INIT) {
     text_printf(t, "  uint64_t layout;\n  memcpy(&layout, (const char *)state + 16, 8);\n");
-    text_printf(t, "  if (layout != UINT64_C(0x%016llx)) return %d;\n", (unsigned long long)bundle_hash(e->o->bundle), 4 + e->shown_symbols);
+    text_printf(t, "  if (layout != UINT64_C(0x%016llx)) return %d;\n",
+                (unsigned long long)bundle_hash(e->o->bundle), 4 + e->shown_symbols);
   }
   for (int i = 0; i < e->shown_symbols; i++) {
     const EmitSymbol *s = &e->symbols.at[i];
@@ -234,13 +245,16 @@ static void checks(Emit *e, Text *t, const Run *r) {
 
 static void error_function(Emit *e, Text *t) {
   text_printf(t, "const char *%s_error(int code) {\n  switch (code) {\n", e->prefix);
-  text_printf(t, "  case 0: return \"done\";\n  case 1: return \"a pointer is NULL: io, one of its arrays, %s or arena\";\n"
+  text_printf(t, "  case 0: return \"done\";\n"
+                 "  case 1: return \"a pointer is NULL: io, one of its arrays, %s or arena\";\n"
               "  case 2: return \"%s not aligned to 64 bytes\";\n", e->o->function ? "state" : "weights",
               e->o->function ? "arena or state is" : "the arena is");
   for (int i = 0; i < e->shown_symbols; i++)
-    text_printf(t, "  case %d: return \"%s is outside %lld to %lld\";\n", 3 + i, e->symbols.at[i].c, (long long)e->symbols.at[i].lo, (long long)e->symbols.at[i].hi);
+    text_printf(t, "  case %d: return \"%s is outside %lld to %lld\";\n", 3 + i, e->symbols.at[i].c,
+                (long long)e->symbols.at[i].lo, (long long)e->symbols.at[i].hi);
   text_printf(t, "  case %d: return \"a loop runs longer than it was compiled for\";\n", 3 + e->shown_symbols);
-  if (e->o->function) text_printf(t, "  case %d: return \"the state is not one of this network\";\n", 4 + e->shown_symbols);
+  if (e->o->function)
+    text_printf(t, "  case %d: return \"the state is not one of this network\";\n", 4 + e->shown_symbols);
   text_put(t, "  default: return \"unknown error\";\n  }\n}\n");
 }
 
@@ -251,8 +265,10 @@ static void open_function(Emit *e, Text *t) {
               "  uint32_t head[2];\n  uint64_t layout[2];\n"
               "  if (!file || bytes < 64 || memcmp(file, magic, 8) != 0) return NULL;\n"
               "  memcpy(head, (const char *)file + 8, 8);\n  memcpy(layout, (const char *)file + 16, 16);\n");
-  text_printf(t, "  if (head[0] != 1 || head[1] != 64 || layout[0] != UINT64_C(0x%016llx)) return NULL;\n", (unsigned long long)emit_layout_hash(e));
-  text_printf(t, "  if (layout[1] != %s_WEIGHTS_BYTES || bytes - 64 < layout[1]) return NULL;\n  return (const char *)file + 64;\n}\n", e->PREFIX);
+  text_printf(t, "  if (head[0] != 1 || head[1] != 64 || layout[0] != UINT64_C(0x%016llx)) return NULL;\n",
+              (unsigned long long)emit_layout_hash(e));
+  text_printf(t, "  if (layout[1] != %s_WEIGHTS_BYTES || bytes - 64 < layout[1]) return NULL;\n"
+                 "  return (const char *)file + 64;\n}\n", e->PREFIX);
 }
 
 static const char *state_type(const Emit *e) { return emit_writes_state(e) ? "void" : "const void"; }
@@ -262,8 +278,9 @@ static void macros(Emit *e, Text *t, const Run *r) {
   if (r->weights) text_printf(t, "#define WEIGHT(T, at) ((const T *)((const char *)%sweights + (at)))\n", c);
   if (r->arena) text_printf(t, "#define ARENA(T, at) ((T *)((char *)%sarena + (at)))\n", c);
   if (r->own)
-    text_put(t, "/* What a part has for itself: the first within the arena, the others behind it. */\n"
-                "#define OWN(T, at, behind) ((T *)(part ? c->own + (part - 1) * c->own_bytes + (behind) : (char *)c->arena + (at)))\n");
+    text_put(t,
+             "/* What a part has for itself: the first within the arena, the others behind it. */\n"
+             "#define OWN(T, at, behind) ((T *)(part ? c->own + (part - 1) * c->own_bytes + (behind) : (char *)c->arena + (at)))\n");
   if (r->state) text_printf(t, "#define STATE(T, at) ((%sT *)((%schar *)%sstate + (at)))\n", constant, constant, c);
   if (r->weights || r->arena || r->state) text_put(t, "\n");
 }
@@ -271,7 +288,8 @@ static void macros(Emit *e, Text *t, const Run *r) {
 /* Symbols and the plan's offsets; `each`: a format for a name. */
 static void each_symbol(Emit *e, Text *t, const char *type, const char *of) {
   for (int i = 0; i < e->symbols.len; i++)
-    if (!of || i < e->shown_symbols) text_printf(t, "  %s%s%s%s;\n", type, e->symbols.at[i].c, of ? " = " : "", of ? e->symbols.at[i].c : "");
+    if (!of || i < e->shown_symbols)
+      text_printf(t, "  %s%s%s%s;\n", type, e->symbols.at[i].c, of ? " = " : "", of ? e->symbols.at[i].c : "");
   for (int i = 0; i < e->p->plan.len; i++) {
     const char *name = c_identifier(e->a, e->p->plan.at[i].symbol);
     text_printf(t, "  %s%s%s%s;\n", type, name, of ? " = " : "", of ? name : "");
@@ -280,9 +298,12 @@ static void each_symbol(Emit *e, Text *t, const char *type, const char *of) {
 
 /* What steps with parts are given, and how they are run. */
 static void call_struct(Emit *e, Text *t) {
-  text_put(t, "/* A call, as the parts of its steps see it. */\nstruct call {\n  const void *weights;\n  void *arena;\n");
+  text_put(t, "/* A call, as the parts of its steps see it. */\nstruct call {\n  const void *weights;\n"
+              "  void *arena;\n");
   if (e->o->function) text_printf(t, "  %s *state;\n", state_type(e));
-  text_printf(t, "  const %s_io *io;\n  char *own;              /* behind the arena: scratch of all threads but the first */\n  int64_t own_bytes;\n", e->prefix);
+  text_printf(t, "  const %s_io *io;\n"
+                 "  char *own;              /* behind the arena: scratch of all threads but the first */\n"
+                 "  int64_t own_bytes;\n", e->prefix);
   text_put(t, "  const lt_pool *pool;\n  int threads;\n");
   each_symbol(e, t, "int64_t ", NULL);
   text_put(t, "};\n\n");
@@ -304,7 +325,9 @@ static void call_begin(Emit *e, Text *t, const Run *r) {
   text_printf(t, "  call.weights = %s;\n  call.arena = arena;\n", e->o->function && !r->weights ? "0" : "weights");
   if (e->o->function) text_put(t, "  call.state = state;\n");
   text_put(t, "  call.io = io;\n");
-  if (r->own) text_printf(t, "  call.own = (char *)arena + %s;\n  call.own_bytes = %s_PART_BYTES;\n", emit_dim(e, emit_arena_bytes(e)).s, e->PREFIX);
+  if (r->own)
+    text_printf(t, "  call.own = (char *)arena + %s;\n  call.own_bytes = %s_PART_BYTES;\n",
+                emit_dim(e, emit_arena_bytes(e)).s, e->PREFIX);
   text_put(t, "  call.pool = pool;\n  call.threads = pool ? pool->threads(pool->self) : 1;\n");
   each_symbol(e, t, "call.", "");
 }
@@ -312,8 +335,8 @@ static void call_begin(Emit *e, Text *t, const Run *r) {
 static void run_function(Emit *e, Text *t, const Run *r, bool parallel) {
   const char *block = e->o->function ? arena_printf(e->a, "%s *state", state_type(e)) : "const void *weights";
   const char *given = e->o->function ? "state" : "weights";
-  text_printf(t, "int %s(%s, void *arena, const %s_io *io%s) {\n", parallel ? emit_run_parallel(e) : e->run, block, e->prefix,
-              parallel ? ", const lt_pool *pool" : "");
+  text_printf(t, "int %s(%s, void *arena, const %s_io *io%s) {\n", parallel ? emit_run_parallel(e) : e->run, block,
+              e->prefix, parallel ? ", const lt_pool *pool" : "");
   if (e->o->function && r->weights) text_printf(t, "  const void *const weights = %s_weights;\n", e->prefix);
   checks(e, t, r);
   if (r->arena) emit_plan(e, t);
@@ -326,8 +349,8 @@ static void run_function(Emit *e, Text *t, const Run *r, bool parallel) {
   if (e->o->profile) text_printf(t, "  %s_profile(-1);\n", e->prefix);
   text_put(t, "  return 0;\n}\n\n");
   if (!parallel) return;
-  text_printf(t, "int %s(%s, void *arena, const %s_io *io) {\n  return %s(%s, arena, io, 0);\n}\n\n", e->run, block, e->prefix,
-              emit_run_parallel(e), given);
+  text_printf(t, "int %s(%s, void *arena, const %s_io *io) {\n  return %s(%s, arena, io, 0);\n}\n\n", e->run, block,
+              e->prefix, emit_run_parallel(e), given);
 }
 
 void emit_run(Emit *e, Text *t) {

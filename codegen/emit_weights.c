@@ -28,7 +28,8 @@ uint64_t emit_layout_hash(const Emit *e) {
   int n = sorted(e, &w);
   Text t = {0};
   for (int i = 0; i < n; i++)
-    text_printf(&t, "%lld %s %lld\n", (long long)w[i]->offset.k, dtype_info[w[i]->dtype].text, (long long)tensor_count(w[i]->data));
+    text_printf(&t, "%lld %s %lld\n", (long long)w[i]->offset.k, dtype_info[w[i]->dtype].text,
+                (long long)tensor_count(w[i]->data));
   uint64_t h = XXH64(t.at ? t.at : "", t.len, 0);
   text_free(&t);
   return h;
@@ -93,8 +94,10 @@ static void linked(Emit *e) {
   const char *p = e->prefix;
   emit_banner(e, &t, "the weights, taken from the file beside this one by the assembler (needs -I of its folder)");
   text_printf(&t, "#include \"%s.h\"\n\n", p);
-  text_put(&t, "#if defined(__APPLE__)\n#define SECTION \".const_data\\n\"\n#define SYMBOL \"_\"\n#else\n#define SECTION \".section .rodata\\n\"\n#define SYMBOL \"\"\n#endif\n");
-  text_printf(&t, "__asm__(SECTION \".balign 64\\n\" SYMBOL \"%s_data:\\n.incbin \\\"%s.bin\\\", 64\\n.byte 0\\n.text\\n\");\n", p, p);
+  text_put(&t, "#if defined(__APPLE__)\n#define SECTION \".const_data\\n\"\n#define SYMBOL \"_\"\n#else\n"
+               "#define SECTION \".section .rodata\\n\"\n#define SYMBOL \"\"\n#endif\n");
+  text_printf(&t, "__asm__(SECTION \".balign 64\\n\" SYMBOL \"%s_data:\\n.incbin \\\"%s.bin\\\", 64\\n.byte 0\\n"
+                  ".text\\n\");\n", p, p);
   text_printf(&t, "extern const char %s_data[];\nconst void *const %s_weights = %s_data;\n", p, p, p);
   emit_file(e, emit_name(e, "_weights.c"), &t);
 }
@@ -121,11 +124,14 @@ static void array(Emit *e) {
     bool bits = dtype_is_float(x->dtype) && dtype_bytes(x->dtype) < 4;
     for (int64_t k = 0; k < count; k++) {
       if (values.len - line > 96 || k == 0) { text_put(&values, "\n   "); line = values.len; }
-      if (bits) text_printf(&values, " %u,", dtype_bytes(x->dtype) == 2 ? ((const uint16_t *)x->data)[k] : ((const uint8_t *)x->data)[k]);
+      if (bits)
+        text_printf(&values, " %u,",
+                    dtype_bytes(x->dtype) == 2 ? ((const uint16_t *)x->data)[k] : ((const uint8_t *)x->data)[k]);
       else {
         Arena tmp = {0};
         bool flt = dtype_is_float(x->dtype);
-        text_printf(&values, " %s,", c_number(&tmp, x->dtype, flt ? tensor_get(x, k) : 0, flt ? 0 : tensor_get_int(x, k)));
+        text_printf(&values, " %s,",
+                    c_number(&tmp, x->dtype, flt ? tensor_get(x, k) : 0, flt ? 0 : tensor_get_int(x, k)));
         arena_free(&tmp);
       }
     }
