@@ -93,12 +93,15 @@ static void add_follow(Layouts *s, ValueId x, ValueId y) {
   layout_add_pair(s, x, y, follow_cost, &(Follow){x, y});
 }
 
-/* Pools, resize and the like: lanes are channels where operand and result have them together. */
-typedef struct Agree { const Type *x, *y; double work; } Agree;
+/* Pools, resize and the like: lanes are channels where operand and result have them together; columns, where a resize leaves
+ * them as they are. */
+typedef struct Agree { const Type *x, *y; double work; bool columns; } Agree;
 
 static double agree_cost(const Layouts *s, const void *ctx, const Storage *x, const Storage *y) {
   const Agree *a = ctx;
-  return is_near(a->x, x, 1) && is_near(a->y, y, 1) ? a->work * BY_VECTOR * 8 / s->target->lanes : a->work * SHORT_LOOPS;
+  int last = a->y->rank - 1;
+  bool lanes = (is_near(a->x, x, 1) && is_near(a->y, y, 1)) || (a->columns && is_near(a->x, x, last) && is_near(a->y, y, last));
+  return lanes ? a->work * BY_VECTOR * 8 / s->target->lanes : a->work * SHORT_LOOPS;
 }
 
 /* ---- kernels with an axis of their own ---- */
@@ -159,7 +162,7 @@ static int root_cost(Layouts *s, const Node *n, ValueId like) {
     if (op_info[n->op].how == HOW_CALL) call_operand(s, v);
     else if (n->op == OP_CONV_GRAD_WEIGHT || (op_has(n->op, CHANNELS_LAST) && k == 0)) conv_operand(s, n, v);
     else if (op_has(n->op, FOLLOWS_LAYOUT) && t->rank == y->rank && t->rank >= 3)
-      layout_add_pair(s, v, like, agree_cost, &(Agree){t, y, flops(s, n) + elements(t)});
+      layout_add_pair(s, v, like, agree_cost, &(Agree){t, y, flops(s, n) + elements(t), n->op == OP_RESIZE && dim_eq(t->dims[t->rank - 1], y->dims[t->rank - 1])});
     else if (op_has(n->op, READS_ONCE)) any_operand(s, v);
     else if (op_has(n->op, ALONG_AXIS | ALONG_REST) && k == 0) row_operand(s, n);
     else if (k == 0 && node_attr(n, "axis") && n->op != OP_GATHER) add_far(s, v, (int)node_int(n, "axis", 0), elements(t) * SHORT_LOOPS);

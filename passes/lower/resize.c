@@ -5,6 +5,8 @@
 #include "passes/lower/functions.h"
 #include <string.h>
 
+enum { FEW_TAPS = 4 };                                          // copied out: their indices and weights stay in registers
+
 typedef struct Table { int taps; Buf *index, *weight, *outside; bool used; } Table;
 
 static bool is_outside(const ResizeAxis *s, double at) {
@@ -107,7 +109,7 @@ static bool by_tables(Lower *l, const Node *n) {
     if (!t[k].used) continue;
     Expr *at = i[k];
     if (t[k].weight) {
-      Expr *q = loop_begin(b, "tap", ex_int(b, 0), ex_int(b, t[k].taps), 1, FOR_SEQ);
+      Expr *q = loop_begin(b, "tap", ex_int(b, 0), ex_int(b, t[k].taps), 1, t[k].taps <= FEW_TAPS ? FOR_UNROLL : FOR_SEQ);
       at = let(b, "at", ex_add(b, ex_mul(b, i[k], ex_int(b, t[k].taps)), q));
       loops++;
       Expr *w = ex_cast(b, c, ex_load(b, t[k].weight, at));

@@ -51,6 +51,16 @@ static const Case cases[] = {
    "input %x : f32[1,3,4,5]\nweight %w : f32[21,3,1,1] = random 1\n%a = conv(%x, %w) " CONV1 "\n"
    "%r = resize(%a) {shape=[1,21,8,10], scales=f[1.0,1.0,2.0,2.0], mode=\"linear\", coord=\"half_pixel\", nearest=\"round_prefer_floor\", cubic_a=-0.75, "
    "exclude_outside=0, extrapolation=0.0, antialias=0}\n%s = softmax(%r) {axis=1}\noutput %s\n%m = argmax(%r) {axis=1, keepdims=0, select_last=0}\noutput %m\n"},
+  {"a result resized by columns, then by rows", 0,
+   "input %x : f32[1,3,4,5]\nweight %w : f32[13,3,1,1] = random 1\n%a = conv(%x, %w) " CONV1 "\n"
+   "%y = resize(%a) {shape=[1,13,16,19], scales=f[1.0,1.0,4.0,3.9], mode=\"linear\", coord=\"align_corners\", nearest=\"round_prefer_floor\", cubic_a=-0.75, "
+   "exclude_outside=0, extrapolation=0.0, antialias=0}\noutput %y\n"},
+  {"images resized between convolutions and added", 0,
+   "input %x : f32[1,3,4,5]\ninput %b : f32[1,3,8,10]\nweight %w : f32[19,3,1,1] = random 1\nweight %v : f32[5,19,3,3] = random 2\n"
+   "%a = conv(%x, %w) " CONV1 "\n%e = conv(%b, %w) " CONV1 "\n%f = relu(%e)\noutput %f\n"
+   "%r = resize(%a) {shape=[1,19,8,10], scales=f[1.0,1.0,2.0,2.0], mode=\"nearest\", coord=\"asymmetric\", nearest=\"round_prefer_floor\", cubic_a=-0.75, "
+   "exclude_outside=0, extrapolation=0.0, antialias=0}\n"
+   "%s = add(%r, %f)\n%y = conv(%s, %v) {strides=[1,1], pads=[1,1,1,1], dilations=[1,1], group=1}\noutput %y\n"},
 };
 
 typedef struct Form { const char *target; bool naive; int parts; } Form;
