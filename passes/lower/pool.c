@@ -40,9 +40,21 @@ static void window_close(Window *w) {
   for (int k = 0; k < w->y->rank; k++) loop_end(&w->l->b);
 }
 
+enum { FEW_TAPS = 4 };                                          // of an axis: copied out
+
+/* Along the last axis, may the nearest element stand for one outside x? Then each window has it anyway. */
+static bool may_clamp(const Window *w) {
+  int s = w->spatial - 1;
+  Dim size = w->x->dims[2 + s], kernel = w->kernel->dims[s], pad = w->pads->dims[s];
+  Dim last = dim_sub(dim_mul(dim_sub(w->y->dims[2 + s], DIM(1)), w->strides->dims[s]), pad);
+  return dim_is(w->dilations->dims[s], 1) && dim_is_const(last) && dim_is_const(size) && dim_is_const(kernel) && last.k < size.k &&
+         pad.k < kernel.k && kernel.k <= FEW_TAPS;
+}
+
 /* Opens the tap loops. Their bounds cut off what lies outside x, so that no guard is needed inside:
- * tap k is inside when 0 <= o*stride - pad + k*dilation < size. */
-static void taps_open(Window *w) {
+ * tap k is inside when 0 <= o*stride - pad + k*dilation < size. Where taps may count `twice`, as in a maximum, a few of the
+ * last axis stay inside instead, and are copied out. */
+static void taps_open(Window *w, bool twice) {
   Builder *b = &w->l->b;
   for (int s = 0; s < w->spatial; s++) {
     Dim d = w->dilations->dims[s], size = w->x->dims[2 + s], pad = w->pads->dims[s];
@@ -55,8 +67,13 @@ static void taps_open(Window *w) {
       lo = ex_div(b, ex_add(b, ex_max(b, ex_sub(b, ex_int(b, 0), first), ex_int(b, 0)), up), de);
     Expr *room = ex_max(b, ex_int(b, 0), ex_sub(b, ex_dim(b, size), first));
     hi = ex_min(b, hi, ex_div(b, ex_add(b, room, up), de));
-    Expr *k = loop_begin(b, "k", let(b, "lo", lo), let(b, "hi", hi), 1, FOR_SEQ);
-    w->j[2 + s] = let_within(b, "at", ex_add(b, first, ex_mul(b, k, de)), 0, dim_hi(size) - 1);
+    bool clamp = twice && s == w->spatial - 1 && may_clamp(w);
+    if (clamp) { lo = ex_int(b, 0); hi = ex_dim(b, w->kernel->dims[s]); }
+    int64_t from, to;
+    bool few = ex_is_int(lo, &from) && ex_is_int(hi, &to) && to - from <= FEW_TAPS;
+    Expr *k = loop_begin(b, "k", let(b, "lo", lo), let(b, "hi", hi), 1, few ? FOR_UNROLL : FOR_SEQ), *at = ex_add(b, first, ex_mul(b, k, de));
+    if (clamp) at = ex_max(b, ex_int(b, 0), ex_min(b, at, ex_dim(b, dim_sub(size, DIM(1)))));
+    w->j[2 + s] = let_within(b, "at", at, 0, dim_hi(size) - 1);
   }
 }
 
@@ -93,7 +110,7 @@ bool lower_max_pool(Lower *l, const Node *n) {
   DType t = dtype_compute(w.x->dtype);
   Expr *lowest = dtype_is_float(t) ? ex_const(b, t, -INFINITY) : ex_const_int(b, t, dtype_info[t].cls == CLASS_UINT ? 0 : -128);
   Var *best = reg(b, "best", lowest), *where = indices ? reg(b, "where", ex_int(b, 0)) : NULL;
-  taps_open(&w);
+  taps_open(&w, !indices);
   Expr *v = lower_read(l, n->in[0], w.j);
   if (indices) {                                             // flat index in x; storage_order 1: column-major planes
     v = let(b, "v", v);
@@ -125,7 +142,7 @@ bool lower_avg_pool(Lower *l, const Node *n) {
   window_open(&w, l, n, pool_vector_axis(l, n));
   DType t = dtype_compute(w.x->dtype);
   Var *sum = reg(b, "sum", ex_const(b, t, 0));
-  taps_open(&w);
+  taps_open(&w, false);
   st_set(b, sum, ex_add(b, ex_var(b, sum), lower_read(l, n->in[0], w.j)));
   taps_close(&w);
   lower_write(l, w.i, ex_scalar(b, S_DIV, ex_var(b, sum), divisor(&w, node_int(n, "count_include_pad", 0), t), NULL));
@@ -141,7 +158,7 @@ bool lower_lp_pool(Lower *l, const Node *n) {
   DType t = dtype_compute(w.x->dtype);
   double p = (double)node_int(n, "p", 2);
   Var *sum = reg(b, "sum", ex_const(b, t, 0));
-  taps_open(&w);
+  taps_open(&w, false);
   Expr *a = ex_scalar(b, S_ABS, lower_read(l, n->in[0], w.j), NULL, NULL);
   if (p == 2) { a = let(b, "a", a); a = ex_mul(b, a, a); }
   else if (p != 1) a = ex_scalar(b, S_POW, a, ex_const(b, t, p), NULL);
@@ -208,7 +225,7 @@ static bool pool_grad(Lower *l, const Node *n) {
   if (max) {
     Expr *y = let(b, "best", lower_read(l, n->in[1], w.i));
     Var *rest = reg(b, "rest", dy);                             // dy until the element is found that it belongs to
-    taps_open(&w);
+    taps_open(&w, false);
     Expr *v = let(b, "v", lower_read(l, n->in[0], w.j)), *r = let(b, "r", ex_var(b, rest));
     Expr *hit = ex_scalar(b, S_OR, ex_scalar(b, S_EQ, v, y, NULL), ex_scalar(b, S_NE, v, v, NULL), NULL);
     st_set(b, rest, ex_select(b, hit, zero, r));
@@ -217,7 +234,7 @@ static bool pool_grad(Lower *l, const Node *n) {
     const char *count = node_str(n, "count", "inside");
     if (*count != 'o') dy = ex_scalar(b, S_DIV, dy, divisor(&w, *count == 'p', t), NULL);
     dy = let(b, "part", dy);
-    taps_open(&w);
+    taps_open(&w, false);
     give(&w, n, dy, tiles);
   }
   taps_close(&w);

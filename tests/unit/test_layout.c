@@ -55,6 +55,10 @@ static const Case cases[] = {
    "input %x : f32[1,3,4,5]\nweight %w : f32[13,3,1,1] = random 1\n%a = conv(%x, %w) " CONV1 "\n"
    "%y = resize(%a) {shape=[1,13,16,19], scales=f[1.0,1.0,4.0,3.9], mode=\"linear\", coord=\"align_corners\", nearest=\"round_prefer_floor\", cubic_a=-0.75, "
    "exclude_outside=0, extrapolation=0.0, antialias=0}\noutput %y\n"},
+  {"pools between convolutions", 0,                             // windows that reach beyond both ends of a line
+   "input %x : f32[2,3,7,6]\nweight %w : f32[19,3,1,1] = random 1\nweight %v : f32[5,19,1,1] = random 2\n%a = conv(%x, %w) " CONV1 "\n"
+   "%p = max_pool(%a) {kernel=[3,4], strides=[2,1], pads=[1,3,1,2], dilations=[1,1], ceil=0}\n"
+   "%q = avg_pool(%p) {kernel=[2,2], strides=[2,2], pads=[0,0,0,0], dilations=[1,1], ceil=0, count_include_pad=0}\n%y = conv(%q, %v) " CONV1 "\noutput %y\n"},
   {"images resized between convolutions and added", 0,
    "input %x : f32[1,3,4,5]\ninput %b : f32[1,3,8,10]\nweight %w : f32[19,3,1,1] = random 1\nweight %v : f32[5,19,3,3] = random 2\n"
    "%a = conv(%x, %w) " CONV1 "\n%e = conv(%b, %w) " CONV1 "\n%f = relu(%e)\noutput %f\n"
