@@ -76,13 +76,14 @@ static int copies_of(const Program *p) {
   return n;
 }
 
-/* A resize that stores single elements only: its loops do not follow the layout. */
+/* The last resize stores single elements only: its loops do not follow the layout. Columns that are resized before may
+ * well be gathered one by one. */
 static bool resizes_by_elements(const Program *p) {
   bool found = false;
   for (int k = 0; k < p->kernels.len; k++) {
     Text t = {0};
     kernel_print(&t, p->kernels.at[k]);
-    found |= strstr(p->kernels.at[k]->name, "_resize") && !strstr(t.at, "ramp(");
+    if (strstr(p->kernels.at[k]->name, "_resize")) found = !strstr(t.at, "ramp(");
     text_free(&t);
   }
   return found;
