@@ -10,6 +10,10 @@
  * and packed by the compiler, or by the kernel where they are computed: winograd_weights.c) are read once. A vector is lanes of channels throughout. A transform goes over the columns of a tile, then
  * over its rows, with `part` between.
  *
+ * With depth, tiles of all planes are transformed, and a product for a plane of the result sums over taps in depth, too:
+ *
+ *       for i of n*n, for plane z      p[z][tile][i] = sum over kz of v[i][z * stride + kz] u[i][kz]
+ *
  * Tiles that stick out at the far border: pixels beyond the input are those of its edge (results from them are not
  * written). The last block may have fewer tiles than the others; it does its last one over again. */
 #include "passes/conv.h"
@@ -24,6 +28,8 @@ typedef struct Tiles {
   Dim tile[3];                       /* tiles along image, y, x; image 1 where those have a loop of their own */
   Dim count;                         /* their product */
   int64_t block_tiles, row, plane;   /* v: elements from tile to tile, from i to i */
+  bool deep;
+  int64_t first, planes, results;    /* planes of the input that are not padding: the first, their number; and of the result */
   Buf *v, *p, *part;
   Expr *image, *block;               /* loops at work; image NULL: blocks go over all images */
 } Tiles;
@@ -37,6 +43,29 @@ static void tile_place(Tiles *w, Expr *tile, Expr **at) {
   at[2] = let(b, "left", ex_mul(b, at[2], ex_int(b, w->f.m)));
 }
 
+/* Index of an element: of plane z, where there is depth. */
+static void index_set(const Tiles *w, Expr **j, Expr *image, Expr *channel, Expr *z, Expr *y, Expr *x) {
+  int k = 0;
+  j[k++] = image;
+  j[k++] = channel;
+  if (w->deep) j[k++] = z;
+  j[k++] = y;
+  j[k] = x;
+}
+
+/* A loop over planes; there is one where there is no depth. */
+static Expr *plane_loop(Tiles *w, int64_t planes, int kind) {
+  Builder *b = &w->t.l->b;
+  return w->deep ? loop_begin(b, "z", ex_int(b, 0), ex_int(b, planes), 1, kind) : ex_int(b, 0);
+}
+
+static void plane_loop_end(Tiles *w) {
+  if (w->deep) loop_end(&w->t.l->b);
+}
+
+/* Rows and columns of an image: these axes. */
+static Dim across(const Tiles *w, const Type *t, int s) { return t->dims[2 + w->deep + s]; }
+
 /* From `size` entries of stride `stride` in buf at `from`. */
 static void load_all(Builder *b, Buf *buf, Expr *from, int64_t stride, int size, int lanes, Expr **x) {
   for (int k = 0; k < size; k++)
@@ -48,19 +77,21 @@ static void input_transform(Tiles *w) {
   Lower *l = w->t.l;
   Builder *b = &l->b;
   int n = w->f.n, lanes = w->lanes;
-  int64_t channels = w->t.ksize[0].k;
+  int64_t channels = w->t.ta->dims[1].k;
   Expr *at[3], *stride = ex_int(b, w->f.stride), *row[WINOGRAD_MAX], *d[WINOGRAD_MAX], *out[WINOGRAD_MAX];
   Expr *t = loop_begin(b, "t", ex_int(b, 0), ex_int(b, w->block_tiles), 1, FOR_PARALLEL);
   w->part = winograd_part(&w->t.l->b, w->f.n * w->f.n * w->t.l->target->lanes);
   tile_place(w, let(b, "tile", ex_min(b, ex_add(b, w->block, t), last_of(b, w->count))), at);
   for (int i = 0; i < n; i++)
-    row[i] = let(b, "row", ex_min(b, ex_add(b, ex_mul(b, at[1], stride), ex_int(b, i)), last_of(b, w->t.ta->dims[2])));
+    row[i] = let(b, "row", ex_min(b, ex_add(b, ex_mul(b, at[1], stride), ex_int(b, i)), last_of(b, across(w, w->t.ta, 0))));
+  Expr *z = plane_loop(w, w->planes, FOR_SEQ);
   Expr *c = loop_begin(b, "c", ex_int(b, 0), ex_int(b, channels), lanes, FOR_SEQ);
   c = let(b, "c", ex_min(b, c, ex_int(b, channels - lanes)));   // the last vector may overlap the one before
   Expr *x = loop_begin(b, "x", ex_int(b, 0), ex_int(b, n), 1, FOR_SEQ);
-  Expr *column = let(b, "column", ex_min(b, ex_add(b, ex_mul(b, at[2], stride), x), last_of(b, w->t.ta->dims[3])));
+  Expr *column = let(b, "column", ex_min(b, ex_add(b, ex_mul(b, at[2], stride), x), last_of(b, across(w, w->t.ta, 1))));
   for (int i = 0; i < n; i++) {
-    Expr *j[4] = {at[0], lanes_at(b, c, lanes), row[i], column};
+    Expr *j[5];
+    index_set(w, j, at[0], lanes_at(b, c, lanes), ex_add(b, z, ex_int(b, w->first)), row[i], column);
     d[i] = let(b, "d", lower_read(l, w->t.n->in[0], j));
   }
   winograd_input(b, &w->f, d, out);
@@ -70,9 +101,12 @@ static void input_transform(Tiles *w) {
   Expr *y = loop_begin(b, "y", ex_int(b, 0), ex_int(b, n), 1, FOR_SEQ);
   load_all(b, w->part, ex_mul(b, y, ex_int(b, n * lanes)), lanes, n, lanes, d);
   winograd_input(b, &w->f, d, out);
-  Expr *to = ex_add(b, ex_add(b, ex_mul(b, y, ex_int(b, n * w->plane)), ex_mul(b, t, ex_int(b, w->row))), c);
+  Expr *to = ex_add(b, ex_add(b, ex_mul(b, y, ex_int(b, n * w->plane)), ex_mul(b, ex_add(b, ex_mul(b, z, ex_int(b, w->block_tiles)), t), ex_int(b, w->row))), c);
   for (int j = 0; j < n; j++) st_store(b, w->v, lanes_at(b, ex_add(b, to, ex_int(b, j * w->plane)), lanes), out[j]);
-  for (int k = 0; k < 3; k++) loop_end(b);
+  loop_end(b);
+  loop_end(b);
+  plane_loop_end(w);
+  loop_end(b);
 }
 
 /* ---- the products, by the register tile ---- */
@@ -81,14 +115,36 @@ static Expr *product_a(Tiling *t, Expr *row, Expr **k, Expr *col) {
   Tiles *w = (Tiles *)t;
   Builder *b = &t->l->b;
   (void)col;
+  if (w->deep) {
+    Expr *z = ex_add(b, ex_mul(b, t->ctx[1], ex_dim(b, t->strides->dims[0])), ex_sub(b, k[0], ex_int(b, w->first)));
+    row = ex_add(b, ex_mul(b, z, ex_int(b, w->block_tiles)), row);
+  }
   Expr *from = ex_add(b, ex_mul(b, t->matrix, ex_int(b, w->plane)), ex_mul(b, row, ex_int(b, w->row)));
-  return ex_load(b, w->v, ex_add(b, from, k[0]));
+  return ex_load(b, w->v, ex_add(b, from, k[t->kaxes - 1]));
+}
+
+/* Taps in depth that meet the input. */
+static void product_range(Tiling *t, int q, Expr **from, Expr **to) {
+  Tiles *w = (Tiles *)t;
+  Builder *b = &t->l->b;
+  if (q || !w->deep || w->planes == t->ta->dims[2].k) return;
+  Expr *at = ex_mul(b, t->ctx[1], ex_dim(b, t->strides->dims[0]));
+  *from = let(b, "near", ex_max(b, *from, ex_sub(b, ex_int(b, w->first), at)));
+  *to = let(b, "far", ex_min(b, *to, ex_sub(b, ex_int(b, w->first + w->planes), at)));
+}
+
+static Expr *product_place(Tiling *t, Expr *row, int64_t *rows) {
+  Tiles *w = (Tiles *)t;
+  Builder *b = &t->l->b;
+  *rows = w->block_tiles * w->results;
+  return ex_add(b, ex_mul(b, t->ctx[1], ex_int(b, w->block_tiles)), row);
 }
 
 static void product_write(Tiling *t, Expr *row, Expr *col, Expr *acc) {
   Tiles *w = (Tiles *)t;
   Builder *b = &t->l->b;
   int64_t all = w->f.n * w->f.n;
+  row = product_place(t, row, &(int64_t){0});
   Expr *to = ex_mul(b, ex_add(b, ex_mul(b, row, ex_int(b, all)), t->matrix), ex_int(b, t->panel->width));
   st_store(b, w->p, ex_add(b, to, ex_sub(b, col, t->first)), acc);
 }
@@ -96,8 +152,9 @@ static void product_write(Tiling *t, Expr *row, Expr *col, Expr *acc) {
 static void product_begin(Tiling *t) {
   Tiles *w = (Tiles *)t;
   Builder *b = &t->l->b;
-  w->p = lower_scratch(t->l, "p", DT_F32, DIM(w->block_tiles * t->matrices * t->panel->width));
+  w->p = lower_scratch(t->l, "p", DT_F32, DIM(w->block_tiles * w->results * t->matrices * t->panel->width));
   t->matrix = loop_begin(b, "i", ex_int(b, 0), ex_int(b, t->matrices), 1, FOR_PARALLEL);
+  t->ctx[1] = plane_loop(w, w->results, FOR_PARALLEL);
 }
 
 /* Output channels of a vector, as vectors: all its lanes, or halves of what there is. */
@@ -117,7 +174,7 @@ static int output_parts(Tiles *w, Expr *first, int channels, Part *to) {
   return n;
 }
 
-/* y = A' p A for one vector, `v` in the panel, of the tile `t` at `at`. */
+/* y = A' p A for one vector, `v` in the panel, of the tile `t` at `at` in the plane of ctx. */
 static void output_tile(Tiles *w, Expr *t, Expr **at, Expr *v, int channels) {
   Builder *b = &w->t.l->b;
   int n = w->f.n, m = w->f.m;
@@ -125,29 +182,29 @@ static void output_tile(Tiles *w, Expr *t, Expr **at, Expr *v, int channels) {
   int64_t width = w->t.panel->width;
   Expr *in[WINOGRAD_MAX], *out[WINOGRAD_MAX];
   Expr *x = loop_begin(b, "x", ex_int(b, 0), ex_int(b, n), 1, FOR_SEQ);
+  t = product_place(&w->t, t, &(int64_t){0});
   Expr *from = ex_add(b, ex_mul(b, ex_add(b, ex_mul(b, t, ex_int(b, n * n)), x), ex_int(b, width)), v);
   load_all(b, w->p, from, n * width, n, lanes, in);
   winograd_output(b, &w->f, in, out);
   for (int i = 0; i < m; i++)
     st_store(b, w->part, lanes_at(b, ex_mul(b, ex_add(b, ex_int(b, i * n), x), ex_int(b, lanes)), lanes), out[i]);
   loop_end(b);
-  Expr *end = ex_min(b, ex_add(b, at[1], ex_int(b, m)), ex_dim(b, w->t.ty->dims[2]));
+  Expr *end = ex_min(b, ex_add(b, at[1], ex_int(b, m)), ex_dim(b, across(w, w->t.ty, 0)));
   Part parts[5];
   int nparts = output_parts(w, ex_add(b, w->t.first, v), channels, parts);
   Expr *y = loop_begin(b, "y", at[1], let(b, "end", end), 1, FOR_SEQ);
   load_all(b, w->part, ex_mul(b, ex_sub(b, y, at[1]), ex_int(b, n * lanes)), lanes, n, lanes, in);
   winograd_output(b, &w->f, in, out);
   for (int j = 0; j < m; j++) {
-    Expr *to[4] = {at[0], NULL, y, ex_add(b, at[2], ex_int(b, j))};
-    Expr *inside = ex_lt(b, to[3], ex_dim(b, w->t.ty->dims[3]));
+    Expr *column = ex_add(b, at[2], ex_int(b, j)), *inside = ex_lt(b, column, ex_dim(b, across(w, w->t.ty, 1)));
     int64_t known;
     bool guarded = !ex_is_int(inside, &known);
     if (!guarded && !known) break;
     if (guarded) if_begin(b, inside);
     for (int k = 0; k < nparts; k++) {
       const Part *p = &parts[k];
-      Expr **i = arena_dup(b->arena, to, sizeof to), *sum = ex_part(b, out[j], p->from / p->lanes, p->lanes);
-      i[1] = p->channel;
+      Expr **i = NEW_N(b->arena, Expr *, 5), *sum = ex_part(b, out[j], p->from / p->lanes, p->lanes);
+      index_set(w, i, at[0], p->channel, w->t.ctx[1], y, column);
       lower_write(w->t.l, i, p->bias ? ex_add(b, sum, p->bias) : sum);
     }
     if (guarded) if_end(b);
@@ -159,10 +216,12 @@ static void output_tile(Tiles *w, Expr *t, Expr **at, Expr *v, int channels) {
 static void product_end(Tiling *t) {
   Tiles *w = (Tiles *)t;
   Builder *b = &t->l->b;
+  plane_loop_end(w);
   loop_end(b);
   t->matrix = NULL;
-  Expr *at[3], *count = ex_min(b, ex_int(b, w->block_tiles), ex_sub(b, ex_dim(b, w->count), w->block));
-  Expr *tile = loop_begin(b, "t", ex_int(b, 0), let(b, "count", count), 1, FOR_PARALLEL);
+  Expr *at[3], *count = let(b, "count", ex_min(b, ex_int(b, w->block_tiles), ex_sub(b, ex_dim(b, w->count), w->block)));
+  t->ctx[1] = plane_loop(w, w->results, FOR_PARALLEL);
+  Expr *tile = loop_begin(b, "t", ex_int(b, 0), count, 1, FOR_PARALLEL);
   w->part = winograd_part(&w->t.l->b, w->f.n * w->f.n * w->t.l->target->lanes);
   tile_place(w, let(b, "tile", ex_add(b, w->block, tile)), at);
   const Panel *p = t->panel;
@@ -175,6 +234,7 @@ static void product_end(Tiling *t) {
   }
   if (p->cols > whole) output_tile(w, tile, at, ex_int(b, whole), (int)(p->cols - whole));
   loop_end(b);
+  plane_loop_end(w);
 }
 
 /* ---- sizes ---- */
@@ -186,11 +246,11 @@ static void set_block(Tiles *w, int64_t tiles) {
   const Target *g = w->t.l->target;
   w->block_tiles = tiles;
   w->t.rows = DIM(tiles);
-  w->row = ceiling(w->t.ksize[0].k, w->lanes) * w->lanes;
+  w->row = ceiling(w->t.ta->dims[1].k, w->lanes) * w->lanes;
   if (w->row * 4 % 64 == 0 && g->lanes < 16) w->row += w->lanes;   // tile.c: rows whole lines apart are in one bank
   else if (w->row * 4 % 4096 == 0) w->row += w->lanes;
   w->t.row_stride = w->row * 4;
-  w->plane = w->row * tiles;
+  w->plane = w->row * tiles * w->planes;
   if (w->plane / 16 % 2 == 0) w->plane += 16;                   // the n*n stores of a vector to other sets of the L1
 }
 
@@ -208,16 +268,23 @@ static double with_weights(const Target *g, double compute, double bytes, double
   return (compute > wait ? compute : wait) + 0.1 * wait;
 }
 
+/* What is summed up: taps and channels; by the products, taps in depth only. */
+static double taps_and_channels(const Tiling *t) {
+  double k = 1;
+  for (int q = 0; q < t->kaxes; q++) k *= (double)dim_likely(t->ksize[q]);
+  return k;
+}
+
 /* A vector of products is a store and the start of a sum. */
 static double tiles_cost(const Tiles *w, bool computed) {
   const Tiling *t = &w->t;
   const Target *g = t->l->target;
   const Form *f = &w->f;
-  double all = f->n * f->n, in = (double)dim_likely(t->ksize[0]), out = (double)dim_likely(t->cols), count = (double)dim_likely(t->ty->dims[0]);
-  for (int s = 0; s < 2; s++) count *= ceil((double)dim_likely(t->ty->dims[2 + s]) / f->m);
-  double blocks = ceil(count / (double)w->block_tiles), to = vectors(t->cols, g->lanes);
-  double cost = tile_cycles(t, blocks * (double)w->block_tiles * all * in * out) + count * all * to * (1.0 / g->stores + 1);
-  cost += count * (vectors(t->ksize[0], w->lanes) * winograd_cycles(g, f, f->n, f->n) + to * winograd_cycles(g, f, f->n, f->m));
+  double all = f->n * f->n, in = taps_and_channels(t), out = (double)dim_likely(t->cols), count = (double)dim_likely(t->ty->dims[0]);
+  for (int s = 0; s < 2; s++) count *= ceil((double)dim_likely(across(w, t->ty, s)) / f->m);
+  double blocks = ceil(count / (double)w->block_tiles), to = vectors(t->cols, g->lanes), planes = (double)w->planes, results = (double)w->results;
+  double cost = tile_cycles(t, blocks * (double)w->block_tiles * results * all * in * out) + count * results * all * to * (1.0 / g->stores + 1);
+  cost += count * (planes * vectors(t->ta->dims[1], w->lanes) * winograd_cycles(g, f, f->n, f->n) + results * to * winograd_cycles(g, f, f->n, f->m));
   double bytes = all * in * out * 4;
   bool large = target_fills_l2(g, bytes), ahead = !computed && w->block_tiles >= 2 * tile_shape(t).rows;
   if (computed) cost += in * to * winograd_cycles(g, f, 3, f->n) + (large ? bytes / 8 : 0);
@@ -230,10 +297,10 @@ static double tiles_cost(const Tiles *w, bool computed) {
 static void block_size(Tiles *w, bool computed) {
   enum { TRIED = 4 };
   const Target *g = w->t.l->target;
-  int64_t all = w->f.n * w->f.n, least = computed ? 32 : 16, channels = w->t.ksize[0].k;
+  int64_t all = w->f.n * w->f.n, least = computed ? 32 : w->deep ? 8 : 16, channels = w->t.ta->dims[1].k;
   w->t.rows = DIM(least);
   int columns = tile_shape(&w->t).columns;
-  int64_t most = target_l2(g, 0.75) / (all * 4 * (channels + (int64_t)columns * g->lanes));
+  int64_t most = target_l2(g, 0.75) / (all * 4 * (channels * w->planes + (int64_t)columns * g->lanes * w->results));
   if (most < least) most = least;
   int64_t fewest = dim_is_const(w->count) ? ceiling(w->count.k, most) : 0, best = fewest || !dim_is_const(w->count) ? most : 1;
   double lowest = INFINITY;
@@ -249,9 +316,9 @@ static void block_size(Tiles *w, bool computed) {
 }
 
 static double direct_cost(const Tiling *t) {
-  double in = (double)dim_likely(t->ksize[2]), out = (double)dim_likely(t->cols), pixels = (double)dim_likely(t->ty->dims[0]);
-  for (int s = 0; s < 2; s++) pixels *= (double)dim_likely(t->ty->dims[2 + s]);
-  return with_weights(t->l->target, tile_cycles(t, pixels * 9 * in * out), 9 * in * out * 4, 1, true);
+  double k = taps_and_channels(t), out = (double)dim_likely(t->cols), pixels = (double)dim_likely(t->ty->dims[0]);
+  for (int s = 2; s < t->ty->rank; s++) pixels *= (double)dim_likely(t->ty->dims[s]);
+  return with_weights(t->l->target, tile_cycles(t, pixels * k * out), k * out * 4, 1, true);
 }
 
 /* ---- building ---- */
@@ -260,11 +327,13 @@ static double direct_cost(const Tiling *t) {
  * a row, and a result that is five times as far off as most. */
 static const double MOST_ERROR = 5e-6;
 
-typedef struct Packed { const float *u; int64_t out; } Packed;
+typedef struct Packed { const float *u; int64_t out, channels, taps; } Packed;
 
+/* k: i, tap in depth, channel; u has channels before these taps. */
 static float packed_at(const void *ctx, int64_t k, int64_t col) {
   const Packed *p = ctx;
-  return p->u[k * p->out + col];
+  int64_t c = k % p->channels, tap = k / p->channels % p->taps, i = k / (p->channels * p->taps);
+  return p->u[((i * p->channels + c) * p->taps + tap) * p->out + col];
 }
 
 static void note(Tiles *w, double error, double direct) {
@@ -281,11 +350,11 @@ static void note(Tiles *w, double error, double direct) {
 static void build(Tiles *w, const float *u, Tiling *direct, bool flipped, double cycles, double error) {
   Lower *l = w->t.l;
   Builder *b = &l->b;
-  int64_t all = w->f.n * w->f.n, in = w->t.ksize[0].k, out = w->t.cols.k;
+  int64_t all = w->f.n * w->f.n, channels = w->t.ta->dims[1].k, taps = w->deep ? w->t.ksize[0].k : 1, in = taps * channels, out = w->t.cols.k;
   const Tensor *g = value_of(l->m, w->t.n->in[1])->constant;
   w->t.matrices = all;
   if (u) {
-    Packed packed = {u, out};
+    Packed packed = {u, out, channels, taps};
     w->t.pack = lower_weight(l, "weight", tile_pack(&w->t, all * in, packed_at, &packed));
   } else {
     w->t.pack = winograd_weights_here(&w->t, &w->f, direct, flipped);
@@ -305,15 +374,24 @@ static void build(Tiles *w, const float *u, Tiling *direct, bool flipped, double
 }
 
 static Tiles tiles_of(const Tiling *d, int m, int stride, bool computed) {
-  Tiles w = {.t = {.l = d->l, .n = d->n, .cols = d->cols, .pads = true, .kaxes = 1, .kname = {"c"}, .a = product_a,
-                   .write = product_write, .outer_begin = product_begin, .outer_end = product_end,
-                   .ta = d->ta, .tb = d->tb, .ty = d->ty}};
-  w.t.ksize[0] = d->ksize[2];
+  Tiles w = {.t = {.l = d->l, .n = d->n, .cols = d->cols, .pads = true, .a = product_a, .range = product_range,
+                   .write = product_write, .place = product_place, .outer_begin = product_begin, .outer_end = product_end,
+                   .ta = d->ta, .tb = d->tb, .ty = d->ty, .strides = d->strides},
+             .deep = d->ty->rank == 5, .planes = 1, .results = 1};
+  if (w.deep) {
+    if (!padded_axis(d->l, d->n->in[0], 2, &w.first, &w.planes)) w.planes = d->ta->dims[2].k;
+    w.planes -= w.first;
+    w.results = d->ty->dims[2].k;
+    w.t.ksize[w.t.kaxes] = d->ksize[0];
+    w.t.kname[w.t.kaxes++] = "kz";
+  }
+  w.t.ksize[w.t.kaxes] = d->ta->dims[1];
+  w.t.kname[w.t.kaxes++] = "c";
   winograd_form(&w.f, m, stride);
-  for (w.lanes = d->l->target->lanes; w.lanes > w.t.ksize[0].k; w.lanes /= 2) {}
+  for (w.lanes = d->l->target->lanes; w.lanes > d->ta->dims[1].k; w.lanes /= 2) {}
   w.count = w.tile[0] = dim_is_const(d->ty->dims[0]) ? d->ty->dims[0] : DIM(1);
   for (int s = 0; s < 2; s++) {
-    w.tile[1 + s] = dim_ceildiv(d->ty->dims[2 + s], DIM(m));
+    w.tile[1 + s] = dim_ceildiv(across(&w, d->ty, s), DIM(m));
     w.count = dim_mul(w.count, w.tile[1 + s]);
   }
   block_size(&w, computed);
@@ -324,7 +402,7 @@ bool winograd_generate(Tiling *d, bool flipped) {
   Lower *l = d->l;
   if (l->winograd == WINOGRAD_OFF || !conv_is_winograd(l->m, d->n)) return false;
   bool computed = !value_of(l->m, d->n->in[1])->constant;
-  int stride = (int)d->strides->dims[0].k;
+  int stride = (int)d->strides->dims[d->ty->rank - 3].k;
   if ((flipped && !computed) || !lower_contiguous(l, d->n->in[0], 1)) return false;
   Tiles two = tiles_of(d, 2, stride, computed), four = tiles_of(d, 4, stride, computed), *w = NULL;
   double cost[] = {direct_cost(d), tiles_cost(&two, computed), tiles_cost(&four, computed)};
@@ -332,7 +410,8 @@ bool winograd_generate(Tiling *d, bool flipped) {
   double weighed[] = {cost[0], cost[1] / 0.9, cost[2] / 0.81}, error = 0;
   int form = l->winograd == WINOGRAD_AUTO ? lower_choose(l, weighed, 3) : l->winograd == WINOGRAD_F4 ? 2 : 1;
   const float *g = computed ? NULL : value_of(l->m, d->n->in[1])->constant->data, *u = NULL;
-  int64_t in = d->ksize[2].k, out = d->cols.k;
+  int64_t in = d->ta->dims[1].k, out = d->cols.k;
+  if (d->ty->rank == 5) in *= d->ksize[0].k;
   for (; form; form = weighed[form - 1] < weighed[0] ? form - 1 : 0) {
     w = form == 2 ? &four : &two;
     if (g) u = winograd_weights(l->b.arena, &w->f, g, in, out);

@@ -54,9 +54,33 @@ static Module *module_make(const Shape *s, Diags *d) {
   return m;
 }
 
-static Tensor *image_of(Arena *a, const Shape *s) {
-  int64_t dims[4] = {abs(s->images), 2, abs(s->height), s->width};
-  Tensor *x = tensor_new(a, DT_F32, 4, dims);
+/* With depth: taps there, and padding and stride. */
+typedef struct Deep { int images, in, out, depth, height, width, taps, pad[2], stride[2]; } Deep;
+
+static const Deep deep[] = {
+  {1, 8, 16, 4, 9, 10, 3, {1, 1}, {1, 1}},
+  {2, 19, 12, 4, 8, 7, 3, {1, 1}, {2, 2}},   // a plane of padding, whose taps are left out, before only
+  {1, 5, 33, 3, 13, 22, 2, {0, 1}, {1, 1}},  // none
+  {3, 4, 8, 1, 7, 7, 3, {1, 0}, {1, 2}},     // one plane
+  {1, 12, 24, 6, 30, 31, 5, {2, 1}, {3, 1}}, // several blocks
+};
+
+static Module *deep_make(const Deep *s, Diags *d) {
+  Text t = {0};
+  text_printf(&t, "module t {\n  input %%x0 : f32[%d,2,%d,%d,%d]\n  weight %%w0 : f32[%d,2,1,1,1] = random 1\n", s->images, s->depth, s->height,
+              s->width, s->in);
+  text_printf(&t, "  weight %%w : f32[%d,%d,%d,3,3] = random 2\n  weight %%b : f32[%d] = random 3\n", s->out, s->in, s->taps, s->out);
+  text_put(&t, "  %x = conv(%x0, %w0) {strides=[1,1,1], pads=[0,0,0,0,0,0], dilations=[1,1,1], group=1}\n");
+  text_printf(&t, "  %%c = conv(%%x, %%w, %%b) {strides=[%d,%d,%d], ", s->stride[0], s->stride[1], s->stride[1]);
+  text_printf(&t, "pads=[%d,%d,%d,%d,%d,%d], dilations=[1,1,1], group=1}\n", s->pad[0], s->pad[1], s->pad[1], s->pad[0], s->pad[1], s->pad[1]);
+  text_put(&t, "  %z = relu(%c)\n  %y = neg(%z)\n  output %y\n}\n");
+  Module *m = module_parse(t.at, NULL, d);
+  text_free(&t);
+  return m;
+}
+
+static Tensor *image_of(Arena *a, int rank, const int64_t *dims) {
+  Tensor *x = tensor_new(a, DT_F32, rank, dims);
   random_fill(x, 0, 1);
   return x;
 }
@@ -67,39 +91,58 @@ static bool transformed(const Program *p, const char *form) {
   return false;
 }
 
-static void run_shape(const Shape *s, const char *target, Winograd form) {
-  symbols_reset();
-  Diags d = {0};
-  Module *m = module_make(s, &d);
-  cr_assert(m, "%s", d.errors ? d.at[0].text : "no module");
+/* `what`: of the shape. Frees m. */
+static void run_module(Module *m, Diags *d, int rank, const int64_t *dims, const char *what, const char *target, Winograd form) {
+  cr_assert(m, "%s", d->errors ? d->at[0].text : "no module");
   Tensor *out[1] = {0};
   Eval e;
   eval_begin(&e, m);
-  const Tensor *in[1] = {image_of(&m->perm, s)};
+  const Tensor *in[1] = {image_of(&m->perm, rank, dims)};
   cr_assert(eval_bind_input(&e, 0, in[0]));
   cr_assert(eval_graph(&e, m->main));
   const Tensor *want = eval_value(&e, m->main->outputs.at[0]);
   PassOptions o = {.winograd = form, .verify = true};
   Program *p = compile_module(m, target_find(target), &o, &m->perm);
-  cr_assert(p && program_run(p, in, out, &m->perm, &d), "%s: %s", target, d.errors ? d.at[0].text : "?");
-  cr_expect(transformed(p, form == WINOGRAD_F2 ? "F(2x2)" : "F(4x4)"), "%s %dx%dx%dx%d to %d: not transformed", target, s->images, s->in, s->height, s->width, s->out);
+  cr_assert(p && program_run(p, in, out, &m->perm, d), "%s %s: %s", target, what, d->errors ? d->at[0].text : "?");
+  cr_expect(transformed(p, form == WINOGRAD_F2 ? "F(2x2)" : "F(4x4)"), "%s %s: not transformed", target, what);
   double worst = 0, largest = 0;
   for (int64_t i = 0; i < tensor_count(want); i++) {
     double off = fabs(tensor_get(want, i) - tensor_get(out[0], i));
     worst = isnan(off) ? INFINITY : fmax(worst, off);           // NaN: never written
     largest = fmax(largest, fabs(tensor_get(want, i)));
   }
-  cr_expect(worst <= 3e-6 * largest, "%s F%d/%d %dx%dx%dx%d to %d: off by %g of %g", target, form == WINOGRAD_F2 ? 2 : 4, s->stride, s->images, s->in,
-            s->height, s->width, s->out, worst, largest);
+  cr_expect(worst <= 3e-6 * largest, "%s F%d %s: off by %g of %g", target, form == WINOGRAD_F2 ? 2 : 4, what, worst, largest);
   eval_end(&e);
   module_free(m);
-  diags_free(&d);
+  diags_free(d);
+}
+
+static void run_shape(const Shape *s, const char *target, Winograd form) {
+  char what[80];
+  Diags d = {0};
+  symbols_reset();
+  snprintf(what, sizeof what, "%dx%dx%dx%d to %d, stride %d", s->images, s->in, s->height, s->width, s->out, s->stride);
+  run_module(module_make(s, &d), &d, 4, (int64_t[]){abs(s->images), 2, abs(s->height), s->width}, what, target, form);
+}
+
+static void run_deep(const Deep *s, const char *target, Winograd form) {
+  char what[80];
+  Diags d = {0};
+  symbols_reset();
+  snprintf(what, sizeof what, "%dx%dx%dx%dx%d to %d", s->images, s->in, s->depth, s->height, s->width, s->out);
+  run_module(deep_make(s, &d), &d, 5, (int64_t[]){s->images, 2, s->depth, s->height, s->width}, what, target, form);
 }
 
 Test(winograd, shapes) {
   for (size_t k = 0; k < sizeof shapes / sizeof *shapes; k++)
     for (size_t t = 0; t < sizeof targets_tried / sizeof *targets_tried; t++)
       for (int form = WINOGRAD_F2; form <= WINOGRAD_F4; form++) run_shape(&shapes[k], targets_tried[t], (Winograd)form);
+}
+
+Test(winograd, depth) {
+  for (size_t k = 0; k < sizeof deep / sizeof *deep; k++)
+    for (size_t t = 0; t < sizeof targets_tried / sizeof *targets_tried; t++)
+      for (int form = WINOGRAD_F2; form <= WINOGRAD_F4; form++) run_deep(&deep[k], targets_tried[t], (Winograd)form);
 }
 
 /* y[i] = sum over k of g[k] d[stride i + k], and every entry of A and B has its f32 exactly */
