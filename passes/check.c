@@ -1,5 +1,5 @@
-/* What --check asks after every pass: is the graph valid and each kernel, and is parse(print(x)) x? A failure is our own
- * bug; it is reported as an error, and the runner adds which pass and rewrite came before it. */
+/* What --check asks after every pass: is the graph valid and each kernel, and is parse(print(x)) x? A failure is our
+ * own bug; it is reported as an error, and the runner adds which pass and rewrite came before it. */
 #include "ir/program.h"
 #include "passes/pass.h"
 

@@ -1,13 +1,13 @@
 /* Two labels by a minimum cut (Kolmogorov and Zabih, "What energy functions can be minimized via graph cuts?", 2004).
  *
  * A pair that is cheaper when its labels are equal is an edge of a network between the things; what labels cost by
- * themselves are edges from the source (label 0) and to the sink (label 1). The cheapest labels are the two sides of the
- * smallest cut, which a largest flow shows (Dinic, 1970).
+ * themselves are edges from the source (label 0) and to the sink (label 1). The cheapest labels are the two sides of
+ * the smallest cut, which a largest flow shows (Dinic, 1970).
  *
- * A pair that is cheaper when its labels differ becomes one of the other kind when the labels of one of its things change
- * their names. Names are chosen along a spanning forest of the pairs, those with most at stake first. Where pairs
- * contradict each other around a cycle, those with least at stake lose what they want in the network; then things are
- * changed one at a time while that gains something. */
+ * A pair that is cheaper when its labels differ becomes one of the other kind when the labels of one of its things
+ * change their names. Names are chosen along a spanning forest of the pairs, those with most at stake first. Where
+ * pairs contradict each other around a cycle, those with least at stake lose what they want in the network; then things
+ * are changed one at a time while that gains something. */
 #include "passes/cut.h"
 #include <stdlib.h>
 
@@ -32,7 +32,8 @@ static int64_t differ_gain(const CutPair *p) { return p->cost[0][0] + p->cost[1]
 
 /* ---- names ---- */
 
-typedef struct Forest { int *up; bool *differs; } Forest;      /* of a thing: another of its tree, and does its name differ? */
+/* of a thing: another of its tree, and does its name differ? */
+typedef struct Forest { int *up; bool *differs; } Forest;
 
 static int root_of(Forest *f, int x, bool *differs) {
   int root = x;
@@ -83,7 +84,8 @@ typedef struct Edge { int to, next; int64_t room; } Edge;      /* its reverse is
 typedef struct Network {
   Arena *arena;
   int n, source, sink;
-  int *first, *depth, *now, *queue;                            /* per node; now: the edge that the search goes on with */
+  /* per node; now: the edge that the search goes on with */
+  int *first, *depth, *now, *queue;
   VEC(Edge) edges;
 } Network;
 
@@ -115,7 +117,8 @@ static bool augment(Network *w, int *path) {
   int len = 0, at = w->source;
   while (at != w->sink) {
     int e = w->now[at];
-    while (e >= 0 && (w->edges.at[e].room <= 0 || w->depth[w->edges.at[e].to] != w->depth[at] + 1)) e = w->edges.at[e].next;
+    while (e >= 0 && (w->edges.at[e].room <= 0 || w->depth[w->edges.at[e].to] != w->depth[at] + 1))
+      e = w->edges.at[e].next;
     w->now[at] = e;
     if (e >= 0) {
       path[len++] = e;
@@ -145,8 +148,8 @@ static void fill(Network *w) {
 
 static Network network_of(const Cut *c, const bool *names, Arena *a) {
   int n = c->n + 2;
-  Network w = {.arena = a, .n = n, .source = c->n, .sink = c->n + 1, .first = NEW_N(a, int, n), .depth = NEW_N(a, int, n),
-               .now = NEW_N(a, int, n), .queue = NEW_N(a, int, n)};
+  Network w = {.arena = a, .n = n, .source = c->n, .sink = c->n + 1, .first = NEW_N(a, int, n),
+               .depth = NEW_N(a, int, n), .now = NEW_N(a, int, n), .queue = NEW_N(a, int, n)};
   for (int k = 0; k < n; k++) w.first[k] = -1;
   int64_t *one = NEW_N(a, int64_t, n);                          // what label 1 costs more than label 0
   for (int k = 0; k < c->n; k++) one[k] = c->cost[k][!names[k]] - c->cost[k][names[k]];

@@ -1,8 +1,9 @@
-/* drop-axes: reshape(f(reduce(x, keepdims=1))) -> f(reduce(x, keepdims=0)), f: elementwise nodes, or nothing, where nobody
- * reads what lies between but through reshapes that drop just the axes that were kept.
+/* drop-axes: reshape(f(reduce(x, keepdims=1))) -> f(reduce(x, keepdims=0)), f: elementwise nodes, or nothing, where
+ * nobody reads what lies between but through reshapes that drop just the axes that were kept.
  *
- * The rules keep the axes (reduce-keepdims), so that a normalisation is one shape throughout. A bias has the short shape:
- * the sum that is its gradient must have it too, or a view stands between it and the update that would be its epilogue. */
+ * The rules keep the axes (reduce-keepdims), so that a normalisation is one shape throughout. A bias has the short
+ * shape: the sum that is its gradient must have it too, or a view stands between it and the update that would be its
+ * epilogue. */
 #include "passes/drop_axes.h"
 #include "base/vec.h"
 #include "ir/ops.h"
@@ -38,8 +39,8 @@ static Type without(const Type *t, const Attr *axes) {
   return s;
 }
 
-/* Everything of the reduction's shape that is computed from it elementwise, and the reshapes to `to` that read it: false
- * when somebody else does. */
+/* Everything of the reduction's shape that is computed from it elementwise, and the reshapes to `to` that read it:
+ * false when somebody else does. */
 static bool collect(Drop *d, const Graph *g, const Type *full, const Type *to, ValueList *set, NodeList *views) {
   Module *m = d->m;
   for (int i = 0; i < set->len; i++) {

@@ -10,7 +10,8 @@
 #include <math.h>
 
 enum { MOST_STEPS = 32 };
-static const double LOW = -1e9;                                 /* masks are made of -infinity, the lowest float, or this */
+/* masks are made of -infinity, the lowest float, or this */
+static const double LOW = -1e9;
 
 /* An integer of its index: row * i + col * j + c over the last two axes. */
 typedef struct Line { int row, col; Dim c; } Line;
@@ -114,7 +115,8 @@ static bool frontier_of_comparison(Module *m, const Node *n, int steps, Frontier
 static bool frontier_of_constant(const Tensor *t, Frontier *f) {
   DClass cls = dtype_info[t->dtype].cls;
   int64_t count = tensor_count(t);
-  if (!t->data || count < 1 || (cls != CLASS_FLOAT && cls != CLASS_INT && cls != CLASS_UINT && cls != CLASS_BOOL)) return false;
+  if (!t->data || count < 1 || (cls != CLASS_FLOAT && cls != CLASS_INT && cls != CLASS_UINT && cls != CLASS_BOOL))
+    return false;
   *f = (Frontier){.near = tensor_get(t, 0)};
   if (count == 1) return true;
   if (t->rank < 2) return false;
@@ -186,7 +188,8 @@ bool frontier_of(Module *m, ValueId v, Frontier *f) { return find(m, v, MOST_STE
 
 static bool spans(Module *m, ValueId v, const Type *t) {
   const Type *x = &value_of(m, v)->type;
-  return x->rank >= 2 && dim_eq(x->dims[x->rank - 1], t->dims[t->rank - 1]) && dim_eq(x->dims[x->rank - 2], t->dims[t->rank - 2]);
+  return x->rank >= 2 && dim_eq(x->dims[x->rank - 1], t->dims[t->rank - 1]) &&
+      dim_eq(x->dims[x->rank - 2], t->dims[t->rank - 2]);
 }
 
 bool frontier_masked(Module *m, ValueId scores, ValueId *x, Dim *ahead) {

@@ -5,8 +5,9 @@
  * depends on that group through a third one (that would be a cycle of kernels). A map on whose chain another operand
  * is comes along. What joins nothing opens a map. Views open nothing:
  * storage makes them strided, or they are evaluated where they are read.
- * Then attention becomes one group (fuse_attention.c), and maps that exactly one reader reads exactly once per element are inlined into it (prologue).
- * Cost: one reachability search per join, over groups; linear in practice as searches stop at older groups. */
+ * Then attention becomes one group (fuse_attention.c), and maps that exactly one reader reads exactly once per element
+ * are inlined into it (prologue). Cost: one reachability search per join, over groups; linear in practice as searches
+ * stop at older groups. */
 #include "passes/fusion.h"
 #include "ir/ops.h"
 #include <string.h>
@@ -223,7 +224,8 @@ static void inline_maps(Fuse *s) {
       }
     }
     if (!ok || !into || s->users[v].len > 1) continue;
-    for (int k = 0; k < group_nodes(of); k++) move_node(s, group_node(s->m, of, k), into);   // with what was inlined here
+    // with what was inlined here
+    for (int k = 0; k < group_nodes(of); k++) move_node(s, group_node(s->m, of, k), into);
     of->dead = true;
   }
 }

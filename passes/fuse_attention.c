@@ -2,13 +2,13 @@
  *
  *   softmax(between(q k^T)) -> shares, after(shares) v
  *
- * `between` and `after` are any elementwise nodes (scale, masks, caps) and reshapes of the batch axes (grouped heads). They
- * and the two products are taken into the group of the last one, if nobody else reads what lies between: then nothing
- * outside can need a part of it, and no cycle of kernels comes about. Where something else reads the shares (dropout on
- * them, gradients of gradients) all stay nodes of their own. kernels/attention.c builds the group.
+ * `between` and `after` are any elementwise nodes (scale, masks, caps) and reshapes of the batch axes (grouped heads).
+ * They and the two products are taken into the group of the last one, if nobody else reads what lies between: then
+ * nothing outside can need a part of it, and no cycle of kernels comes about. Where something else reads the shares
+ * (dropout on them, gradients of gradients) all stay nodes of their own. kernels/attention.c builds the group.
  *
- * With one query, as in decoding, a concat of old keys and new ones, or values, is taken in as well, and read where its parts
- * lie: copying them would cost as much as all the rest. */
+ * With one query, as in decoding, a concat of old keys and new ones, or values, is taken in as well, and read where its
+ * parts lie: copying them would cost as much as all the rest. */
 #include "passes/fusion.h"
 #include "ir/ops.h"
 #include <string.h>
@@ -40,7 +40,8 @@ static bool reshapes_batch(const Match *s, const Node *n) {
          dim_eq(x->dims[x->rank - 2], y->dims[y->rank - 2]);
 }
 
-/* Does v come from one node `op`, through elementwise nodes and reshapes that keep the number of elements? Those are listed. */
+/* Does v come from one node `op`, through elementwise nodes and reshapes that keep the number of elements? Those are
+ * listed. */
 static bool walk_back(Match *s, ValueId v, Op op, Dim count) {
   NodeId id = def_of(s, v);
   const Node *n = id ? node_of(s->m, id) : NULL;

@@ -24,8 +24,8 @@ typedef struct Group {
   bool dead;                   /* merged into another */
 } Group;
 
-/* Its nodes by number: the one computed first, which is the root or a map's; the rest of the chain, that is the epilogue;
- * then what is inlined. */
+/* Its nodes by number: the one computed first, which is the root or a map's; the rest of the chain, that is the
+ * epilogue; then what is inlined. */
 static inline int group_chain(const Group *g) { return 1 + g->epilogue.len; }
 static inline int group_nodes(const Group *g) { return group_chain(g) + g->inlined.len; }
 static inline NodeId group_node(Module *m, const Group *g, int k) {

@@ -18,8 +18,8 @@ typedef struct Grad {
 } Grad;
 
 /* gradient[k] = d loss / d wrt[k], of wrt's type, appended to g after everything loss needs; loss is a float scalar
- * (rank 0). Where nothing flows: zeros. again: gradients of these will be asked for. False after errors in the module's diags, which name the node
- * and the reason ("its result is an index"). */
+ * (rank 0). Where nothing flows: zeros. again: gradients of these will be asked for. False after errors in the module's
+ * diags, which name the node and the reason ("its result is an index"). */
 bool grad_build(Graph *g, ValueId loss, const ValueId *wrt, int n, bool again, ValueId *gradient);
 
 /* Op gradient of a scalar for every float input of the main graph: its results become outputs d_NAME, (*wrt)[k] their

@@ -1,5 +1,5 @@
-/* The gradient of attention as a whole, at its last product, y = softmax(scores) v: one node, which works block of rows by
- * block of rows and makes the shares anew, so that no matrix of scores is kept from the forward pass.
+/* The gradient of attention as a whole, at its last product, y = softmax(scores) v: one node, which works block of rows
+ * by block of rows and makes the shares anew, so that no matrix of scores is kept from the forward pass.
  *
  *   scores = scale (q k^T) + bias        the bias has no gradient; masks are biases of -inf, or a frontier
  *
@@ -19,7 +19,8 @@ typedef struct Whole {
   double scale;
   bool ends;                         /* at a frontier */
   Dim ahead;
-  struct { ValueId mask, low; bool hides; } bias[MOST_BIASES];   /* low 0: to be added; else what a mask picks where it (does not) hold */
+  /* low 0: to be added; else what a mask picks where it (does not) hold */
+  struct { ValueId mask, low; bool hides; } bias[MOST_BIASES];
   int nbias;
 } Whole;
 
@@ -31,7 +32,9 @@ static const Node *inner(const Whole *a, ValueId v) {
 
 static bool wanted(const Whole *a, ValueId v) { return (int)v < a->grad->nvalues && a->grad->needed[v]; }
 
-static bool same_type(const Whole *a, ValueId x, ValueId y) { return type_eq(&value_of(a->m, x)->type, &value_of(a->m, y)->type); }
+static bool same_type(const Whole *a, ValueId x, ValueId y) {
+  return type_eq(&value_of(a->m, x)->type, &value_of(a->m, y)->type);
+}
 
 /* One mask or bias off v, which is `scores` of attention. */
 static bool take_bias(Whole *a, ValueId *v) {
@@ -55,7 +58,8 @@ static bool take_bias(Whole *a, ValueId *v) {
   }
   if (n->op != OP_WHERE) return false;
   for (int k = 1; k < 3; k++) {
-    if (!frontier_of(a->m, n->in[k], &low) || low.moves || low.near != -INFINITY || !same_type(a, n->in[3 - k], *v)) continue;
+    if (!frontier_of(a->m, n->in[k], &low) || low.moves || low.near != -INFINITY || !same_type(a, n->in[3 - k], *v))
+      continue;
     a->bias[a->nbias].mask = n->in[0];
     a->bias[a->nbias].low = n->in[k];
     a->bias[a->nbias++].hides = k == 1;
@@ -95,7 +99,8 @@ static bool match(Whole *a, GradNode *r) {
   DType t = value_of(a->m, v)->type.dtype;
   const Node *softmax = inner(a, v);
   if (t != DT_F32 && t != DT_F64) return false;
-  if (!softmax || softmax->op != OP_SOFTMAX || node_int(softmax, "axis", 0) != value_of(a->m, v)->type.rank - 1) return false;
+  if (!softmax || softmax->op != OP_SOFTMAX || node_int(softmax, "axis", 0) != value_of(a->m, v)->type.rank - 1)
+    return false;
   const Attr *ahead = node_dims(softmax, "ahead");
   if ((a->ends = ahead)) a->ahead = ahead->dims[0];
   for (v = softmax->in[0]; take_bias(a, &v); ) continue;
@@ -105,9 +110,9 @@ static bool match(Whole *a, GradNode *r) {
   a->q = scores->in[0];
   a->k = scores->in[1];
   const Type *k = &value_of(a->m, a->k)->type;
-  return dim_lo(k->dims[k->rank - 1]) > 0 && last_is_const(a, a->q) && last_is_const(a, r->in[1]) && last_is_const(a, v) &&
-         same_batch(a, a->q, r->in[1]) && same_batch(a, a->q, r->dy[0]) &&
-         k->rank == value_of(a->m, a->q)->type.rank && same_batch(a, v, r->in[0]);
+  return dim_lo(k->dims[k->rank - 1]) > 0 && last_is_const(a, a->q) && last_is_const(a, r->in[1]) &&
+      last_is_const(a, v) && same_batch(a, a->q, r->in[1]) && same_batch(a, a->q, r->dy[0]) &&
+      k->rank == value_of(a->m, a->q)->type.rank && same_batch(a, v, r->in[0]);
 }
 
 /* All biases as one; 0: there is none. */

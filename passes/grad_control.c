@@ -317,8 +317,9 @@ bool grad_loop(GradNode *r) {
   Loop l = {.b = back_new(r, r->node->region[0]), .in0 = 2, .body0 = 2, .out0 = 1, .states = r->nin - 2};
   l.scans = r->nout - l.states;
   if (!loop_trips(r->grad->m, r->node, &l.trips))
-    return grad_fail(r, "no gradient flows through a loop whose number of iterations exists only at run time: it must be "
-                        "a constant or a size, and no condition may end the loop");
+    return grad_fail(r,
+                     "no gradient flows through a loop whose number of iterations exists only at run time: it must be "
+                     "a constant or a size, and no condition may end the loop");
   return through_time(&l);
 }
 

@@ -1,4 +1,5 @@
-/* Gradients of ops that follow indices: what was read is added where it was read from, what was written is read back. */
+/* Gradients of ops that follow indices: what was read is added where it was read from, what was written is read
+ * back. */
 #include "passes/grad_index.h"
 #include <string.h>
 

@@ -7,8 +7,8 @@ static ValueId column(Graph *g, ValueId row, int axis) { return build_unsqueeze(
 /* With p = softmax(x) = exp(x - max - log_sum), v = q' * w and V = sum of v:
  *   dx = dy * (V * p - v),  dq = -dy * (1 - smoothing) * w * log(p)
  * one pass over x, from the two numbers per row that the forward pass keeps. For labels v is a comparison with the
- * index. `max` is a point of reference: nobody but this rule uses it, and only as max + log_sum, whose gradient is p; so the
- * gradient that comes to log_sum (when this rule's result is differentiated) stands for both. */
+ * index. `max` is a point of reference: nobody but this rule uses it, and only as max + log_sum, whose gradient is p;
+ * so the gradient that comes to log_sum (when this rule's result is differentiated) stands for both. */
 typedef struct Asked { ValueId v, total; } Asked;               /* v: x's shape; total: rows, 0: 1 */
 
 static Asked asked(Graph *g, const GradNode *r, int axis, double smoothing) {

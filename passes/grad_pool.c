@@ -1,4 +1,5 @@
-/* Gradients of pools, resize, grid_sample and roi_align: an op for the transpose of each, whose own gradient is the op again. */
+/* Gradients of pools, resize, grid_sample and roi_align: an op for the transpose of each, whose own gradient is the op
+ * again. */
 #include "passes/grad.h"
 #include "base/intern.h"
 #include <string.h>
@@ -118,7 +119,8 @@ static int sample_attrs(GradNode *r, Attr *a) {
   return SAMPLE_ATTRS;
 }
 
-/* What sampling x at the grid would change by when the grid's points move: flat, but for jumps, for the nearest element. */
+/* What sampling x at the grid would change by when the grid's points move: flat, but for jumps, for the nearest
+ * element. */
 static ValueId moved(GradNode *r, ValueId x, ValueId dy) {
   Attr a[SAMPLE_ATTRS];
   int n = sample_attrs(r, a);

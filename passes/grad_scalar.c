@@ -86,8 +86,8 @@ UNARY(tanh, MUL(dy, CSUB(1, SQUARE(y))))
 UNARY(sigmoid, MUL(dy, MUL(y, CSUB(1, y))))
 UNARY(relu, build_where(g, build_op2(g, OP_GT, y, ZERO(y)), dy, ZERO(dy)))
 
-/* y = a * f(a): the slope has f(a) too. The forward node becomes the product, and f, expensive, is computed once; a rule
- * (silu, gelu…) makes one function of them again where nobody else wants f.
+/* y = a * f(a): the slope has f(a) too. The forward node becomes the product, and f, expensive, is computed once; a
+ * rule (silu, gelu…) makes one function of them again where nobody else wants f.
  *   at = open_begin(r); f = open_end(r, at, what builds f, before the node) */
 static NodeId open_begin(GradNode *r) {
   NodeId at = r->g->before;
@@ -118,7 +118,8 @@ static ValueId gelu_slope(GradNode *r, Graph *g, ValueId a) {
   return ADD(cdf, MUL(a, pdf));
 }
 
-/* a h with h = (1 + t) / 2, t = tanh(u), u = c (a + k a^3): h + a (1 - t^2) / 2 * c (1 + 3 k a^2); (1 - t^2) / 2 = 2 h (1 - h) */
+/* a h with h = (1 + t) / 2, t = tanh(u), u = c (a + k a^3): h + a (1 - t^2) / 2 * c (1 + 3 k a^2); (1 - t^2) / 2 = 2 h
+ * (1 - h) */
 static ValueId gelu_tanh_slope(GradNode *r, Graph *g, ValueId a) {
   const double c = sqrt(2 / acos(-1)), k = 0.044715;
   NodeId at = open_begin(r);

@@ -1,14 +1,15 @@
 /* layout: the order of axes of every value that lies in memory, the cheapest for all kernels together.
  *
- * Each value has two orders to choose from: label 0, row-major; label 1, channels last ([N, spatial…, C]), or the order of a
- * transpose that alone reads it, or what the operand that it follows has. A view has no choice of its own: it lies as its
- * operand does; but a reshape that strides cannot say with some label is a copy with that label, and may also be one where
- * that makes what follows cheaper. The costs (layout_cost.c) are of single values (what a convolution or a product
- * reads) and of pairs (a map reads as it writes; a copy has both sides), so the cheapest labels are a minimum cut (cut.c).
+ * Each value has two orders to choose from: label 0, row-major; label 1, channels last ([N, spatial…, C]), or the order
+ * of a transpose that alone reads it, or what the operand that it follows has. A view has no choice of its own: it lies
+ * as its operand does; but a reshape that strides cannot say with some label is a copy with that label, and may also be
+ * one where that makes what follows cheaper. The costs (layout_cost.c) are of single values (what a convolution or a
+ * product reads) and of pairs (a map reads as it writes; a copy has both sides), so the cheapest labels are a minimum
+ * cut (cut.c).
  *
  * Row-major always: inputs, outputs and constants; what C functions write; what crosses into or out of a region.
- * Storage may then still put a value elsewhere (into a concat, a pad), so orders predicted here can be wrong: that costs
- * time, never correctness. */
+ * Storage may then still put a value elsewhere (into a concat, a pad), so orders predicted here can be wrong: that
+ * costs time, never correctness. */
 #include "passes/layout_impl.h"
 
 static const double FORCED = 1e12;
@@ -19,7 +20,9 @@ Layout fusion_layout(const Fusion *f, ValueId v) {
 
 static const Type *type_at(const Layouts *s, ValueId v) { return &value_of(s->m, v)->type; }
 
-static Node *def_of(const Layouts *s, ValueId v) { return value_of(s->m, v)->def ? node_of(s->m, value_of(s->m, v)->def) : NULL; }
+static Node *def_of(const Layouts *s, ValueId v) {
+  return value_of(s->m, v)->def ? node_of(s->m, value_of(s->m, v)->def) : NULL;
+}
 
 /* ---- which orders ---- */
 
@@ -30,9 +33,12 @@ static void set_row_major(Layouts *s, ValueId v) {
   set_fixed(s, v, strides_dense(type_at(s, v), &order));
 }
 
-static void set_choice(Layouts *s, ValueId v, Storage zero, Storage one) { s->of[v] = (Sides){true, s->cut.n++, {zero, one}}; }
+static void set_choice(Layouts *s, ValueId v, Storage zero, Storage one) {
+  s->of[v] = (Sides){true, s->cut.n++, {zero, one}};
+}
 
-/* The order that is not row-major of x, if it has one: what a view makes of a row-major operand before what might be. */
+/* The order that is not row-major of x, if it has one: what a view makes of a row-major operand before what might
+ * be. */
 static bool other_order(const Layouts *s, ValueId x, AxisOrder *order) {
   if (!s->of[x].known) return false;
   for (int l = 0; l < 2; l++) {
@@ -47,7 +53,8 @@ static bool followed_order(const Layouts *s, const Node *n, AxisOrder *order) {
   const Type *y = type_at(s, n->out[0]);
   bool all = op_has(n->op, ELEMENTWISE);
   for (int k = 0; k < (all || n->op == OP_CONCAT ? n->nin : n->nin > 0); k++)
-    if (n->in[k] && type_at(s, n->in[k])->rank == y->rank && (!all || type_same_shape(type_at(s, n->in[k]), y)) && other_order(s, n->in[k], order))
+    if (n->in[k] && type_at(s, n->in[k])->rank == y->rank && (!all || type_same_shape(type_at(s, n->in[k]), y)) &&
+        other_order(s, n->in[k], order))
       return true;
   return false;
 }
@@ -110,7 +117,8 @@ static void set_node(Layouts *s, const Node *n, NodeId turned) {
   }
 }
 
-/* Of each value the transpose that alone reads it, or 0. Kernels write with any strides, C functions do not; and what a region reads has users that are not looked at here. */
+/* Of each value the transpose that alone reads it, or 0. Kernels write with any strides, C functions do not; and what a
+ * region reads has users that are not looked at here. */
 static NodeId *find_turned(Layouts *s) {
   NodeId *turned = NEW_N(s->f->arena, NodeId, s->m->values.len);
   int *users = NEW_N(s->f->arena, int, s->m->values.len);
@@ -167,7 +175,9 @@ static bool same_order(const Layouts *s, ValueId v, const Storage *a, const Stor
 static int axis_through(const Type *x, const Type *y, int axis) {
   int head = 0, tail = 0;
   while (head < x->rank && head < y->rank && dim_eq(x->dims[head], y->dims[head])) head++;
-  while (tail < x->rank - head && tail < y->rank - head && dim_eq(x->dims[x->rank - 1 - tail], y->dims[y->rank - 1 - tail])) tail++;
+  while (tail < x->rank - head && tail < y->rank - head &&
+         dim_eq(x->dims[x->rank - 1 - tail], y->dims[y->rank - 1 - tail]))
+    tail++;
   if (axis < head) return axis;
   if (axis >= y->rank - tail) return axis + x->rank - y->rank;
   return axis == y->rank - 1 - tail ? x->rank - 1 - tail : -1;

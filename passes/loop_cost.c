@@ -1,7 +1,8 @@
 /* See loop_cost.h. */
 #include "passes/loop_cost.h"
 
-static const double PER_OPERATION = 0.5, PER_LOAD = 0.5, PER_STORE = 1, PER_DIVISION = 5, PER_FUNCTION = 10, PER_SCALAR_FUNCTION = 20;
+static const double PER_OPERATION = 0.5, PER_LOAD = 0.5, PER_STORE = 1, PER_DIVISION = 5, PER_FUNCTION = 10,
+                    PER_SCALAR_FUNCTION = 20;
 static const double PER_CALL = 1000, MOST_TRIPS = 1e7;          /* a function of runtime/: sorts and searches */
 
 static double access_cost(const Expr *index, double one) {
@@ -10,9 +11,11 @@ static double access_cost(const Expr *index, double one) {
 }
 
 static double scalar_cost(const Expr *e) {
-  if (!dtype_is_float(e->arg[scalar_info[e->op].arity - 1]->elem)) return PER_OPERATION / 2;    // much of it is for indices
+  // much of it is for indices
+  if (!dtype_is_float(e->arg[scalar_info[e->op].arity - 1]->elem)) return PER_OPERATION / 2;
   if (e->op == S_DIV || e->op == S_SQRT || e->op == S_RECIP) return PER_DIVISION;
-  bool plain = scalar_info[e->op].c_operator || e->op == S_MIN || e->op == S_MAX || e->op == S_RELU || e->op == S_ABS || e->op == S_WHERE;
+  bool plain = scalar_info[e->op].c_operator || e->op == S_MIN || e->op == S_MAX || e->op == S_RELU ||
+      e->op == S_ABS || e->op == S_WHERE;
   return plain ? PER_OPERATION : e->lanes > 1 ? PER_FUNCTION : PER_SCALAR_FUNCTION;
 }
 
@@ -32,7 +35,8 @@ static double distance(int64_t lo, int64_t hi) {
   return (double)hi - (double)lo;
 }
 
-/* Both ends of a range may move together: their lowest values are as far apart as one range is long, and the highest. */
+/* Both ends of a range may move together: their lowest values are as far apart as one range is long, and the
+ * highest. */
 static double trips_of(const Stmt *s) {
   double low = distance(s->lo->lo, s->hi->lo), high = distance(s->lo->hi, s->hi->hi), trips = low > high ? low : high;
   if (trips >= MOST_TRIPS * (double)s->step) return MOST_TRIPS;

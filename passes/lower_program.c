@@ -28,7 +28,8 @@ static int buffer_of_value(Build *s, ValueId base) {
   if (s->buffer_of[base]) return s->buffer_of[base] - 1;
   const Value *v = value_of(s->m, base);
   Buffer *b = vec_push(s->arena, &s->p->buffers);
-  *b = (Buffer){.name = v->name, .value = base, .dtype = v->type.dtype, .elems = v->at.size, .home = HOME_ARENA, .port = -1, .shares = -1};
+  *b = (Buffer){.name = v->name, .value = base, .dtype = v->type.dtype, .elems = v->at.size, .home = HOME_ARENA,
+                .port = -1, .shares = -1};
   if (v->constant) { b->home = HOME_WEIGHT; b->data = v->constant; }
   for (int k = 0; k < s->m->main->inputs.len; k++)
     if (s->m->main->inputs.at[k] == base) { b->home = HOME_INPUT; b->port = k; }
@@ -46,24 +47,29 @@ static int buffer_of_extra(Build *s, const LowerScratch *x) {
   return s->p->buffers.len - 1;
 }
 
-static const char *group_word(const Node *first, const Group *g) { return g->softmax ? "attention" : op_info[first->op].text; }
+static const char *group_word(const Node *first, const Group *g) {
+  return g->softmax ? "attention" : op_info[first->op].text;
+}
 
 /* "conv + relu", the source nodes and the shapes, for the comment above the kernel */
 static const char *describe(Build *s, const Group *g) {
   Text t = {0};
   const Node *n = group_first(s->m, g);
   text_printf(&t, "%s", group_word(n, g));
-  for (int k = 0; k < g->epilogue.len; k++) text_printf(&t, " + %s", op_info[node_of(s->m, g->epilogue.at[k])->op].text);
+  for (int k = 0; k < g->epilogue.len; k++)
+    text_printf(&t, " + %s", op_info[node_of(s->m, g->epilogue.at[k])->op].text);
   const char *seen = "";
   for (int k = 0; k < group_chain(g); k++) {
     const Node *e = node_of(s->m, group_node(s->m, g, k));
     if (!e->source.node || !strcmp(e->source.node, seen)) continue;
     seen = e->source.node;
-    text_printf(&t, "%s\"%s\"%s%s%s", k == 0 ? "\nfrom " : ", ", seen, e->source.op ? " (" : "", e->source.op ? e->source.op : "", e->source.op ? ")" : "");
+    text_printf(&t, "%s\"%s\"%s%s%s", k == 0 ? "\nfrom " : ", ", seen, e->source.op ? " (" : "",
+                e->source.op ? e->source.op : "", e->source.op ? ")" : "");
   }
   text_put(&t, "\n");
   if (g->softmax)                                                // queries and keys; then shares and values
-    for (int k = 0; k < 2; k++) text_printf(&t, "%s x ", type_text(&value_of(s->m, node_of(s->m, g->scores)->in[k])->type));
+    for (int k = 0; k < 2; k++)
+      text_printf(&t, "%s x ", type_text(&value_of(s->m, node_of(s->m, g->scores)->in[k])->type));
   for (int k = 0; k < n->nin && k < 4; k++)
     if (n->in[k]) text_printf(&t, "%s%s", k ? " x " : "", type_text(&value_of(s->m, n->in[k])->type));
   text_printf(&t, " -> %s", type_text(&value_of(s->m, n->out[0])->type));
@@ -85,7 +91,8 @@ static Dim flops_of(Build *s, const Group *g) {
 static const char *kernel_name(Build *s, const Group *g, int number) {
   Text t = {0};
   text_printf(&t, "k%d_%s", number, group_word(group_first(s->m, g), g));
-  for (int k = 0; k < g->epilogue.len && k < 2; k++) text_printf(&t, "_%s", op_info[node_of(s->m, g->epilogue.at[k])->op].text);
+  for (int k = 0; k < g->epilogue.len && k < 2; k++)
+    text_printf(&t, "_%s", op_info[node_of(s->m, g->epilogue.at[k])->op].text);
   const char *r = arena_strdup(s->arena, t.at);
   text_free(&t);
   return r;
@@ -101,8 +108,10 @@ static ValueId last_stored(Build *s, const Group *g) {
 }
 
 static bool touches(Build *s, const Node *n, DClass cls) {
-  for (int k = 0; k < n->nin; k++) if (n->in[k] && dtype_info[value_of(s->m, n->in[k])->type.dtype].cls == cls) return true;
-  for (int k = 0; k < n->nout; k++) if (n->out[k] && dtype_info[value_of(s->m, n->out[k])->type.dtype].cls == cls) return true;
+  for (int k = 0; k < n->nin; k++)
+    if (n->in[k] && dtype_info[value_of(s->m, n->in[k])->type.dtype].cls == cls) return true;
+  for (int k = 0; k < n->nout; k++)
+    if (n->out[k] && dtype_info[value_of(s->m, n->out[k])->type.dtype].cls == cls) return true;
   return false;
 }
 
@@ -138,7 +147,8 @@ static void lower_group(Build *s, int number) {
   const Group *g = &s->f->groups.at[number];
   const char *key = NULL;
   Lower l = {.m = s->m, .target = s->target, .winograd = s->options->winograd, .shared = s->options->part_cycles > 0,
-             .fusion = s->f, .g = g, .group = number, .root = g->root, .out = g->out, .choice = tuned_choice(s, g, &key), .choices = 1};
+             .fusion = s->f, .g = g, .group = number, .root = g->root, .out = g->out,
+             .choice = tuned_choice(s, g, &key), .choices = 1};
   l.by_rows = strips_may_cut(s->f, number, s->target, s->options);
   if (!refuse_strings(s, g)) { s->ok = false; return; }
   l.last = last_stored(s, g);
@@ -153,11 +163,13 @@ static void lower_group(Build *s, int number) {
   else ok = (!s->naive && kernel_generate(&l, n)) || lower_fn[n->op](&l, n);
   bug_context = "lower";
   if (!ok) {
-    diag_error(s->m->diags, "unsupported", node_where(s->m, n), "cannot be compiled: %s", l.why ? l.why : "no lowering");
+    diag_error(s->m->diags, "unsupported", node_where(s->m, n), "cannot be compiled: %s",
+               l.why ? l.why : "no lowering");
     s->ok = false;
     return;
   }
-  if (key) *vec_push(s->options->tuning->arena, &s->options->tuning->kernels) = (TunedKernel){s->m, key, number, l.choices};
+  Tuning *tuning = s->options->tuning;
+  if (key) *vec_push(tuning->arena, &tuning->kernels) = (TunedKernel){s->m, key, number, l.choices};
   k->group = number;
   k->root = g->out;
   k->flops = flops_of(s, g);
@@ -314,7 +326,8 @@ static void build_main(Build *s, StepList *into) {
     ValueId v = s->m->state.at[k].next;
     if (v && !is_late(s, v)) need_value(s, v, g);
   }
-  for (int k = 0; k < s->f->late.len; k++)                      // what one of them copies may need what another overwrites
+  // what one of them copies may need what another overwrites
+  for (int k = 0; k < s->f->late.len; k++)
     need_value(s, node_of(s->m, value_of(s->m, s->f->late.at[k])->def)->in[0], g);
   for (int k = 0; k < s->f->late.len; k++) need_value(s, s->f->late.at[k], g);
 }

@@ -268,7 +268,8 @@ static Copy kernel_copy(Split *x, const Phase *phase, Dim number, const char *na
   const Kernel *k = x->k;
   Block *body = phase->s;
   Builder b;
-  Copy c = {.k = kernel_new(&b, x->a, name), .to = NEW_N(x->a, Buf *, k->bufs.len), .from = NEW_N(x->a, int, k->bufs.len), .loop = phase->loop};
+  Copy c = {.k = kernel_new(&b, x->a, name), .to = NEW_N(x->a, Buf *, k->bufs.len),
+            .from = NEW_N(x->a, int, k->bufs.len), .loop = phase->loop};
   Access here = block_access(body);
   Kernel head = *k;
   head.name = c.k->name;
@@ -333,7 +334,8 @@ static void count_once(Kernel *k, Dim trips) {
   if (dim_lo(trips) > 0) k->cycles /= dim_lo(trips);
 }
 
-/* What one iteration leaves in scratch, another may find: it is not a kernel's own, but for that of its parallel loops. */
+/* What one iteration leaves in scratch, another may find: it is not a kernel's own, but for that of its parallel
+ * loops. */
 static void phase_step(Split *x, const Step *s, const Phases *phases, int at, Dim number, StepList *to, Program *p) {
   const Phase *phase = &phases->at[at];
   Access elsewhere = {0};
@@ -374,11 +376,12 @@ static void phase_steps(Split *x, const Step *s, const Phases *phases, StepList 
   }
 }
 
-/* May its variables be shared out at all? The masks hold 64 parameters; a local lives in one call, so it must not lead from
- * one phase to the next: those of one iteration do not. */
+/* May its variables be shared out at all? The masks hold 64 parameters; a local lives in one call, so it must not lead
+ * from one phase to the next: those of one iteration do not. */
 static bool can_split(const Kernel *k) {
   if (k->bufs.len > 64) return false;
-  for (int i = 0; i < k->bufs.len; i++) if (k->bufs.at[i]->role == BUF_LOCAL && !k->bufs.at[i]->private_to) return false;
+  for (int i = 0; i < k->bufs.len; i++)
+    if (k->bufs.at[i]->role == BUF_LOCAL && !k->bufs.at[i]->private_to) return false;
   for (int i = 0; i < k->dims.len; i++) if (symbol_is_of_parts(k->dims.at[i])) return false;
   return true;
 }

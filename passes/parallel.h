@@ -14,8 +14,8 @@ bool stmt_uses(const Stmt *s, const Var *v);
 /* A phase's statements, cut into units of about equal work, which lie in one row: part p of n gets those from
  * units * p / n to units * (p + 1) / n. */
 typedef struct Shares Shares;
-/* How the block would be cut; NULL: into no more than one piece. It holds pure lets, then statements that do not depend on
- * each other. What is made lives in `a`. */
+/* How the block would be cut; NULL: into no more than one piece. It holds pure lets, then statements that do not depend
+ * on each other. What is made lives in `a`. */
 Shares *shares_plan(Arena *tmp, Arena *a, Kernel *k, const Impure *impure, Block *s);
 /* Cuts it: the kernel takes part and parts, loops get the bounds of the part, the rest runs in one part only. */
 void shares_apply(Shares *x);

@@ -211,7 +211,8 @@ static Expr *count(Shares *x, Share *list, int n, int64_t unit) {
 
 Shares *shares_plan(Arena *tmp, Arena *a, Kernel *k, const Impure *impure, Block *s) {
   Shares *x = NEW(tmp, Shares);
-  *x = (Shares){.b = {.arena = a, .kernel = k, .at = NEW(tmp, Block)}, .tmp = tmp, .s = s, .impure = impure, .cost = block_cost(s) + 1};
+  *x = (Shares){.b = {.arena = a, .kernel = k, .at = NEW(tmp, Block)}, .tmp = tmp, .s = s, .impure = impure,
+                .cost = block_cost(s) + 1};
   for (int i = 0; i < k->dim_vars.len; i++) *vec_push(tmp, &x->visible) = k->dim_vars.at[i];
   for (int i = 0; i < s->stmts.len; i++)
     if (let_is_pure(impure, s->stmts.at[i])) *vec_push(tmp, &x->visible) = s->stmts.at[i]->var;
@@ -267,7 +268,8 @@ static void cut_nest(Shares *x, Share *s, Expr *from, Expr *to, bool exact) {
   cut_loop(x, s, from, to, each, exact);
   Block lets = {0}, *keep = b->at;
   b->at = &lets;
-  Expr *number = ex_div(b, ex_sub(b, ex_var(b, loop->var), start), ex_int(b, loop->step)), *before = ex_mul(b, number, each);
+  Expr *number = ex_div(b, ex_sub(b, ex_var(b, loop->var), start), ex_int(b, loop->step)),
+       *before = ex_mul(b, number, each);
   Expr *inner_from = let(b, "from", ex_sub(b, from, before)), *inner_to = let(b, "to", ex_sub(b, to, before));
   b->at = keep;
   cut(x, s->child, s->children, inner_from, inner_to, false);
@@ -314,7 +316,8 @@ void shares_apply(Shares *x) {
   b->at = &lets;
   int64_t unit = weigh(x, x->at.at, x->at.len);
   Expr *all = count(x, x->at.at, x->at.len, unit);
-  Expr *part = ex_dim(b, dim_symbol(PART_SYMBOL, 0, MOST_PARTS - 1)), *parts = ex_dim(b, dim_symbol(PARTS_SYMBOL, 1, MOST_PARTS));
+  Expr *part = ex_dim(b, dim_symbol(PART_SYMBOL, 0, MOST_PARTS - 1)),
+       *parts = ex_dim(b, dim_symbol(PARTS_SYMBOL, 1, MOST_PARTS));
   part = loop_turn(b, "share", part, parts, turned_by(x));
   Expr *from = let(b, "from", ex_div(b, ex_mul(b, all, part), parts));
   Expr *to = let(b, "to", ex_div(b, ex_mul(b, all, ex_add(b, part, ex_int(b, 1))), parts));

@@ -153,7 +153,9 @@ static int64_t lowest_gap(const Item *items, int n, const Item *x) {
   return at;
 }
 
-static bool is_below(const Item *items, int k, int q) { return meet(&items[q], &items[k]) && items[q].at + items[q].size <= items[k].at; }
+static bool is_below(const Item *items, int k, int q) {
+  return meet(&items[q], &items[k]) && items[q].at + items[q].size <= items[k].at;
+}
 
 /* Does k rest on q: below it, with nothing between that is above q and below k? (That one keeps them apart already.) */
 static bool rests_on(const Item *items, int k, int q) {
@@ -222,7 +224,10 @@ static void place_weights(Program *p) {
     Buffer *x = &p->buffers.at[b];
     if (x->home != HOME_WEIGHT || x->first < 0) continue;
     int same = 0;
-    while (same < b && !(p->buffers.at[same].home == HOME_WEIGHT && p->buffers.at[same].data == x->data && p->buffers.at[same].first >= 0)) same++;
+    while (same < b &&
+           !(p->buffers.at[same].home == HOME_WEIGHT && p->buffers.at[same].data == x->data &&
+             p->buffers.at[same].first >= 0))
+      same++;
     if (same < b) { x->offset = p->buffers.at[same].offset; continue; }
     x->offset = DIM(at);
     at += ((int64_t)tensor_bytes(x->data) + LINE - 1) / LINE * LINE;

@@ -93,7 +93,8 @@ bool rule_transpose_matmul(Rules *r, NodeId id) {
   return rule_replace(r, rule_op2(r, OP_MATMUL, swapped(r, b), x));
 }
 
-/* Attention over pixels is often written so, with channels before pixels; fuse_attention.c knows the other way round. */
+/* Attention over pixels is often written so, with channels before pixels; fuse_attention.c knows the other way
+ * round. */
 bool rule_matmul_shares(Rules *r, NodeId id) {
   const Node *n = node_of(r->m, id), *turned = match_def(r, n->in[1], OP_TRANSPOSE);
   const Node *softmax = turned ? match_def(r, turned->in[0], OP_SOFTMAX) : NULL;

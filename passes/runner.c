@@ -62,7 +62,7 @@ void pass_begin(PassContext *c, Module *m, const Target *t, const PassOptions *o
 
 void pass_end(PassContext *c) { arena_free(&c->tmp); }
 
-/* ---- dumps: DIR/00-import.ir, DIR/03-fold.ir, DIR/09-lower.txt; DIR/constants.bin holds the large constants of all of them ---- */
+/* ---- dumps: DIR/00-import.ir, DIR/03-fold.ir, DIR/09-lower.txt; DIR/constants.bin: the large constants of all ---- */
 
 static bool dump(PassContext *c, const char *name) {
   char path[1000], why[400];

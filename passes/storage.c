@@ -47,8 +47,8 @@ bool storage_is_row_major(Module *m, ValueId v) {
 
 /* ---- copies ---- */
 
-/* A copy of v made just before node `before`, for its sake (0: at the end of g); its storage is left to the caller. A reshape
- * that nobody else reads need not become a copy itself. */
+/* A copy of v made just before node `before`, for its sake (0: at the end of g); its storage is left to the caller. A
+ * reshape that nobody else reads need not become a copy itself. */
 ValueId insert_copy(Place *p, Graph *g, NodeId before, ValueId v) {
   Source keep = graph_source(p->m);
   NodeId from = before ? before : value_of(p->m, v)->def;
@@ -59,7 +59,8 @@ ValueId insert_copy(Place *p, Graph *g, NodeId before, ValueId v) {
   graph_set_source(p->m, keep);
   fusion_new_map(p->f, value_of(p->m, c)->def);
   const Node *n = def_of(p, v);
-  if ((int)v < p->n && p->uses[v] == 1 && n && n->op == OP_RESHAPE && !n->group && n->graph == g) p->read_through[v] = true;
+  if ((int)v < p->n && p->uses[v] == 1 && n && n->op == OP_RESHAPE && !n->group && n->graph == g)
+    p->read_through[v] = true;
   return c;
 }
 
@@ -160,7 +161,8 @@ static void place_graph(Place *p, Graph *g) {
 
 /* ---- 2. views ---- */
 
-/* Has v elements in memory? Values that are evaluated where they are read (iota, dims) have none, nor have views of them. */
+/* Has v elements in memory? Values that are evaluated where they are read (iota, dims) have none, nor have views of
+ * them. */
 static bool in_memory(Place *p, ValueId v) { return value_of(p->m, v)->at.base != 0; }
 
 static void view_graph(Place *p, Graph *g) {
@@ -185,7 +187,8 @@ static void view_graph(Place *p, Graph *g) {
     if (op_info[n->op].how == HOW_CALL)                        // C functions take dense row-major arrays
       for (int q = 0; q < n->nin; q++) {
         ValueId v = node_of(p->m, id)->in[q];
-        if (!v || (in_memory(p, v) && storage_is_row_major(p->m, v) && dim_is(value_of(p->m, v)->at.offset, 0))) continue;
+        if (!v || (in_memory(p, v) && storage_is_row_major(p->m, v) && dim_is(value_of(p->m, v)->at.offset, 0)))
+          continue;
         ValueId c = insert_copy(p, g, id, v);
         own_storage(p, c);
         node_of(p->m, id)->in[q] = c;
@@ -214,7 +217,8 @@ static void outputs(Place *p) {
     p->is_output[g->outputs.at[k]] = true;
     for (int q = 0; q < p->m->state.len; q++)
       if (p->m->state.at[q].next == v) p->m->state.at[q].next = g->outputs.at[k];
-    if (d || value_of(p->m, v)->constant) graph_swap_names(p->m, v, g->outputs.at[k]);   // the caller knows both by name
+    // the caller knows both by name
+    if (d || value_of(p->m, v)->constant) graph_swap_names(p->m, v, g->outputs.at[k]);
   }
 }
 
@@ -230,7 +234,8 @@ void storage_assign(Fusion *f) {
     if (m->values.at[v].constant || !m->values.at[v].def) own_storage(&p, (ValueId)v);
   }
   outputs(&p);
-  for (int k = 0; k < m->nodes.len; k++)                       // pads that only fill their border are kernels of their own
+  // pads that only fill their border are kernels of their own
+  for (int k = 0; k < m->nodes.len; k++)
     if (!m->nodes.at[k].dead && pads_in_place(&m->nodes.at[k])) {
       Node *n = &m->nodes.at[k];
       if (!n->group) fusion_new_map(f, (NodeId)k);

@@ -19,7 +19,8 @@ ValueId insert_copy(Place *p, Graph *g, NodeId before, ValueId v);   /* before 0
 /* can v be written straight into another value's storage? */
 bool placeable(Place *p, Graph *g, ValueId v);
 bool pads_in_place(const Node *n);                              /* is its border all that needs writing? */
-/* Output k of the main graph: does a kernel compute it, the first of its name; is it a view of what may lie in its place? */
+/* Output k of the main graph: does a kernel compute it, the first of its name; is it a view of what may lie in its
+ * place? */
 bool output_is_computed(Module *m, int k);
 bool output_is_view(Module *m, int k);
 void place_control(Place *p, Graph *g, NodeId id);              /* if, loop, scan: where regions write and read */

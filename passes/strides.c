@@ -68,8 +68,8 @@ bool strides_are_row_major(const Type *t, const Storage *st) {
   return true;
 }
 
-/* False when a merged axis is not contiguous. As numpy's reshape without copying: both shapes are cut into runs of equal
- * product; a run of old axes must be contiguous. */
+/* False when a merged axis is not contiguous. As numpy's reshape without copying: both shapes are cut into runs of
+ * equal product; a run of old axes must be contiguous. */
 static bool reshape_strides(const Type *from, const Storage *at, const Type *to, Storage *st) {
   int a = 0, b = 0, na = from->rank, nb = to->rank;
   const Dim *x = from->dims, *y = to->dims;

@@ -37,8 +37,8 @@ static inline bool span_keeps(const Span *s) { return s->end > s->base; }
 
 enum { MOST_IMAGE_ROWS = 65536 };
 
-/* Is the root of this group a convolution whose rows are wide, and what it reads or makes too large for the L2, beside a
- * kernel with a window over rows? Then strips may want to cut it. */
+/* Is the root of this group a convolution whose rows are wide, and what it reads or makes too large for the L2, beside
+ * a kernel with a window over rows? Then strips may want to cut it. */
 bool strips_may_cut(const Fusion *f, int number, const Target *t, const PassOptions *o);
 
 RowShape row_shape(const Program *p, int buffer);

@@ -1,5 +1,5 @@
-/* Looks ahead to the pass `strips`, before kernels are made: a 1x1 convolution is cut between rows of an image only if its
- * kernel keeps them apart (Lower.by_rows), which costs a little where nobody cuts it. */
+/* Looks ahead to the pass `strips`, before kernels are made: a 1x1 convolution is cut between rows of an image only if
+ * its kernel keeps them apart (Lower.by_rows), which costs a little where nobody cuts it. */
 #include "passes/conv.h"
 #include "passes/strips.h"
 
@@ -14,7 +14,8 @@ static bool has_window(Module *m, const Node *n) {
   return n->op == OP_MAX_POOL || n->op == OP_AVG_POOL || (n->op == OP_CONV && conv_is_depthwise(m, n));
 }
 
-/* Is a depthwise convolution or a pool next to the group? What is not Winograd's, that is, and needs neighbouring rows. */
+/* Is a depthwise convolution or a pool next to the group? What is not Winograd's, that is, and needs neighbouring
+ * rows. */
 static bool window_beside(const Fusion *f, int number) {
   const Node *n = node_of(f->m, f->groups.at[number].root);
   int before = group_before(f->m, n->in[0]);

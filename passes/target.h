@@ -12,7 +12,8 @@ typedef struct Target {
   int fmas, loads, stores; /* multiply-adds, loads and stores of vectors a cycle */
   int l1, l1_ways, line;   /* KiB per core; lines of one set; bytes of a line */
   int l2;                  /* KiB per core */
-  int from_l2, from_far, from_memory;   /* bytes a cycle that reach the L1 from the L2, the L3 and memory, when loads run on */
+  /* bytes a cycle that reach the L1 from the L2, the L3 and memory, when loads run on */
+  int from_l2, from_far, from_memory;
   const char *cflags;      /* for gcc and clang */
   const char *compiler;    /* default C compiler; cross prefix included */
   const char *barrier;     /* asm register constraint that keeps a loaded weight in a register; NULL: none */
@@ -31,8 +32,9 @@ static inline bool target_is_far(const Target *t, double bytes) { return bytes >
 /* Does an operand leave the L2 too little room for the others of its kernel? */
 static inline bool target_fills_l2(const Target *t, double bytes) { return bytes > (double)target_l2(t, 0.5); }
 
-/* Most rows of a register tile that is `columns` vectors wide: beside the accumulators there must be room for a vector of
- * each column and for an element of one row, or, where compilers load ahead, of each; `more`: for others. At least 1. */
+/* Most rows of a register tile that is `columns` vectors wide: beside the accumulators there must be room for a vector
+ * of each column and for an element of one row, or, where compilers load ahead, of each; `more`: for others. At least
+ * 1. */
 int target_tile_rows(const Target *t, int columns, int more);
 
 extern const Target targets[];

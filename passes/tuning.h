@@ -1,6 +1,7 @@
-/* Choices that were measured. Where a generator has alternatives (the shape of a tile, an algorithm) the cost model orders
- * them and the first is taken, unless a tuning says which one was fastest when it was tried (`lathe --tune FILE`, driver/tune.c).
- * A kernel is known by its key: target, operators, types and strides; so a row serves every model that has such a kernel. */
+/* Choices that were measured. Where a generator has alternatives (the shape of a tile, an algorithm) the cost model
+ * orders them and the first is taken, unless a tuning says which one was fastest when it was tried (`lathe --tune
+ * FILE`, driver/tune.c). A kernel is known by its key: target, operators, types and strides; so a row serves every
+ * model that has such a kernel. */
 #ifndef PASSES_TUNING_H
 #define PASSES_TUNING_H
 #include "base/diag.h"
@@ -9,7 +10,8 @@
 #include "passes/target.h"
 
 typedef struct TuningRow { const char *key; int choice; } TuningRow;        /* choice: 0 is the cost model's own */
-typedef struct TunedKernel { const Module *module; const char *key; int group, choices; } TunedKernel;     /* group: Kernel.group */
+/* group: Kernel.group */
+typedef struct TunedKernel { const Module *module; const char *key; int group, choices; } TunedKernel;
 
 typedef struct Tuning {
   Arena *arena;

@@ -7,19 +7,20 @@
  *       for row     x = between(scores); top = max x;  e = exp(x - top); scale = 1 / sum e
  *       for panel of values, tile of rows           y = scale * (e v)
  *
- * One query row, as in decoding, packs nothing: keys and values are read once, front to back, part by part where they are a
- * concat that fuse_attention.c took in. Rows of scores are padded to
- * whole panels of keys; the padding gets -inf, that is no weight. A tile at the end of the rows computes its last row again
- * in place of those that are missing, and does not write them.
+ * One query row, as in decoding, packs nothing: keys and values are read once, front to back, part by part where they
+ * are a concat that fuse_attention.c took in. Rows of scores are padded to
+ * whole panels of keys; the padding gets -inf, that is no weight. A tile at the end of the rows computes its last row
+ * again in place of those that are missing, and does not write them.
  *
- * A row is small against the caches up to some ten thousand keys, so the softmax is the exact one, with the maximum known
- * before the first exp. Keeping scores of a block in cache is the idea of FlashAttention (Dao and others, 2022); the
- * running maximum that a GPU needs for it (Milakov and Gimelshein, Online normalizer calculation, 2018) is not. */
+ * A row is small against the caches up to some ten thousand keys, so the softmax is the exact one, with the maximum
+ * known before the first exp. Keeping scores of a block in cache is the idea of FlashAttention (Dao and others, 2022);
+ * the running maximum that a GPU needs for it (Milakov and Gimelshein, Online normalizer calculation, 2018) is not. */
 #include "passes/kernels/attention.h"
 #include "passes/lower/functions.h"
 #include <math.h>
 
-enum { MOST_TILES = 8, FEW_ROWS = 8, MOST_PARTS = 8 };         /* tiles to a block; rows worth packing values for; of a concat */
+/* tiles to a block; rows worth packing values for; of a concat */
+enum { MOST_TILES = 8, FEW_ROWS = 8, MOST_PARTS = 8 };
 enum { ENOUGH = 6 };                                            /* heads: cores have nearly as many each */
 
 /* ---- operands ---- */
@@ -71,7 +72,8 @@ static int parts_of(Attention *a, ValueId v, Dim *ends) {
 /* Can one query be multiplied with vectors of each key? */
 static bool keys_in_vectors(Attention *a) {
   if (!dim_is(a->queries, 1) || a->dk > 32 * a->lanes) return false;
-  return taken_concat(a, a->scores->in[1]) || lower_contiguous(a->l, a->scores->in[1], value_of(a->l->m, a->scores->in[1])->type.rank - 2);
+  return taken_concat(a, a->scores->in[1]) ||
+      lower_contiguous(a->l, a->scores->in[1], value_of(a->l->m, a->scores->in[1])->type.rank - 2);
 }
 
 /* ---- one row ---- */
@@ -170,7 +172,9 @@ static bool halves_begin(Attention *a) {
   Builder *b = &a->l->b;
   int64_t batches = 1;
   for (int k = 0; k < a->ty->rank - 2; k++) batches *= dim_hi(a->ty->dims[k]);
-  if (batches >= ENOUGH || a->one_row || a->skips || !dim_is_const(a->queries) || a->queries.k <= (int64_t)a->rows * a->tiles) return false;
+  if (batches >= ENOUGH || a->one_row || a->skips || !dim_is_const(a->queries) ||
+      a->queries.k <= (int64_t)a->rows * a->tiles)
+    return false;
   int64_t tiles = (a->queries.k + a->rows - 1) / a->rows, rows = (tiles + 1) / 2 * a->rows;
   Expr *half = loop_begin(b, "half", ex_int(b, 0), ex_int(b, 2), 1, FOR_PARALLEL);
   a->from = let(b, "from", ex_mul(b, half, ex_int(b, rows)));
@@ -190,7 +194,8 @@ static void explain(const Attention *a) {
 
 bool attention_generate(Lower *l) {
   Builder *b = &l->b;
-  Attention a = {.l = l, .scores = node_of(l->m, l->g->scores), .softmax = node_of(l->m, l->g->softmax), .root = node_of(l->m, l->root)};
+  Attention a = {.l = l, .scores = node_of(l->m, l->g->scores), .softmax = node_of(l->m, l->g->softmax),
+                 .root = node_of(l->m, l->root)};
   a.ts = &value_of(l->m, a.scores->out[0])->type;
   a.tp = &value_of(l->m, a.softmax->out[0])->type;
   a.ty = &value_of(l->m, a.root->out[0])->type;

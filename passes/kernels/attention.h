@@ -1,5 +1,5 @@
-/* What attention and its gradient share: a block of rows of scores that stays in cache, and the products that go into it and
- * come out of it, in register tiles of a few rows by two vectors. */
+/* What attention and its gradient share: a block of rows of scores that stays in cache, and the products that go into
+ * it and come out of it, in register tiles of a few rows by two vectors. */
 #ifndef PASSES_KERNELS_ATTENTION_H
 #define PASSES_KERNELS_ATTENTION_H
 #include "passes/kernels/tile.h"
@@ -37,8 +37,8 @@ typedef struct Columns { Column at[MOST_COLUMNS]; int n; int64_t width; } Column
 /* The next columns of `size` from `start`: `most` vectors, or what is left, in vectors of halves at last. */
 Columns attention_columns(const Attention *a, int64_t start, int64_t size, int most);
 
-/* Tiles as high as registers allow and rows divide evenly; blocks of at most `most_tiles` whose rows of `bytes` for each
- * score take a quarter of the L2. */
+/* Tiles as high as registers allow and rows divide evenly; blocks of at most `most_tiles` whose rows of `bytes` for
+ * each score take a quarter of the L2. */
 void attention_sizes(Attention *a, int bytes, int most_tiles);
 
 /* Panels [key / width][d][width] of at(key, d), d < depth: what queries are multiplied with. */
@@ -49,16 +49,16 @@ Buf *attention_pack_rows(Attention *a, const char *name, AttentionRead at, int64
 void attention_block_begin(Attention *a);      /* the loop over blocks of rows */
 void attention_block_end(Attention *a);
 
-/* Where row r of the block starts in a->row and its like; how many keys row `row` of all sees, and where what is added to
- * fill its last tiles ends. */
+/* Where row r of the block starts in a->row and its like; how many keys row `row` of all sees, and where what is added
+ * to fill its last tiles ends. */
 Expr *attention_row_start(Attention *a, Expr *r);
 Expr *attention_seen(Attention *a, Expr *row);
 Expr *attention_seen_wide(Attention *a, Expr *row);
 
 /* to[row][key] = the sum over d of query(row, d) times `packed`, for the keys that a tile of rows sees. */
 void attention_scores(Attention *a, AttentionRead query, Buf *packed, int64_t depth, Buf *to);
-/* write(row, column, the sum over keys of from[row][key] value(key, column)); `packed`: the values, or NULL. The keys end at
- * `end` of each part, where their memory does. */
-void attention_values(Attention *a, Buf *from, Buf *packed, AttentionRead value, int64_t size, const Dim *end, int parts,
-                      AttentionWrite write);
+/* write(row, column, the sum over keys of from[row][key] value(key, column)); `packed`: the values, or NULL. The keys
+ * end at `end` of each part, where their memory does. */
+void attention_values(Attention *a, Buf *from, Buf *packed, AttentionRead value, int64_t size, const Dim *end,
+                      int parts, AttentionWrite write);
 #endif

@@ -5,7 +5,8 @@ enum { MOST_VECTORS = 8 };                                      /* to a tile of 
 
 Columns attention_columns(const Attention *a, int64_t start, int64_t size, int most) {
   Columns c = {0};
-  for (; c.n < most && start + c.width + a->lanes <= size; c.width += a->lanes) c.at[c.n++] = (Column){c.width, a->lanes};
+  for (; c.n < most && start + c.width + a->lanes <= size; c.width += a->lanes)
+    c.at[c.n++] = (Column){c.width, a->lanes};
   if (c.n) return c;
   for (int w = a->lanes / 2; w >= 1; w /= 2)
     if ((size - start) & w) { c.at[c.n++] = (Column){c.width, w}; c.width += w; }
@@ -151,7 +152,8 @@ void attention_scores(Attention *a, AttentionRead query, Buf *packed, int64_t de
   loop_end(b);
   for (int i = 0; i < a->rows; i++)
     for (int c = 0; c < WIDE; c++) {
-      Expr *at = ex_add(b, attention_row_start(a, plus(b, line, i)), plus(b, times(b, panel, a->width), (int64_t)c * a->lanes));
+      Expr *at = ex_add(b, attention_row_start(a, plus(b, line, i)),
+                        plus(b, times(b, panel, a->width), (int64_t)c * a->lanes));
       st_store(b, to, lanes_at(b, at, a->lanes), ex_var(b, acc[i][c]));
     }
   loop_end(b);
@@ -174,8 +176,8 @@ static void write_row(Attention *a, Expr *line, const Columns *c, Expr *first, V
 }
 
 /* Keys [lo, hi) of a tile's sums. */
-static void value_part(Attention *a, Buf *from, Buf *packed, AttentionRead value, const Columns *c, Var *(*acc)[MOST_COLUMNS],
-                       Expr *first, Expr *line, Expr *lo, Expr *hi) {
+static void value_part(Attention *a, Buf *from, Buf *packed, AttentionRead value, const Columns *c,
+                       Var *(*acc)[MOST_COLUMNS], Expr *first, Expr *line, Expr *lo, Expr *hi) {
   Builder *b = &a->l->b;
   Expr *w[MOST_COLUMNS], *at = loop_begin(b, "key", lo, hi, 1, FOR_SEQ);
   Expr *in_pack = ex_add(b, ex_mul(b, first, ex_dim(b, a->keys)), times(b, at, c->width));
@@ -193,8 +195,8 @@ static void value_part(Attention *a, Buf *from, Buf *packed, AttentionRead value
   loop_end(b);
 }
 
-void attention_values(Attention *a, Buf *from, Buf *packed, AttentionRead value, int64_t size, const Dim *end, int parts,
-                      AttentionWrite write) {
+void attention_values(Attention *a, Buf *from, Buf *packed, AttentionRead value, int64_t size, const Dim *end,
+                      int parts, AttentionWrite write) {
   Builder *b = &a->l->b;
   int64_t repeat;
   for (int64_t start = 0; start < size; ) {
@@ -209,7 +211,8 @@ void attention_values(Attention *a, Buf *from, Buf *packed, AttentionRead value,
     Expr *last = ex_min(b, plus(b, line, a->rows), a->count);
     Expr *seen = a->skips ? let(b, "seen", seen_before(a, ex_add(b, a->block, last))) : NULL;
     for (int p = 0; p < parts; p++)
-      value_part(a, from, packed, value, &c, acc, first, line, ex_dim(b, p ? end[p - 1] : DIM(0)), seen ? seen : ex_dim(b, end[p]));
+      value_part(a, from, packed, value, &c, acc, first, line, ex_dim(b, p ? end[p - 1] : DIM(0)),
+                 seen ? seen : ex_dim(b, end[p]));
     for (int i = 0; i < a->rows; i++) write_row(a, plus(b, line, i), &c, first, acc[i], write);
     loop_end(b);
     loop_end(b);

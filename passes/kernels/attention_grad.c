@@ -1,5 +1,5 @@
-/* The gradient of attention, block of rows by block of rows: scores and shares are made anew, as in attention.c, and only
- * those of one block exist.
+/* The gradient of attention, block of rows by block of rows: scores and shares are made anew, as in attention.c, and
+ * only those of one block exist.
  *
  *   for batch, head
  *     pack k^T, v^T [panel][d][width], k [panel][key][width]
@@ -9,8 +9,9 @@
  *       dq = g k
  *       dv += p^T dy;  dk += g^T q                  in register tiles: a few keys by two vectors
  *
- * It is the backward pass of FlashAttention (Dao and others, 2022), but a row of scores is whole, so that its maximum and its
- * sum need not be kept from the forward pass. Sums over blocks are in order, so the result does not depend on threads. */
+ * It is the backward pass of FlashAttention (Dao and others, 2022), but a row of scores is whole, so that its maximum
+ * and its sum need not be kept from the forward pass. Sums over blocks are in order, so the result does not depend on
+ * threads. */
 #include "passes/kernels/attention.h"
 #include "passes/kernels/kernels.h"
 #include <math.h>
@@ -82,7 +83,9 @@ static void softmax_of_row(Backward *s, Expr *row, Expr *from, Expr *seen, Expr 
   *share = let(b, "share", ex_scalar(b, S_DIV, ex_const(b, DT_F32, 1), ex_var(b, sum), NULL));
   Var *dot = reg(b, "dot", ex_const(b, DT_F32, 0));
   k = row_loop(a, zero, seen);
-  st_set(b, dot, ex_fma(b, ex_load(b, a->row, ex_add(b, from, k)), ex_load(b, s->grad, ex_add(b, from, k)), ex_var(b, dot)));
+  st_set(b, dot,
+         ex_fma(b, ex_load(b, a->row, ex_add(b, from, k)), ex_load(b, s->grad, ex_add(b, from, k)),
+                ex_var(b, dot)));
   loop_end(b);
   *mean = let(b, "mean", ex_mul(b, ex_var(b, dot), *share));
 }
@@ -144,10 +147,12 @@ static void turned_tile(Backward *s, const Turned *t, const Columns *c, Expr *fi
     lo = let(b, "lo", ex_scalar(b, S_MAX, lo, ex_int(b, 0), NULL));
   }
   Expr *r = loop_begin(b, "r", lo, a->count, 1, FOR_SEQ), *from = attention_row_start(a, r);
-  for (int k = 0; k < c->n; k++) w[k] = let(b, "w", as_lanes(b, t->read(a, ex_add(b, a->block, r), col[k]), c->at[k].lanes));
+  for (int k = 0; k < c->n; k++)
+    w[k] = let(b, "w", as_lanes(b, t->read(a, ex_add(b, a->block, r), col[k]), c->at[k].lanes));
   for (int i = 0; i < s->key_rows; i++) {
     Expr *e = let(b, "e", ex_load(b, t->from, ex_add(b, from, at[i])));
-    for (int k = 0; k < c->n; k++) st_set(b, acc[i][k], ex_fma(b, as_lanes(b, e, c->at[k].lanes), w[k], ex_var(b, acc[i][k])));
+    for (int k = 0; k < c->n; k++)
+      st_set(b, acc[i][k], ex_fma(b, as_lanes(b, e, c->at[k].lanes), w[k], ex_var(b, acc[i][k])));
   }
   loop_end(b);
   for (int i = 0; i < s->key_rows; i++) {
@@ -214,10 +219,11 @@ static void sizes(Backward *s) {
 /* Five products, some forty cycles for a vector of exponentials and what is done to rows. */
 static void explain(const Backward *s) {
   const Attention *a = &s->a;
-  double batch = 1, cells = (double)dim_lo(a->queries) * (double)dim_lo(a->keys) / a->lanes * (a->ahead_known ? 0.5 : 1);
+  double batch = 1,
+         cells = (double)dim_lo(a->queries) * (double)dim_lo(a->keys) / a->lanes * (a->ahead_known ? 0.5 : 1);
   for (int k = 0; k < a->ty->rank - 2; k++) batch *= (double)dim_lo(a->ty->dims[k]);
-  kernel_choice(a->l, batch * cells * (40 + 0.5 * (3 * (double)a->dk + 2 * (double)a->dv)), "tile %dx%d, blocks of %d rows, keys and values packed",
-                a->rows, WIDE, a->rows * a->tiles);
+  kernel_choice(a->l, batch * cells * (40 + 0.5 * (3 * (double)a->dk + 2 * (double)a->dv)),
+                "tile %dx%d, blocks of %d rows, keys and values packed", a->rows, WIDE, a->rows * a->tiles);
 }
 
 static void build(Backward *s) {
@@ -228,7 +234,8 @@ static void build(Backward *s) {
   s->grad = lower_scratch(l, "grad", DT_F32, cells);
   Turned dk = {s->grad, query, s->n->out[1], a->dk, NULL}, dv = {a->row, dy, s->n->out[2], a->dv, NULL};
   bool need_dk = value_is_stored(l->fusion, dk.out), need_dv = value_is_stored(l->fusion, dv.out);
-  Buf *keys = attention_pack_across(a, "keys", key, a->dk), *values = attention_pack_across(a, "values", value_at, a->dv);
+  Buf *keys = attention_pack_across(a, "keys", key, a->dk),
+      *values = attention_pack_across(a, "values", value_at, a->dv);
   Buf *rows = attention_pack_rows(a, "rows", key, a->dk);
   if (need_dk) turned_begin(s, &dk);
   if (need_dv) turned_begin(s, &dv);
@@ -246,20 +253,33 @@ static void build(Backward *s) {
 
 bool attention_grad_generate(Lower *l, const Node *n) {
   Builder *b = &l->b;
-  const Type *q = &value_of(l->m, n->in[0])->type, *k = &value_of(l->m, n->in[1])->type, *v = &value_of(l->m, n->in[2])->type;
+  const Type *q = &value_of(l->m, n->in[0])->type, *k = &value_of(l->m, n->in[1])->type,
+             *v = &value_of(l->m, n->in[2])->type;
   Type ts = *q;
   int rank = q->rank;
   ts.dims[rank - 1] = k->dims[rank - 2];
-  if (l->target->lanes == 1 || q->dtype != DT_F32 || !dim_is_const(q->dims[rank - 1]) || !dim_is_const(v->dims[rank - 1])) return false;
-  Backward s = {.n = n, .a = {.l = l, .root = n, .ts = &ts, .ty = q, .queries = q->dims[rank - 2], .keys = k->dims[rank - 2],
-                .dk = q->dims[rank - 1].k, .dv = v->dims[rank - 1].k, .lanes = l->target->lanes, .width = WIDE * l->target->lanes}};
+  if (l->target->lanes == 1 || q->dtype != DT_F32 || !dim_is_const(q->dims[rank - 1]) ||
+      !dim_is_const(v->dims[rank - 1]))
+    return false;
+  Backward s = {.n = n,
+                .a = {.l = l,
+                      .root = n,
+                      .ts = &ts,
+                      .ty = q,
+                      .queries = q->dims[rank - 2],
+                      .keys = k->dims[rank - 2],
+                      .dk = q->dims[rank - 1].k,
+                      .dv = v->dims[rank - 1].k,
+                      .lanes = l->target->lanes,
+                      .width = WIDE * l->target->lanes}};
   Attention *a = &s.a;
   const Attr *ahead = node_dims(n, "ahead");
   if ((a->skips = a->ahead_known = ahead)) a->ahead = ahead->dims[0];
   a->stride = dim_mul(dim_ceildiv(a->keys, DIM(a->width)), DIM(a->width));
   sizes(&s);
   explain(&s);
-  for (int d = 0; d < rank - 2; d++) a->batch[d] = loop_begin(b, "batch", ex_int(b, 0), ex_dim(b, q->dims[d]), 1, FOR_PARALLEL);
+  for (int d = 0; d < rank - 2; d++)
+    a->batch[d] = loop_begin(b, "batch", ex_int(b, 0), ex_dim(b, q->dims[d]), 1, FOR_PARALLEL);
   build(&s);
   for (int d = 0; d < rank - 2; d++) loop_end(b);
   return true;

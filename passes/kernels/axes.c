@@ -5,7 +5,8 @@ bool padded_axis(Lower *l, ValueId v, int axis, int64_t *lo, int64_t *hi) {
   NodeId def = value_of(l->m, v)->def;
   const Node *n = def ? node_of(l->m, def) : NULL;
   if (!n || n->op != OP_PAD || n->nin != 1 || strcmp(node_str(n, "mode", "constant"), "constant")) return false;
-  Dim before = node_dims(n, "before")->dims[axis], after = node_dims(n, "after")->dims[axis], size = value_of(l->m, v)->type.dims[axis];
+  Dim before = node_dims(n, "before")->dims[axis], after = node_dims(n, "after")->dims[axis],
+      size = value_of(l->m, v)->type.dims[axis];
   if (!dim_is_const(before) || !dim_is_const(after) || !dim_is_const(size) || before.k < 0 || after.k < 0) return false;
   *lo = before.k;
   *hi = size.k - after.k;

@@ -23,7 +23,8 @@ static void input_index(Tiling *t, Expr *row, Expr **k, Expr *channel, Expr **j)
   j[1] = channel;
   for (int s = 0; s < spatial; s++) {
     Expr *o = output_index(t, row, s);
-    j[2 + s] = ex_add(b, ex_mul(b, o, ex_dim(b, t->strides->dims[s])), ex_mul(b, k[s], ex_dim(b, t->dilations->dims[s])));
+    j[2 + s] = ex_add(b, ex_mul(b, o, ex_dim(b, t->strides->dims[s])),
+                      ex_mul(b, k[s], ex_dim(b, t->dilations->dims[s])));
   }
 }
 
@@ -106,7 +107,8 @@ static void image_loops_end(Tiling *t) {
   for (int s = 0; s < n; s++) loop_end(&t->l->b);
 }
 
-typedef struct Filter { const float *w; int64_t in, taps, first, step; } Filter;   /* step: from column to column, in channels */
+/* step: from column to column, in channels */
+typedef struct Filter { const float *w; int64_t in, taps, first, step; } Filter;
 
 /* w[m][c][taps]; k runs over taps, then c */
 static float filter_at(const void *ctx, int64_t k, int64_t col) {
@@ -119,13 +121,15 @@ static void try_flat(Tiling *t) {
   int last = t->ty->rank - 1;
   for (int s = 0; s < last - 1; s++)
     if (!dim_is(t->ksize[s], 1) || !dim_is(t->strides->dims[s], 1)) return;
-  if (last < 3 || t->l->by_rows || !axes_collapse(t->l, t->n->in[0], 2, last) || !epilogue_collapses(t->l, 2, last)) return;
+  if (last < 3 || t->l->by_rows || !axes_collapse(t->l, t->n->in[0], 2, last) || !epilogue_collapses(t->l, 2, last))
+    return;
   t->flat = true;
   t->rows = DIM(1);
   for (int k = 2; k <= last; k++) t->rows = dim_mul(t->rows, t->ty->dims[k]);
 }
 
-/* What the tile's shape depends on: the distance of rows, what they read, and whether tiles may run on over output lines. */
+/* What the tile's shape depends on: the distance of rows, what they read, and whether tiles may run on over output
+ * lines. */
 static void set_strides(Tiling *t) {
   int last = t->ty->rank - 1;
   const Value *x = value_of(t->l->m, t->n->in[0]);
@@ -139,7 +143,9 @@ static void set_strides(Tiling *t) {
     taps *= t->ksize[s].k;
   }
   t->row_bytes = (dense < taps ? dense : taps) * t->group_in * 4;
-  if (t->flat || t->vector_a || t->l->by_rows || last < 3 || axis != last || !dim_is_const(t->rows) || !dim_is_const(t->ty->dims[last - 1])) return;
+  if (t->flat || t->vector_a || t->l->by_rows || last < 3 || axis != last || !dim_is_const(t->rows) ||
+      !dim_is_const(t->ty->dims[last - 1]))
+    return;
   t->line_axis = last - 2;
   t->lines = t->ty->dims[last - 1].k;
 }

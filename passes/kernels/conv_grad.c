@@ -14,13 +14,14 @@
  * Packed, what a tile reads lies together: pixels of many channels are a power of two apart and would evict each other.
  * Few input channels: the last taps are rows too, so that a tile has enough of them, and x is read in place. Depthwise:
  * columns are channels of x and dy alike, A is a vector, all rows are taps, nothing is packed.
- * Padding was split off (passes/split_pads.c). Ranges and blocks depend on shapes and the target only, so sums are the same in
- * every run. */
+ * Padding was split off (passes/split_pads.c). Ranges and blocks depend on shapes and the target only, so sums are the
+ * same in every run. */
 #include "passes/conv.h"
 #include "passes/kernels/winograd.h"
 #include "passes/lower/functions.h"
 
-enum { MAX_BLOCK = 256, MAX_FLAT_ROWS = 28, MAX_SUMS = 300000, MAX_PACKED = 300000 };   /* pixels, rows; floats of scratch */
+/* pixels, rows; floats of scratch */
+enum { MAX_BLOCK = 256, MAX_FLAT_ROWS = 28, MAX_SUMS = 300000, MAX_PACKED = 300000 };
 enum { MAX_RANGES = 8, MAX_APART = 2500000, SHORTEST = 64 };    /* floats of their sums; pixels of each */
 
 typedef struct GradWeight {
@@ -56,7 +57,8 @@ static Expr *read_x(GradWeight *w, Expr **i, Expr **k, Expr *channel) {
   Builder *b = &w->t.l->b;
   Expr *j[MAX_RANK] = {i[0]};
   for (int s = 0; s < w->spatial; s++)
-    j[1 + s] = ex_add(b, ex_mul(b, i[1 + s], ex_dim(b, w->t.strides->dims[s])), ex_mul(b, k[s], ex_dim(b, w->t.dilations->dims[s])));
+    j[1 + s] = ex_add(b, ex_mul(b, i[1 + s], ex_dim(b, w->t.strides->dims[s])),
+                      ex_mul(b, k[s], ex_dim(b, w->t.dilations->dims[s])));
   return read_pixel(w, j, channel);
 }
 
@@ -94,7 +96,8 @@ static void choose_blocks(GradWeight *w, int64_t want) {
   while (w->cut > 0 && dim_is_const(w->size[w->cut]) && inner * w->size[w->cut].k <= want) inner *= w->size[w->cut--].k;
   w->chunk = want / (inner > 0 ? inner : 1);
   if (w->chunk < 1) w->chunk = 1;
-  if (dim_is_const(w->size[w->cut]) && w->chunk >= w->size[w->cut].k) w->chunk = w->size[w->cut].k > 0 ? w->size[w->cut].k : 1;
+  if (dim_is_const(w->size[w->cut]) && w->chunk >= w->size[w->cut].k)
+    w->chunk = w->size[w->cut].k > 0 ? w->size[w->cut].k : 1;
   if (dim_is_const(w->size[w->cut])) {                          // even pieces
     int64_t n = w->size[w->cut].k, pieces = (n + w->chunk - 1) / w->chunk;
     if (pieces > 0) w->chunk = (n + pieces - 1) / pieces;
@@ -118,7 +121,8 @@ static void pixel_loops(GradWeight *w, Expr **i) {
   Builder *b = &w->t.l->b;
   for (int k = 0; k < w->cut; k++) i[k] = w->pixel[k];
   i[w->cut] = loop_begin(b, names[w->cut % 5], w->from, w->to, 1, FOR_SEQ);
-  for (int k = w->cut + 1; k <= w->spatial; k++) i[k] = loop_begin(b, names[k % 5], ex_int(b, 0), ex_dim(b, w->size[k]), 1, FOR_SEQ);
+  for (int k = w->cut + 1; k <= w->spatial; k++)
+    i[k] = loop_begin(b, names[k % 5], ex_int(b, 0), ex_dim(b, w->size[k]), 1, FOR_SEQ);
 }
 
 static void pixel_loops_end(GradWeight *w) {
@@ -163,18 +167,26 @@ static void tile(GradWeight *w, const Panel *p, Expr *panel, Expr *first, Expr *
     at[r] = let(b, "at", sum_at(w, p, panel, c[r], k[r]));
     for (int q = 0; q < p->columns; q++) {
       Expr *place = lanes_at(b, ex_add(b, at[r], ex_int(b, offset[q])), p->lanes[q]);
-      acc[r][q] = reg(b, "acc", w->one_block ? ex_splat(b, ex_const(b, DT_F32, 0), p->lanes[q]) : ex_load(b, w->sum, place));
+      acc[r][q] = reg(b, "acc",
+                      w->one_block ? ex_splat(b, ex_const(b, DT_F32, 0), p->lanes[q]) : ex_load(b, w->sum, place));
     }
   }
   pixel_loops(w, i);
-  Expr *packed = ex_mul(b, ex_add(b, ex_mul(b, panel, ex_int(b, pixels_of_block(w))), pixel_number(w, i)), ex_int(b, p->width));
+  Expr *packed = ex_mul(b, ex_add(b, ex_mul(b, panel, ex_int(b, pixels_of_block(w))), pixel_number(w, i)),
+                        ex_int(b, p->width));
   for (int q = 0; q < p->columns; q++) {
-    Expr *x = w->dy ? ex_load(b, w->dy, lanes_at(b, ex_add(b, packed, ex_int(b, offset[q])), p->lanes[q])) : read_dy(w, i, col[q]);
+    Expr *x = w->dy ? ex_load(b, w->dy, lanes_at(b, ex_add(b, packed, ex_int(b, offset[q])), p->lanes[q]))
+                    : read_dy(w, i, col[q]);
     v[q] = let(b, "dy", x);
   }
-  Expr *xs = w->x ? let(b, "xs", ex_add(b, ex_mul(b, row, ex_int(b, w->xpixels)), ex_mul(b, x_number(w, i, w->tap), ex_int(b, rows)))) : NULL;
+  Expr *xs = w->x
+      ? let(b, "xs",
+            ex_add(b, ex_mul(b, row, ex_int(b, w->xpixels)), ex_mul(b, x_number(w, i, w->tap), ex_int(b, rows))))
+      : NULL;
   for (int r = 0; r < rows; r++) {
-    Expr *a = w->t.vector_a ? NULL : let(b, "a", xs ? ex_load(b, w->x, ex_add(b, xs, ex_int(b, r))) : read_x(w, i, k[r], c[r]));
+    Expr *a = w->t.vector_a
+        ? NULL
+        : let(b, "a", xs ? ex_load(b, w->x, ex_add(b, xs, ex_int(b, r))) : read_x(w, i, k[r], c[r]));
     for (int q = 0; q < p->columns; q++) {
       Expr *x = a ? ex_splat(b, a, p->lanes[q]) : read_x(w, i, k[r], col[q]);
       st_set(b, acc[r][q], ex_fma(b, x, v[q], ex_var(b, acc[r][q])));
@@ -192,9 +204,11 @@ static int most_rows(const GradWeight *w, const Panel *p) {
 }
 
 /* Loops over channels in tiles of nearly equal size: runs of two sizes. */
-static void channel_tiles(GradWeight *w, const Panel *p, void (*body)(GradWeight *w, const Panel *p, Expr *row, int rows)) {
+static void channel_tiles(GradWeight *w, const Panel *p,
+                          void (*body)(GradWeight *w, const Panel *p, Expr *row, int rows)) {
   Builder *b = &w->t.l->b;
-  int64_t most = most_rows(w, p), tiles = (w->rows + most - 1) / most, small = w->rows / tiles, large = w->rows - tiles * small, at = 0;
+  int64_t most = most_rows(w, p), tiles = (w->rows + most - 1) / most, small = w->rows / tiles,
+          large = w->rows - tiles * small, at = 0;
   par_begin(b);
   for (int run = 0; run < 2; run++) {
     int64_t rows = run ? small : small + 1, to = run ? w->rows : large * rows;
@@ -211,7 +225,8 @@ static void channel_tiles(GradWeight *w, const Panel *p, void (*body)(GradWeight
 static void tap_tiles(GradWeight *w, const Panel *p, Expr *row, int rows) {
   Builder *b = &w->t.l->b;
   static const char *const names[] = {"ky", "kx", "kz"};
-  for (int s = 0; s < w->flat; s++) w->tap[s] = loop_begin(b, names[s % 3], ex_int(b, 0), ex_int(b, w->kernel[s]), 1, FOR_PARALLEL);
+  for (int s = 0; s < w->flat; s++)
+    w->tap[s] = loop_begin(b, names[s % 3], ex_int(b, 0), ex_int(b, w->kernel[s]), 1, FOR_PARALLEL);
   tile(w, p, w->panel, w->first, row, rows);
   for (int s = 0; s < w->flat; s++) loop_end(b);
 }
@@ -263,7 +278,8 @@ static void pack_dy(GradWeight *w, const Panel *p, Expr *panel, Expr *first) {
   Builder *b = &w->t.l->b;
   Expr *i[MAX_RANK];
   pixel_loops(w, i);
-  Expr *to = ex_mul(b, ex_add(b, ex_mul(b, panel, ex_int(b, pixels_of_block(w))), pixel_number(w, i)), ex_int(b, p->width));
+  Expr *to = ex_mul(b, ex_add(b, ex_mul(b, panel, ex_int(b, pixels_of_block(w))), pixel_number(w, i)),
+                    ex_int(b, p->width));
   int64_t offset = 0;
   for (int q = 0; q < p->columns; offset += p->lanes[q++]) {
     Expr *v = read_dy(w, i, lanes_at(b, ex_add(b, first, ex_int(b, offset)), p->lanes[q]));
@@ -274,7 +290,8 @@ static void pack_dy(GradWeight *w, const Panel *p, Expr *panel, Expr *first) {
 
 static void clear_sums(GradWeight *w, const Panel *p, Expr *panels) {
   Builder *b = &w->t.l->b;
-  Expr *i = loop_begin(b, "i", ex_int(b, 0), ex_mul(b, panels, ex_int(b, w->in * w->taps * p->width)), 1, FOR_PARALLEL_VECTOR);
+  Expr *i = loop_begin(b, "i", ex_int(b, 0), ex_mul(b, panels, ex_int(b, w->in * w->taps * p->width)), 1,
+                       FOR_PARALLEL_VECTOR);
   if (w->range) i = ex_add(b, ex_mul(b, w->range, ex_int(b, w->sums)), i);
   st_store(b, w->sum, i, ex_const(b, DT_F32, 0));
   loop_end(b);
@@ -284,7 +301,8 @@ static void clear_sums(GradWeight *w, const Panel *p, Expr *panels) {
 static void add_ranges(GradWeight *w) {
   Builder *b = &w->t.l->b;
   Expr *i = loop_begin(b, "i", ex_int(b, 0), ex_int(b, w->sums), 1, FOR_PARALLEL_VECTOR), *sum = ex_load(b, w->sum, i);
-  for (int64_t r = 1; r < w->ranges; r++) sum = ex_add(b, sum, ex_load(b, w->sum, ex_add(b, i, ex_int(b, r * w->sums))));
+  for (int64_t r = 1; r < w->ranges; r++)
+    sum = ex_add(b, sum, ex_load(b, w->sum, ex_add(b, i, ex_int(b, r * w->sums))));
   st_store(b, w->sum, i, sum);
   loop_end(b);
 }
@@ -317,8 +335,8 @@ static int64_t panels_at_once(const GradWeight *w, const Panel *p) {
   return n < 1 ? 1 : n < p->repeat ? n : p->repeat;
 }
 
-/* Ranges of images for a group of panels that no other stands beside: as many as their sums may take memory, each of some
- * whole blocks. */
+/* Ranges of images for a group of panels that no other stands beside: as many as their sums may take memory, each of
+ * some whole blocks. */
 static int64_t ranges_of(const GradWeight *w, const Panel *p, int64_t panels) {
   int64_t images = dim_hi(w->size[0]), blocks = w->cut ? images : images / w->chunk, n = MAX_RANGES;
   double pixels = (double)images;
@@ -395,23 +413,28 @@ static void choose_rows(GradWeight *w) {
   w->flat = w->spatial;
   w->rows = w->in;
   if (w->in >= 4) return;
-  while (w->flat > 0 && (w->flat == w->spatial || w->rows * w->kernel[w->flat - 1] <= MAX_FLAT_ROWS)) w->rows *= w->kernel[--w->flat];
+  while (w->flat > 0 && (w->flat == w->spatial || w->rows * w->kernel[w->flat - 1] <= MAX_FLAT_ROWS))
+    w->rows *= w->kernel[--w->flat];
 }
 
 bool conv_grad_weight_generate(Lower *l, const Node *n) {
   Module *m = l->m;
-  const Type *tx = &value_of(m, n->in[0])->type, *tdy = &value_of(m, n->in[1])->type, *tw = &value_of(m, n->out[0])->type;
+  const Type *tx = &value_of(m, n->in[0])->type, *tdy = &value_of(m, n->in[1])->type,
+             *tw = &value_of(m, n->out[0])->type;
   const Attr *pads = node_dims(n, "pads");
   int spatial = tx->rank - 2;
-  if (l->target->lanes == 1 || tw->dtype != DT_F32 || !type_is_static(tw) || spatial > 3 || dim_is(type_count(tw), 0)) return false;
+  if (l->target->lanes == 1 || tw->dtype != DT_F32 || !type_is_static(tw) || spatial > 3 ||
+      dim_is(type_count(tw), 0))
+    return false;
   for (int s = 0; s < 2 * spatial; s++) if (!dim_is(pads->dims[s], 0)) return false;
   int64_t group = node_int(n, "group", 1), in = tw->dims[1].k, out = tw->dims[0].k / group;
   bool depthwise = conv_is_depthwise(m, n), contiguous = lower_contiguous(l, n->in[1], 1);
   if (depthwise ? !contiguous || !lower_contiguous(l, n->in[0], 1) : out < 4) return false;
   if (winograd_grad_weight(l, n)) return true;
   GradWeight w = {.spatial = spatial, .in = in, .taps = 1};
-  w.t = (Tiling){.l = l, .n = n, .ty = tw, .cols = DIM(depthwise ? group : out), .kaxes = 1, .vector_a = depthwise, .row_stride = 4,
-                 .strides = node_dims(n, "strides"), .dilations = node_dims(n, "dilations"), .group_out = out};
+  w.t = (Tiling){.l = l, .n = n, .ty = tw, .cols = DIM(depthwise ? group : out), .kaxes = 1, .vector_a = depthwise,
+                 .row_stride = 4, .strides = node_dims(n, "strides"), .dilations = node_dims(n, "dilations"),
+                 .group_out = out};
   w.size[0] = tdy->dims[0];
   for (int s = 0; s < spatial; s++) {
     w.size[1 + s] = tdy->dims[2 + s];
@@ -430,7 +453,8 @@ bool conv_grad_weight_generate(Lower *l, const Node *n) {
   int runs = tile_panels(&w.t, p, 8);
   w.packs_dy = !depthwise && (!contiguous || w.flat == spatial);
   w.packs_x = w.flat == spatial;
-  if (group > 1 && !depthwise) w.t.g = loop_begin(&l->b, "group", ex_int(&l->b, 0), ex_int(&l->b, group), 1, FOR_PARALLEL);
+  if (group > 1 && !depthwise)
+    w.t.g = loop_begin(&l->b, "group", ex_int(&l->b, 0), ex_int(&l->b, group), 1, FOR_PARALLEL);
   par_begin(&l->b);
   for (int q = 0; q < runs; q++) {
     if (q) par_next(&l->b);

@@ -10,7 +10,14 @@
 
 typedef struct Phase { int64_t r, k0, kstep, taps, shift, shift_step, count; } Phase;   /* of one axis */
 
-typedef struct Phases { Tiling t; Phase axis[MAX_RANK]; int spatial; int64_t kernel[MAX_RANK], out_channels; const float *w; } Phases;  /* t first */
+/* t first */
+typedef struct Phases {
+  Tiling t;
+  Phase axis[MAX_RANK];
+  int spatial;
+  int64_t kernel[MAX_RANK], out_channels;
+  const float *w;
+} Phases;
 
 static Expr *grouped(Tiling *t, Expr *channel, int64_t per_group) {
   return t->g ? ex_add(&t->l->b, ex_mul(&t->l->b, t->g, ex_int(&t->l->b, per_group)), channel) : channel;
@@ -140,7 +147,9 @@ static bool is_filter(const Phases *p) {
   for (int s = 0; s < p->spatial; s++) {
     const Phase *a = &p->axis[s];
     int64_t size = p->t.ta->dims[2 + s].k;
-    if (!dim_is(p->t.strides->dims[s], 1) || a->taps != p->kernel[s] || a->shift != a->taps - 1 || size != a->count + a->taps - 1) return false;
+    if (!dim_is(p->t.strides->dims[s], 1) || a->taps != p->kernel[s] || a->shift != a->taps - 1 ||
+        size != a->count + a->taps - 1)
+      return false;
   }
   return true;
 }
@@ -195,7 +204,8 @@ static void phase_build(Phases *p, int64_t number) {
 }
 
 bool conv_transpose_generate(Lower *l, const Node *n) {
-  const Type *tx = &value_of(l->m, n->in[0])->type, *tw = &value_of(l->m, n->in[1])->type, *ty = &value_of(l->m, n->out[0])->type;
+  const Type *tx = &value_of(l->m, n->in[0])->type, *tw = &value_of(l->m, n->in[1])->type,
+             *ty = &value_of(l->m, n->out[0])->type;
   int spatial = tx->rank - 2;
   if (l->target->lanes == 1 || ty->dtype != DT_F32 || !type_is_static(tw) || spatial < 1 || spatial > 3) return false;
   bool depthwise = conv_is_depthwise(l->m, n);
@@ -214,7 +224,8 @@ bool conv_transpose_generate(Lower *l, const Node *n) {
   }
   if (phases > 64) return false;                                // code would outgrow its use
   if (is_filter(&p) && winograd_generate(&p.t, true)) return true;
-  if (p.t.group > 1 && !depthwise) p.t.g = loop_begin(&l->b, "group", ex_int(&l->b, 0), ex_int(&l->b, p.t.group), 1, FOR_PARALLEL);
+  if (p.t.group > 1 && !depthwise)
+    p.t.g = loop_begin(&l->b, "group", ex_int(&l->b, 0), ex_int(&l->b, p.t.group), 1, FOR_PARALLEL);
   par_begin(&l->b);
   for (int64_t f = 0; f < phases; f++) {
     if (f) par_next(&l->b);

@@ -34,8 +34,10 @@ static void tile(Tiling *t, const Panel *p, int c, Expr *panel, Expr *row, int r
   int window = window_axis(t), lanes = p->lanes[c], offset = 0;
   for (int q = 0; q < c; q++) offset += p->lanes[q];
   int64_t taps = window < 0 ? 1 : t->ksize[window].k;
-  int64_t stride = window < 0 ? 1 : t->strides->dims[window].k, dilation = window < 0 ? 1 : t->dilations->dims[window].k;
-  Expr *first = ex_add(b, ex_mul(b, panel, ex_int(b, p->width)), ex_int(b, p->start)), *k[MAX_RANK], *w[16], *all = ex_int(b, 1), *flat = ex_int(b, 0);
+  int64_t stride = window < 0 ? 1 : t->strides->dims[window].k,
+          dilation = window < 0 ? 1 : t->dilations->dims[window].k;
+  Expr *first = ex_add(b, ex_mul(b, panel, ex_int(b, p->width)), ex_int(b, p->start)), *k[MAX_RANK], *w[16],
+       *all = ex_int(b, 1), *flat = ex_int(b, 0);
   Expr *col = ex_add(b, first, ex_int(b, offset));
   if (lanes > 1) col = ex_ramp(b, col, 1, lanes);
   Var *acc[16];
@@ -77,7 +79,8 @@ static void line_loops(Tiling *t) {
   Builder *b = &t->l->b;
   static const char *const names[] = {"y", "z", "q", "r"};
   for (int s = 0; !t->flat && s < t->ty->rank - 2; s++)
-    if (s != t->flat_from) t->ctx[1 + s] = loop_begin(b, names[s & 3], ex_int(b, 0), ex_dim(b, t->ty->dims[2 + s]), 1, FOR_PARALLEL);
+    if (s != t->flat_from)
+      t->ctx[1 + s] = loop_begin(b, names[s & 3], ex_int(b, 0), ex_dim(b, t->ty->dims[2 + s]), 1, FOR_PARALLEL);
 }
 
 static void line_loops_end(Tiling *t) {
@@ -99,8 +102,11 @@ static int64_t window_bytes(const Tiling *t, int64_t pixels) {
  * prefetcher follows whole lines, and loses its way where a page ends. */
 static int64_t block_vectors(const Tiling *t, int64_t vectors, int pixels) {
   enum { PAGE = 4096 };
-  int64_t room = t->l->target->l1 * (int64_t)768, vector = t->l->target->lanes * 4, least = t->l->target->line / vector > 1 ? t->l->target->line / vector : 1;
-  if (t->flat || pixels * t->cols.k * 4 < PAGE || (dim_is_const(t->rows) && window_bytes(t, t->rows.k) * t->cols.k <= room)) return 0;
+  int64_t room = t->l->target->l1 * (int64_t)768, vector = t->l->target->lanes * 4,
+          least = t->l->target->line / vector > 1 ? t->l->target->line / vector : 1;
+  if (t->flat || pixels * t->cols.k * 4 < PAGE ||
+      (dim_is_const(t->rows) && window_bytes(t, t->rows.k) * t->cols.k <= room))
+    return 0;
   int64_t fit = room / (window_bytes(t, pixels) * t->l->target->lanes), blocks;
   if (fit < least) return 0;
   if (fit >= vectors) return vectors;
@@ -115,8 +121,8 @@ static void channels(Tiling *t, const Panel *p, Expr *lo, Expr *hi, Expr *row, i
   loop_end(&t->l->b);
 }
 
-/* Tiles of `rows` pixels. Where lines are computed whole: all channels of each; else a tile walks down the image, for one
- * block of channels after the other. */
+/* Tiles of `rows` pixels. Where lines are computed whole: all channels of each; else a tile walks down the image, for
+ * one block of channels after the other. */
 static void tiles(Tiling *t, const Panel *p, int n, Expr *from, Expr *to, int rows) {
   Builder *b = &t->l->b;
   int64_t block = block_vectors(t, p[0].repeat, rows);
@@ -145,7 +151,9 @@ static void tiles(Tiling *t, const Panel *p, int n, Expr *from, Expr *to, int ro
 static void choice(Tiling *t, int pixels, int64_t vectors) {
   double work = (double)dim_lo(op_info[t->n->op].flops(t->l->m, t->n)) / 2 / t->l->target->lanes;
   int64_t block = block_vectors(t, vectors, pixels);
-  const char *order = !block ? "lines" : block < vectors ? arena_printf(t->l->b.arena, "walking down, %lld vectors a block", (long long)block) : "walking down";
+  const char *order = !block ? "lines"
+      : block < vectors      ? arena_printf(t->l->b.arena, "walking down, %lld vectors a block", (long long)block)
+                             : "walking down";
   kernel_choice(t->l, work * 0.6, "depthwise: tiles of %d pixels of %d lanes, %s", pixels, t->l->target->lanes, order);
 }
 

@@ -77,8 +77,10 @@ bool gemm_generate(Lower *l, const Node *n) {
   int loops = 0;
   bool b_batched = false;
   for (int k = 0; k < tb->rank - 2; k++) b_batched |= !dim_is(tb->dims[k], 1);
-  bool turned = !constant && lower_contiguous(l, n->in[0], ta->rank - 2) && !lower_contiguous(l, n->in[0], ta->rank - 1);
-  bool flat = !turned && r > 2 && ta->rank == r && !b_batched && axes_collapse(l, n->in[0], 0, r - 2) && epilogue_collapses(l, 0, r - 2);
+  bool turned = !constant && lower_contiguous(l, n->in[0], ta->rank - 2) &&
+      !lower_contiguous(l, n->in[0], ta->rank - 1);
+  bool flat = !turned && r > 2 && ta->rank == r && !b_batched && axes_collapse(l, n->in[0], 0, r - 2) &&
+      epilogue_collapses(l, 0, r - 2);
   if (flat) {
     t.flat = true;
     t.flat_from = r - 2;

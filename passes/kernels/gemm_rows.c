@@ -1,8 +1,8 @@
 /* Matrix product of one row, or of very few, with constant weights: as fast as memory gives them.
  *
- * Weights larger than the caches are read once, from memory, and nothing else matters. Prefetchers follow a stream page by
- * page and start anew on each; several streams at once hide that (measured on Zen 3: one stream 19 GB/s, four 24). So
- * weights lie in panels two vectors wide, front to back, and a group of panels is read side by side:
+ * Weights larger than the caches are read once, from memory, and nothing else matters. Prefetchers follow a stream page
+ * by page and start anew on each; several streams at once hide that (measured on Zen 3: one stream 19 GB/s, four 24).
+ * So weights lie in panels two vectors wide, front to back, and a group of panels is read side by side:
  *
  *   for group of `streams` panels
  *     acc = 0
@@ -56,7 +56,8 @@ static void add_products(Rows *g, const Sums *s, Expr *first, Expr *k, int sets)
     for (int p = 0; p < s->streams; p++)
       for (int q = 0; q < s->nparts; q++) {
         Part v = s->part[q];
-        Expr *from = ex_add(b, ex_mul(b, ex_add(b, first, ex_int(b, p * s->width)), ex_int(b, g->k)), ex_mul(b, at, ex_int(b, s->width)));
+        Expr *from = ex_add(b, ex_mul(b, ex_add(b, first, ex_int(b, p * s->width)), ex_int(b, g->k)),
+                            ex_mul(b, at, ex_int(b, s->width)));
         Expr *w = ex_load(b, g->weights, lanes_at(b, ex_add(b, from, ex_int(b, v.at)), v.lanes));
         if (g->rows > 1) w = let(b, "w", w);
         for (int r = 0; r < g->rows; r++) {
@@ -101,7 +102,8 @@ static void groups(Rows *g, int64_t start, int64_t repeat, int streams, int64_t 
   for (int r = 0; r < g->rows; r++)
     for (int q = 0; q < each; q++) {
       Part v = s.part[q % s.nparts];
-      Expr *col = lanes_at(b, ex_add(b, first, ex_int(b, q / s.nparts * width + v.at)), v.lanes), *sum = ex_var(b, s.acc[r][q]);
+      Expr *col = lanes_at(b, ex_add(b, first, ex_int(b, q / s.nparts * width + v.at)), v.lanes),
+           *sum = ex_var(b, s.acc[r][q]);
       Expr *bias = t->start ? t->start(t, col) : NULL;
       t->write(t, ex_int(b, r), col, bias ? ex_add(b, sum, bias) : sum);
     }
@@ -125,6 +127,7 @@ bool gemm_rows(Tiling *t, float (*at)(const void *ctx, int64_t k, int64_t col), 
   groups(&g, panels * g.width, g.cols > panels * g.width, 1, g.cols - panels * g.width);
   // Half a fused multiply-add each, or the time of memory: 8 bytes a cycle.
   double multiply = 0.5 / m->lanes * g.rows, stream = g.k * g.cols * 4 > target_l2(m, 2) ? 0.5 : 0.125;
-  kernel_choice(t->l, (double)(g.k * g.cols) * (multiply > stream ? multiply : stream), "%d streams of weights, %d columns each", g.streams, g.width);
+  kernel_choice(t->l, (double)(g.k * g.cols) * (multiply > stream ? multiply : stream),
+                "%d streams of weights, %d columns each", g.streams, g.width);
   return true;
 }

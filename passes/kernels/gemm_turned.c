@@ -1,6 +1,7 @@
-/* Matrix product whose A is a transpose: its rows lie side by side, what is summed over lies far apart. That is what the
- * gradient of every weight is: dW = dy^T x, with a long sum over rows of a batch. Read in place, each step of k would
- * touch another cache line of A, a power of two apart from the last. So both operands are packed, and sums are cut:
+/* Matrix product whose A is a transpose: its rows lie side by side, what is summed over lies far apart. That is what
+ * the gradient of every weight is: dW = dy^T x, with a long sum over rows of a batch. Read in place, each step of k
+ * would touch another cache line of A, a power of two apart from the last. So both operands are packed, and sums are
+ * cut:
  *
  *   pack B [panel][k][width]
  *   for block of row tiles            (packed A of a block and its sums stay in L2)
@@ -10,12 +11,13 @@
  *       for panel, tile               acc = sum; for k: acc[r][c] += A[k][r] * B[k][c]; sum = acc
  *     write sum
  *
- * The outer two blocks are those of Goto and van de Geijn, Anatomy of High-Performance Matrix Multiplication, 2008. They
- * depend on shapes and the target only, so sums are the same in every run. A sum that is one block of k stays in registers:
- * all panels of a tile follow each other, so that rows of the result are written front to back. */
+ * The outer two blocks are those of Goto and van de Geijn, Anatomy of High-Performance Matrix Multiplication, 2008.
+ * They depend on shapes and the target only, so sums are the same in every run. A sum that is one block of k stays in
+ * registers: all panels of a tile follow each other, so that rows of the result are written front to back. */
 #include "passes/kernels/tile.h"
 
-enum { K_BLOCK = 256, SHORTEST = 32, FEWEST = 4 };              /* k; sums shorter than this are not worth packing; blocks */
+/* k; sums shorter than this are not worth packing; blocks */
+enum { K_BLOCK = 256, SHORTEST = 32, FEWEST = 4 };
 
 typedef struct Turned {
   Tiling *t;
@@ -34,7 +36,8 @@ static void pack_a(Turned *g) {
   Expr *k = loop_begin(b, "k", ex_int(b, 0), g->count, 1, FOR_PARALLEL);
   Expr *tile = loop_begin(b, "tile", ex_int(b, 0), ex_int(b, g->tiles), 1, FOR_PARALLEL);
   Expr *row = let(b, "r", ex_add(b, g->row, ex_mul(b, tile, ex_int(b, g->rows))));
-  Expr *to = ex_mul(b, ex_add(b, ex_mul(b, tile, ex_int(b, K_BLOCK)), k), ex_int(b, g->rows)), *at = ex_add(b, g->from, k);
+  Expr *to = ex_mul(b, ex_add(b, ex_mul(b, tile, ex_int(b, K_BLOCK)), k), ex_int(b, g->rows)),
+       *at = ex_add(b, g->from, k);
   to = let(b, "to", to);
   for (int r = 0, lanes; r < g->rows; r += lanes) {
     for (lanes = t->l->target->lanes; lanes > g->rows - r; lanes /= 2) {}
@@ -56,7 +59,8 @@ static void tile_sums(Turned *g, const Panel *p, Expr *panel, Expr *first, Expr 
     int64_t offset = 0;
     for (int c = 0; c < p->columns; offset += p->lanes[c++]) {
       at[r][c] = lanes_at(b, ex_add(b, g->once ? first : ex_add(b, row, first), ex_int(b, offset)), p->lanes[c]);
-      acc[r][c] = reg(b, "acc", g->once ? ex_splat(b, ex_const(b, DT_F32, 0), p->lanes[c]) : ex_load(b, g->sum, at[r][c]));
+      acc[r][c] = reg(b, "acc",
+                      g->once ? ex_splat(b, ex_const(b, DT_F32, 0), p->lanes[c]) : ex_load(b, g->sum, at[r][c]));
     }
   }
   Expr *as = let(b, "as", ex_mul(b, tile, ex_int(b, (int64_t)K_BLOCK * g->rows)));
@@ -68,7 +72,8 @@ static void tile_sums(Turned *g, const Panel *p, Expr *panel, Expr *first, Expr 
   }
   for (int r = 0; r < g->rows; r++) {
     Expr *a = let(b, "a", ex_load(b, g->a, ex_add(b, as, ex_add(b, ex_mul(b, k, ex_int(b, g->rows)), ex_int(b, r)))));
-    for (int c = 0; c < p->columns; c++) st_set(b, acc[r][c], ex_fma(b, ex_splat(b, a, p->lanes[c]), w[c], ex_var(b, acc[r][c])));
+    for (int c = 0; c < p->columns; c++)
+      st_set(b, acc[r][c], ex_fma(b, ex_splat(b, a, p->lanes[c]), w[c], ex_var(b, acc[r][c])));
   }
   loop_end(b);
   Expr *row = ex_add(b, g->row, ex_mul(b, tile, ex_int(b, g->rows)));
@@ -83,7 +88,8 @@ static void all_panels(Turned *g) {
   Builder *b = &t->l->b;
   Panel p[8];
   int n = tile_panels(t, p, 8);
-  Expr *tiles = ex_int(b, g->tiles), *tile = g->once ? loop_begin(b, "tile", ex_int(b, 0), tiles, 1, FOR_PARALLEL) : NULL;
+  Expr *tiles = ex_int(b, g->tiles),
+       *tile = g->once ? loop_begin(b, "tile", ex_int(b, 0), tiles, 1, FOR_PARALLEL) : NULL;
   par_begin(b);
   for (int q = 0; q < n; q++) {
     if (q) par_next(b);
@@ -133,7 +139,8 @@ static void row_blocks(Turned *g, int64_t start, int64_t blocks) {
   Expr *size = ex_dim(b, t->ksize[0]);
   g->from = loop_begin(b, "k0", ex_int(b, 0), size, K_BLOCK, FOR_SEQ);
   g->count = ex_int(b, K_BLOCK);
-  if (!dim_is_const(t->ksize[0]) || t->ksize[0].k % K_BLOCK) g->count = let(b, "count", ex_min(b, g->count, ex_sub(b, size, g->from)));
+  if (!dim_is_const(t->ksize[0]) || t->ksize[0].k % K_BLOCK)
+    g->count = let(b, "count", ex_min(b, g->count, ex_sub(b, size, g->from)));
   pack_a(g);
   all_panels(g);
   loop_end(b);

@@ -14,9 +14,9 @@ static inline Expr *last_of(Builder *b, Dim size) { return ex_dim(b, dim_sub(siz
 
 bool kernel_generate(Lower *l, const Node *n);     /* false: nothing built; use the naive nest */
 
-/* Says what a generator chose, such as "tile 6x2, weights packed", and how many cycles the cost model expects that to take
- * at the lowest sizes: for the comment above the kernel and for `lathe bench --explain`. Of several calls for one kernel
- * the texts stand side by side and the cycles add up. */
+/* Says what a generator chose, such as "tile 6x2, weights packed", and how many cycles the cost model expects that to
+ * take at the lowest sizes: for the comment above the kernel and for `lathe bench --explain`. Of several calls for one
+ * kernel the texts stand side by side and the cycles add up. */
 void kernel_choice(Lower *l, double cycles, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 bool attention_generate(Lower *l);                 /* of a group that fuse_attention.c made */

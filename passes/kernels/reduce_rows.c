@@ -1,5 +1,6 @@
-/* Reductions over leading axes: sums of rows, as the gradients of biases and the statistics of batch norms are. Lanes lie
- * along the one axis that is kept and contiguous; memory is read once, front to back, whatever the number of columns:
+/* Reductions over leading axes: sums of rows, as the gradients of biases and the statistics of batch norms are. Lanes
+ * lie along the one axis that is kept and contiguous; memory is read once, front to back, whatever the number of
+ * columns:
  *
  *   few columns                       many
  *   acc[c] = 0                        sum[..] = 0                   (a buffer that stays in L1)
@@ -75,7 +76,8 @@ static void in_registers(Rows *r, int lanes) {
   for (int d = r->cuts - 1; d >= 0; d--) {
     for (int c = 0; c < n; c++) {
       r->j[r->inner] = ex_ramp(b, ex_int(b, (int64_t)c * lanes), 1, lanes);
-      st_set(b, acc[d][c], combine(r, ex_var(b, acc[d][c]), d == r->cuts - 1 ? element(r, lanes) : ex_var(b, acc[d + 1][c])));
+      st_set(b, acc[d][c],
+             combine(r, ex_var(b, acc[d][c]), d == r->cuts - 1 ? element(r, lanes) : ex_var(b, acc[d + 1][c])));
     }
     loop_end(b);
   }
@@ -91,7 +93,8 @@ static void in_registers(Rows *r, int lanes) {
 /* `together` rows of the last axis from `row` on, into the sums. */
 static void add_rows(Rows *r, Buf *sum, int last, Expr *row, int together) {
   Builder *b = &r->l->b;
-  Expr *part[TOGETHER], *c = r->j[r->inner] = loop_begin(b, "c", ex_int(b, 0), ex_int(b, r->columns), 1, FOR_PARALLEL_VECTOR);
+  Expr *part[TOGETHER],
+      *c = r->j[r->inner] = loop_begin(b, "c", ex_int(b, 0), ex_int(b, r->columns), 1, FOR_PARALLEL_VECTOR);
   for (int q = 0; q < together; q++) {
     r->j[last] = ex_add(b, row, ex_int(b, q));
     part[q] = let(b, "x", element(r, 1));

@@ -13,7 +13,8 @@ Tensor *tile_pack(Tiling *t, int64_t k, float (*at)(const void *ctx, int64_t k, 
   for (int q = 0; q < n; q++)
     for (int64_t r = 0; r < p[q].repeat; r++)
       for (int64_t i = 0; i < k; i++)
-        for (int64_t c = 0; c < p[q].width; c++) *to++ = c < p[q].cols ? at(ctx, i, p[q].start + r * p[q].width + c) : 0;
+        for (int64_t c = 0; c < p[q].width; c++)
+          *to++ = c < p[q].cols ? at(ctx, i, p[q].start + r * p[q].width + c) : 0;
   return out;
 }
 
@@ -55,7 +56,8 @@ void tile_pack_here(Tiling *t) {
     Expr *at = loop_begin(b, "panel", ex_int(b, 0), ex_int(b, p[q].repeat), 1, FOR_PARALLEL);
     Expr *first = let(b, "first", ex_add(b, ex_mul(b, at, ex_int(b, p[q].width)), ex_int(b, p[q].start)));
     k[last] = loop_begin(b, t->kname[last], ex_int(b, 0), ex_dim(b, t->ksize[last]), 1, FOR_PARALLEL);
-    for (int a = 0; a < last; a++) k[a] = loop_begin(b, t->kname[a], ex_int(b, 0), ex_dim(b, t->ksize[a]), 1, FOR_PARALLEL);
+    for (int a = 0; a < last; a++)
+      k[a] = loop_begin(b, t->kname[a], ex_int(b, 0), ex_dim(b, t->ksize[a]), 1, FOR_PARALLEL);
     for (int a = 0; a <= last; a++) flat = ex_add(b, ex_mul(b, flat, ex_dim(b, t->ksize[a])), k[a]);
     Expr *to = let(b, "to", ex_add(b, ex_mul(b, first, ex_dim(b, all)), ex_mul(b, flat, ex_int(b, p[q].width))));
     int64_t offset = 0;
@@ -111,9 +113,9 @@ static int column_parts(Tiling *t, const Panel *p, Expr *col, int c, Part *to) {
   return n;
 }
 
-/* Constant weights larger than half the L2 come from far away: while the rows of a panel are at work, the next panel (of
- * several matrices: the next one's part) is asked for, a piece by every tile, a little for every k. Where rows are many, a panel is reused so often that waiting for
- * it once does not count. */
+/* Constant weights larger than half the L2 come from far away: while the rows of a panel are at work, the next panel
+ * (of several matrices: the next one's part) is asked for, a piece by every tile, a little for every k. Where rows are
+ * many, a panel is reused so often that waiting for it once does not count. */
 static void ask_for_next_panel(Tiling *t, const Panel *p, Expr *panel, Expr *row, int rows, Expr **k) {
   Builder *b = &t->l->b;
   int64_t all = tile_known(t->rows), elements = p->width;
@@ -130,8 +132,8 @@ static void ask_for_next_panel(Tiling *t, const Panel *p, Expr *panel, Expr *row
   st_prefetch(b, t->pack, ex_add(b, piece, ex_mul(b, flat, ex_int(b, (rows * p->width + all - 1) / all))));
 }
 
-/* A tile's part of a row is a line or two of the cache, and the next row's lie elsewhere: no prefetcher follows. Where the
- * output does not fit the L2, what is read and written at the end is asked for at the beginning. */
+/* A tile's part of a row is a line or two of the cache, and the next row's lie elsewhere: no prefetcher follows. Where
+ * the output does not fit the L2, what is read and written at the end is asked for at the beginning. */
 static void ask_for_rows(Tiling *t, const Panel *p, Expr *first, Expr **r, Expr **line, int rows) {
   Builder *b = &t->l->b;
   const Type *out = &value_of(t->l->m, t->l->out)->type;
@@ -164,8 +166,8 @@ static Expr *row_in_line(Tiling *t, Expr *row) {
   return let(&t->l->b, "column", at[1]);
 }
 
-/* Writes the sums one after the other, from a small array: one copy of a long epilogue, which then has the registers for
- * its constants, instead of one for each sum while the others wait. False: columns of several widths. */
+/* Writes the sums one after the other, from a small array: one copy of a long epilogue, which then has the registers
+ * for its constants, instead of one for each sum while the others wait. False: columns of several widths. */
 static bool write_in_turn(Tiling *t, const Panel *p, Expr *first, Expr *row, int rows, Var *(*acc)[16]) {
   Builder *b = &t->l->b;
   int lanes = p->lanes[0];
@@ -330,7 +332,8 @@ void tile_build(Tiling *t) {
     t->block = loop_begin(b, "block", ex_int(b, 0), ex_dim(b, rows), height, FOR_PARALLEL);
     t->rows = DIM(height);
   }
-  if (!t->matrices) tile_choice(t, t->dot ? "dot products" : t->vector_a ? "depthwise" : t->kaxes > 1 ? "direct" : "gemm");
+  if (!t->matrices)
+    tile_choice(t, t->dot ? "dot products" : t->vector_a ? "depthwise" : t->kaxes > 1 ? "direct" : "gemm");
   panels(t, p, n);
   if (height) loop_end(b);
   t->block = NULL;

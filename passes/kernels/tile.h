@@ -8,18 +8,18 @@
  *       write(r, c, acc[r][c])
  *
  * Column widths are lanes, lanes, …, then the tail: a whole vector too, packed with zeros, of which parts are written
- * (8, 4, 2, 1: no store needs a mask); where nobody packs it, it is these parts that are computed. Sizes per target: what
- * target_tile_rows finds room for. */
+ * (8, 4, 2, 1: no store needs a mask); where nobody packs it, it is these parts that are computed. Sizes per target:
+ * what target_tile_rows finds room for. */
 #ifndef PASSES_KERNELS_TILE_H
 #define PASSES_KERNELS_TILE_H
 #include "passes/kernels/kernels.h"
 
-/* Chosen by a cost model: cycles per multiply-add from FMA ports, loads, latency, and the cache that the panel of B streams
- * from. */
+/* Chosen by a cost model: cycles per multiply-add from FMA ports, loads, latency, and the cache that the panel of B
+ * streams from. */
 typedef struct TileShape { int columns, rows; bool wraps; } TileShape;
 
-/* Columns side by side: how many vectors and of what lanes, where they start, how many of the width there are (the rest are
- * zeros); `repeat` such panels follow one another. */
+/* Columns side by side: how many vectors and of what lanes, where they start, how many of the width there are (the rest
+ * are zeros); `repeat` such panels follow one another. */
 typedef struct Panel { int64_t start; int columns; int lanes[16]; int64_t width, cols, repeat; } Panel;
 
 typedef struct Tiling Tiling;
@@ -44,7 +44,8 @@ struct Tiling {
   void (*outer_end)(Tiling *t);
   Buf *pack;                         /* panels [cols/width][k…][width]; NULL: b() loads */
   bool pads;                         /* packed at compile time: where cols end in a part of a vector, zeros follow */
-  int dot;                           /* few columns: vectors of so many lanes along the reduction (tile_dot.c); 0: columns */
+  /* few columns: vectors of so many lanes along the reduction (tile_dot.c); 0: columns */
+  int dot;
   Expr *pack_base;                   /* element where the first panel starts (groups); NULL: 0 */
   int64_t matrices;                  /* more than one B, in panels [cols/width][matrix][k…][width]; 0: one. write() then
                                       * gets the zeros of a last panel, too */
@@ -60,9 +61,11 @@ struct Tiling {
   bool by_blocks;                    /* rows may be taken in blocks whose A stays in L2 (tile_block_rows) */
   int64_t row_bytes, times;          /* bytes of A that each row adds, and how many such A outer_begin loops over */
   Expr *block;                       /* the first row of the current one; NULL: 0 */
-  int64_t lines;                     /* tiles may run on from one line of rows to the next, of so many; 0: they may not */
+  /* tiles may run on from one line of rows to the next, of so many; 0: they may not */
+  int64_t lines;
   int line_axis;                     /* ctx[line_axis]: the number of the line */
-  int64_t line;                      /* rows of a line, while `rows` are those of all lines: tiles do run on; 0: they do not */
+  /* rows of a line, while `rows` are those of all lines: tiles do run on; 0: they do not */
+  int64_t line;
   Expr *ctx[MAX_RANK];               /* the generator's own indices */
   const Type *ta, *tb, *ty;
   const Attr *strides, *dilations;
@@ -79,30 +82,30 @@ TileShape tile_shape(const Tiling *t);
 
 /* Decides on it. A tuning may try a few shapes that the model does not find far worse. */
 void tile_decide(Tiling *t);
-/* Most rows of `columns` accumulators. At most 8 when rows lie in one set of the L1: more streams than it has ways would
- * evict each other. */
+/* Most rows of `columns` accumulators. At most 8 when rows lie in one set of the L1: more streams than it has ways
+ * would evict each other. */
 int tile_most_rows(const Tiling *t, int columns);
-/* Rows to a block: A of a block takes half the L2 and is read from there by every panel, while B is read for every block;
- * 0: all at once. Equal blocks only, since another size would be another copy of the code. Where tiles would run on over
- * lines for this alone, it must save an eighth of the time that the products take. */
+/* Rows to a block: A of a block takes half the L2 and is read from there by every panel, while B is read for every
+ * block; 0: all at once. Equal blocks only, since another size would be another copy of the code. Where tiles would run
+ * on over lines for this alone, it must save an eighth of the time that the products take. */
 int64_t tile_block_rows(const Tiling *t, int64_t rows, const Panel *p, int n);
 static inline int64_t tile_known(Dim d) { return dim_is_const(d) ? d.k : 0; }                /* 0: not known */
 
 /* Runs of equal panels; their number. Fixed by (cols, target), so packing agrees. */
 int tile_panels(const Tiling *t, Panel *p, int max);
 
-/* Cycles for this many multiply-adds, spread over all panels; those of a tail, which fill part of a vector, cost as much as
- * whole ones. */
+/* Cycles for this many multiply-adds, spread over all panels; those of a tail, which fill part of a vector, cost as
+ * much as whole ones. */
 double tile_cycles(const Tiling *t, double products);
-/* kernel_choice with the tile's shape, its packing and its cost; `how`: the algorithm around it. tile_build does it itself
- * for one matrix. */
+/* kernel_choice with the tile's shape, its packing and its cost; `how`: the algorithm around it. tile_build does it
+ * itself for one matrix. */
 void tile_choice(Tiling *t, const char *how);
 
 /* Packs B for these panels: `at(ctx, k, col)` gives the source element. K = product of the reduction sizes. */
 Tensor *tile_pack(Tiling *t, int64_t k, float (*at)(const void *ctx, int64_t k, int64_t col), const void *ctx);
 
-/* Where columns are few, lets vectors run along the reduction, if that is cheaper: sets t->dot, before B is packed. To be
- * asked where A lies contiguous along the last reduction axis and B will be packed at compile time. */
+/* Where columns are few, lets vectors run along the reduction, if that is cheaper: sets t->dot, before B is packed. To
+ * be asked where A lies contiguous along the last reduction axis and B will be packed at compile time. */
 void tile_try_dot(Tiling *t);
 double tile_row_cost(const Tiling *t);         /* cycles of a tile of columns, for one row and one k */
 double dot_cost(const Tiling *t, int lanes);   /* the same of dot products */

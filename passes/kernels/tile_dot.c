@@ -4,8 +4,9 @@
  *     for k in steps of some lanes               acc[r][c] += A[r, k…] * B[k…, c]
  *   write(r, c, sum of lanes of acc[r][c])
  *
- * A lies contiguous along the last axis of the reduction, whose size is a multiple of those lanes; B is packed as panels
- * [columns/c][k in steps][c][lanes]. A tile of columns would compute whole vectors of them, most of which nobody asked for. */
+ * A lies contiguous along the last axis of the reduction, whose size is a multiple of those lanes; B is packed as
+ * panels [columns/c][k in steps][c][lanes]. A tile of columns would compute whole vectors of them, most of which nobody
+ * asked for. */
 #include "passes/kernels/tile.h"
 
 /* Most columns to a panel: then tiles of four rows or more fit. */
@@ -20,7 +21,8 @@ static int lanes_along_k(const Tiling *t) {
 }
 
 int dot_panels(const Tiling *t, Panel *p) {
-  int64_t count = (t->cols.k + most_columns(t) - 1) / most_columns(t), small = t->cols.k / count, large = t->cols.k - small * count, start = 0;
+  int64_t count = (t->cols.k + most_columns(t) - 1) / most_columns(t), small = t->cols.k / count,
+          large = t->cols.k - small * count, start = 0;
   int n = 0;
   for (int q = 0; q < 2; q++) {
     int64_t repeat = q ? count - large : large, columns = small + !q;
@@ -33,7 +35,8 @@ int dot_panels(const Tiling *t, Panel *p) {
   return n;
 }
 
-/* Cycles for one row and one element of the reduction: by multiply-adds and loads, and what the sums at the end cost. */
+/* Cycles for one row and one element of the reduction: by multiply-adds and loads, and what the sums at the end
+ * cost. */
 double dot_cost(const Tiling *t, int lanes) {
   enum { CYCLES_OF_SUM = 4 };
   int columns = t->cols.k < most_columns(t) ? (int)t->cols.k : most_columns(t);

@@ -3,7 +3,8 @@
 
 int tile_most_rows(const Tiling *t, int columns) {
   int fit = target_tile_rows(t->l->target, columns, t->vector_a);
-  int ways = t->l->target->l1_ways < 8 ? t->l->target->l1_ways : 8, cap = t->row_stride && t->row_stride % target_set_span(t->l->target) ? 14 : ways;
+  int ways = t->l->target->l1_ways < 8 ? t->l->target->l1_ways : 8,
+      cap = t->row_stride && t->row_stride % target_set_span(t->l->target) ? 14 : ways;
   return fit < cap ? fit : cap;
 }
 
@@ -17,18 +18,22 @@ static double even_rows(int64_t n, int most) {
  * scalar of A takes more of the load ports than a vector of B, since scalars of several rows often lie in one bank. */
 static double tile_cost(const Tiling *t, int columns, double rows, double bytes_of_k) {
   const Target *g = t->l->target;
-  double tile = rows * columns, panel = bytes_of_k * columns, load = 1.0 / g->loads, scalar = (g->lanes < 16 ? 1.3 : 1) * load;
-  double ports = 1.0 / g->fmas, latency = 4.0 / tile, loads = t->vector_a ? load * (1 + 1 / rows) : load / rows + scalar / columns;
-  double from = panel <= g->l1 * 768.0 ? 0 : !target_is_far(g, panel) ? 1.0 / g->from_l2 : 1.0 / g->from_far;      // cycles per byte
+  double tile = rows * columns, panel = bytes_of_k * columns, load = 1.0 / g->loads,
+         scalar = (g->lanes < 16 ? 1.3 : 1) * load;
+  double ports = 1.0 / g->fmas, latency = 4.0 / tile,
+         loads = t->vector_a ? load * (1 + 1 / rows) : load / rows + scalar / columns;
+  // cycles per byte
+  double from = panel <= g->l1 * 768.0 ? 0 : !target_is_far(g, panel) ? 1.0 / g->from_l2 : 1.0 / g->from_far;
   double stream = g->lanes * 4 * from / rows;
   double cost = ports > latency ? ports : latency;
   if (loads > cost) cost = loads;
   if (stream > cost) cost = stream;
-  return cost + 0.1 * loads + 0.2 * stream + 4 / (tile * (bytes_of_k / (g->lanes * 4.0) + 8));  // start and end of a tile
+  // start and end of a tile
+  return cost + 0.1 * loads + 0.2 * stream + 4 / (tile * (bytes_of_k / (g->lanes * 4.0) + 8));
 }
 
-/* The same for the panels of `columns` of a shape. A tile that runs on from line to line divides to find where each of its
- * rows lies, and where these are many it loads their addresses again and again. */
+/* The same for the panels of `columns` of a shape. A tile that runs on from line to line divides to find where each of
+ * its rows lies, and where these are many it loads their addresses again and again. */
 static double shape_cost(const Tiling *t, TileShape s, int columns, double bytes_of_k) {
   enum { ADDRESSES = 8, DIVISION = 4 };
   int64_t n = dim_likely(t->rows) * (s.wraps && !t->line ? t->lines : 1);

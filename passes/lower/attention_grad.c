@@ -1,4 +1,5 @@
-/* The gradient of attention as plain nests, one batch after the other, over matrices of shares and of the gradient of scores:
+/* The gradient of attention as plain nests, one batch after the other, over matrices of shares and of the gradient of
+ * scores:
  *
  *   p = softmax(scale q k^T + bias)      g = scale p (dy v^T - sum over keys of p dy v^T)
  *   dq = g k                             dk = g^T q        dv = p^T dy
@@ -27,7 +28,9 @@ static Expr *size(Nest *s, int k, int from_end) {
   return ex_dim(&s->l->b, t->dims[t->rank - from_end]);
 }
 
-static Expr *loop(Nest *s, const char *name, Expr *hi) { return loop_begin(&s->l->b, name, ex_int(&s->l->b, 0), hi, 1, FOR_SEQ); }
+static Expr *loop(Nest *s, const char *name, Expr *hi) {
+  return loop_begin(&s->l->b, name, ex_int(&s->l->b, 0), hi, 1, FOR_SEQ);
+}
 
 static Expr *dot(Nest *s, int x, int y, Expr *i, Expr *j) {
   Builder *b = &s->l->b;
@@ -58,7 +61,8 @@ static void shares_of_row(Nest *s, Expr *i) {
   st_set(b, top, ex_max(b, ex_var(b, top), x));
   loop_end(b);
   j = loop(s, "j", seen);
-  Expr *e = let(b, "e", ex_scalar(b, S_EXP, ex_sub(b, ex_load(b, s->share, cell(s, i, j)), ex_var(b, top)), NULL, NULL));
+  Expr *e = let(b, "e",
+                ex_scalar(b, S_EXP, ex_sub(b, ex_load(b, s->share, cell(s, i, j)), ex_var(b, top)), NULL, NULL));
   st_store(b, s->share, cell(s, i, j), e);
   st_set(b, sum, ex_add(b, ex_var(b, sum), e));
   st_set(b, mean, ex_fma(b, e, ex_load(b, s->grad, cell(s, i, j)), ex_var(b, mean)));
@@ -98,7 +102,8 @@ bool lower_attention_grad(Lower *l, const Node *n) {
   const Type *q = &value_of(l->m, n->in[0])->type, *k = &value_of(l->m, n->in[1])->type;
   Nest s = {.l = l, .n = n, .t = dtype_compute(q->dtype), .scores = *q};
   s.scores.dims[q->rank - 1] = k->dims[q->rank - 2];
-  for (int d = 0; d < q->rank - 2; d++) s.i[d] = loop_begin(b, "batch", ex_int(b, 0), ex_dim(b, q->dims[d]), 1, FOR_PARALLEL);
+  for (int d = 0; d < q->rank - 2; d++)
+    s.i[d] = loop_begin(b, "batch", ex_int(b, 0), ex_dim(b, q->dims[d]), 1, FOR_PARALLEL);
   Dim cells = dim_mul(q->dims[q->rank - 2], k->dims[q->rank - 2]);
   s.share = lower_scratch(l, "share", s.t, cells);
   s.grad = lower_scratch(l, "grad", s.t, cells);

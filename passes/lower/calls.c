@@ -21,7 +21,10 @@ static Buf *count_of(Lower *l, const Node *n) {
     if (!n->out[k]) continue;
     Dim d = value_of(l->m, n->out[k])->type.dims[0];
     for (int q = 0; q < symbol_count(); q++)
-      if (!dim_is_const(d) && !strcmp(symbol_at(q)->name, dim_text(d))) { lower_symbol(l, symbol_at(q)->name, count); return count; }
+      if (!dim_is_const(d) && !strcmp(symbol_at(q)->name, dim_text(d))) {
+        lower_symbol(l, symbol_at(q)->name, count);
+        return count;
+      }
   }
   return count;
 }
@@ -70,8 +73,12 @@ bool lower_unique(Lower *l, const Node *n) {
   int axis = (int)node_int(n, "axis", 0), elem;
   if (!elem_of(l, n, &elem)) return false;
   Dim size = x->dims[axis];
-  Buf *bufs[6] = {lower_buf(l, n->in[0]), result(l, n, 0, DT_I64, size), result(l, n, 1, DT_I64, size),
-                  result(l, n, 2, DT_I64, size), count_of(l, n), lower_scratch(l, "scratch", DT_I64, dim_mul(DIM(3), size))};
+  Buf *bufs[6] = {lower_buf(l, n->in[0]),
+                  result(l, n, 0, DT_I64, size),
+                  result(l, n, 1, DT_I64, size),
+                  result(l, n, 2, DT_I64, size),
+                  count_of(l, n),
+                  lower_scratch(l, "scratch", DT_I64, dim_mul(DIM(3), size))};
   Expr *args[5] = {ex_int(b, elem), ex_dim(b, product(x, 0, axis)), ex_dim(b, size),
                    ex_dim(b, product(x, axis + 1, x->rank)), ex_int(b, node_int(n, "sorted", 1))};
   st_call(b, "lt_unique", bufs, 6, args, 5);
@@ -111,8 +118,12 @@ static bool call_roi(Lower *l, const Node *n, const char *function, const Type *
   return true;
 }
 
-bool lower_roi_align(Lower *l, const Node *n) { return call_roi(l, n, "lt_roi_align", &value_of(l->m, n->out[0])->type); }
-bool lower_roi_align_grad(Lower *l, const Node *n) { return call_roi(l, n, "lt_roi_align_grad", &value_of(l->m, n->in[3])->type); }
+bool lower_roi_align(Lower *l, const Node *n) {
+  return call_roi(l, n, "lt_roi_align", &value_of(l->m, n->out[0])->type);
+}
+bool lower_roi_align_grad(Lower *l, const Node *n) {
+  return call_roi(l, n, "lt_roi_align_grad", &value_of(l->m, n->in[3])->type);
+}
 
 bool lower_ctc_loss(Lower *l, const Node *n) {
   Builder *b = &l->b;
@@ -123,7 +134,8 @@ bool lower_ctc_loss(Lower *l, const Node *n) {
   bufs[4] = result(l, n, 0, DT_F32, lp->dims[1]);
   bufs[5] = result(l, n, 1, DT_F32, type_count(lp));
   bufs[6] = lower_scratch(l, "scratch", DT_F32, dim_mul(dim_add(lp->dims[0], DIM(2)), states));
-  Expr *args[5] = {ex_dim(b, lp->dims[0]), ex_dim(b, lp->dims[1]), ex_dim(b, lp->dims[2]), ex_dim(b, S), ex_int(b, node_int(n, "blank", 0))};
+  Expr *args[5] = {ex_dim(b, lp->dims[0]), ex_dim(b, lp->dims[1]), ex_dim(b, lp->dims[2]), ex_dim(b, S),
+                   ex_int(b, node_int(n, "blank", 0))};
   st_call(b, "lt_ctc_loss", bufs, 7, args, 5);
   return true;
 }
@@ -137,8 +149,12 @@ bool lower_random(Lower *l, const Node *n) {
   Buf *step = has_step ? lower_buf(l, n->in[0]) : lower_weight(l, "step", tensor_scalar(b->arena, DT_I64, 0));
   Buf *bufs[2] = {step, result(l, n, 0, DT_F32, type_count(y))};
   Dim steps = has_step ? type_count(&value_of(l->m, n->in[0])->type) : DIM(1);
-  Expr *args[6] = {ex_dim(b, steps), ex_dim(b, type_count(y)), ex_int(b, node_int(n, "seed", 0)), ex_int(b, node_int(n, "stream", 0)),
-                   ex_const(b, DT_F32, node_float(n, "scale", 1)), ex_const(b, DT_F32, node_float(n, "shift", 0))};
+  Expr *args[6] = {ex_dim(b, steps),
+                   ex_dim(b, type_count(y)),
+                   ex_int(b, node_int(n, "seed", 0)),
+                   ex_int(b, node_int(n, "stream", 0)),
+                   ex_const(b, DT_F32, node_float(n, "scale", 1)),
+                   ex_const(b, DT_F32, node_float(n, "shift", 0))};
   st_call(b, normal ? "lt_random_normal" : "lt_random_uniform", bufs, 2, args, 6);
   return true;
 }

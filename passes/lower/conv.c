@@ -40,9 +40,12 @@ bool lower_conv(Lower *l, const Node *n) {
   Expr *guard = NULL;
   for (int s = 0; s < spatial; s++) {
     q[2 + s] = loop_begin(b, "kh", ex_int(b, 0), ex_dim(b, w->dims[2 + s]), 1, FOR_SEQ);
-    j[2 + s] = ex_sub(b, ex_add(b, ex_mul(b, i[2 + s], ex_dim(b, strides->dims[s])), ex_mul(b, q[2 + s], ex_dim(b, dil->dims[s]))),
+    j[2 + s] = ex_sub(b,
+                      ex_add(b, ex_mul(b, i[2 + s], ex_dim(b, strides->dims[s])),
+                             ex_mul(b, q[2 + s], ex_dim(b, dil->dims[s]))),
                       ex_dim(b, pads->dims[s]));
-    if (!dim_is(pads->dims[s], 0) || !dim_is(pads->dims[s + spatial], 0)) guard = in_range(b, guard, j[2 + s], x->dims[2 + s]);
+    if (!dim_is(pads->dims[s], 0) || !dim_is(pads->dims[s + spatial], 0))
+      guard = in_range(b, guard, j[2 + s], x->dims[2 + s]);
   }
   Expr *p = ex_cast(b, t, lower_read(l, n->in[0], j)), *r = ex_cast(b, t, lower_read(l, n->in[1], q));
   if (guard) p = ex_select(b, guard, p, ex_const(b, t, 0));
@@ -74,10 +77,13 @@ bool lower_conv_transpose(Lower *l, const Node *n) {
   for (int s = 0; s < spatial; s++) {
     Expr *stride = ex_dim(b, strides->dims[s]), *zero = ex_int(b, 0);
     q[2 + s] = loop_begin(b, "kh", zero, ex_dim(b, w->dims[2 + s]), 1, FOR_SEQ);
-    Expr *at = let(b, "at", ex_sub(b, ex_add(b, i[2 + s], ex_dim(b, pads->dims[s])), ex_mul(b, q[2 + s], ex_dim(b, dil->dims[s]))));
+    Expr *at =
+        let(b, "at",
+            ex_sub(b, ex_add(b, i[2 + s], ex_dim(b, pads->dims[s])), ex_mul(b, q[2 + s], ex_dim(b, dil->dims[s]))));
     j[2 + s] = ex_div(b, at, stride);
     Expr *whole = ex_scalar(b, S_EQ, ex_rem(b, at, stride), zero, NULL);
-    Expr *ok = ex_scalar(b, S_AND, ex_scalar(b, S_GE, at, zero, NULL), ex_lt(b, j[2 + s], ex_dim(b, x->dims[2 + s])), NULL);
+    Expr *ok = ex_scalar(b, S_AND, ex_scalar(b, S_GE, at, zero, NULL),
+                         ex_lt(b, j[2 + s], ex_dim(b, x->dims[2 + s])), NULL);
     ok = ex_scalar(b, S_AND, ok, whole, NULL);
     guard = guard ? ex_scalar(b, S_AND, guard, ok, NULL) : ok;
   }
@@ -107,7 +113,9 @@ bool lower_conv_grad_weight(Lower *l, const Node *n) {
   j[1] = ex_add(b, ex_mul(b, g, ex_dim(b, dw->dims[1])), i[1]);
   for (int s = 0; s < x->rank - 2; s++) {
     q[2 + s] = loop_begin(b, "o", ex_int(b, 0), ex_dim(b, dy->dims[2 + s]), 1, FOR_SEQ);
-    j[2 + s] = ex_sub(b, ex_add(b, ex_mul(b, q[2 + s], ex_dim(b, strides->dims[s])), ex_mul(b, i[2 + s], ex_dim(b, dil->dims[s]))),
+    j[2 + s] = ex_sub(b,
+                      ex_add(b, ex_mul(b, q[2 + s], ex_dim(b, strides->dims[s])),
+                             ex_mul(b, i[2 + s], ex_dim(b, dil->dims[s]))),
                       ex_dim(b, pads->dims[s]));
     guard = in_range(b, guard, j[2 + s], x->dims[2 + s]);
   }

@@ -1,5 +1,6 @@
-/* grid_sample: x [N,C,in…] read at the positions of grid [N,out…,r] -> y [N,C,out…], as ir/eval_sample.c defines it; and
- * its gradients: grid_sample_grad adds dy where y was read from, grid_sample_grad_grid sums dy times what y would change by.
+/* grid_sample: x [N,C,in…] read at the positions of grid [N,out…,r] -> y [N,C,out…], as ir/eval_sample.c defines it;
+ * and its gradients: grid_sample_grad adds dy where y was read from, grid_sample_grad_grid sums dy times what y would
+ * change by.
  *
  * Per output point and axis: the position, then for every tap the element it reads and its weight, in registers;
  * then per channel one sum over all combinations of taps, written out. Channels are lanes where they are
@@ -13,7 +14,8 @@
 
 enum { MAX_TAPS = 4, MAX_POINTS = 256 };               // taps per axis; combinations of them
 
-typedef struct Axis { int taps; Expr *element[MAX_TAPS], *weight[MAX_TAPS], *slope[MAX_TAPS]; } Axis;   // slope: d weight / d g
+// slope: d weight / d g
+typedef struct Axis { int taps; Expr *element[MAX_TAPS], *weight[MAX_TAPS], *slope[MAX_TAPS]; } Axis;
 
 typedef struct Sample {
   Lower *l;
@@ -89,7 +91,8 @@ static void axis_taps(Sample *s, int d, Expr *g) {
   DType c = s->position;
   Axis *axis = &s->axis[d];
   Dim size = s->x->dims[2 + d];
-  Expr *lo = ex_const(b, c, s->align ? 0 : -0.5), *range = float_dim(s, s->align ? dim_sub(size, DIM(1)) : size), *grows;
+  Expr *lo = ex_const(b, c, s->align ? 0 : -0.5), *range = float_dim(s, s->align ? dim_sub(size, DIM(1)) : size),
+       *grows;
   Expr *x = position(s, d, g, lo, range, &grows), *one = ex_const(b, c, 1), *none = ex_const(b, c, 0);
   Expr *left = let(b, "left", scalar1(b, S_FLOOR, x)), *ratio = let(b, "ratio", ex_sub(b, x, left));
   Expr *first = let(b, "first", ex_cast(b, DT_I64, left));
@@ -116,20 +119,22 @@ static void axis_taps(Sample *s, int d, Expr *g) {
 static bool sample_init(Sample *s, Lower *l, const Node *n, const Type *x) {
   const char *mode = node_str(n, "mode", "linear");
   *s = (Sample){.l = l, .n = n, .x = x, .mode = mode[0], .padding = node_str(n, "padding", "zeros")[0],
-                .align = node_int(n, "align_corners", 0) != 0, .position = dtype_compute(value_of(l->m, n->in[1])->type.dtype),
+                .align = node_int(n, "align_corners", 0) != 0,
+                .position = dtype_compute(value_of(l->m, n->in[1])->type.dtype),
                 .sum = x->dtype == DT_F64 ? DT_F64 : DT_F32, .rank = x->rank - 2};
   s->guarded = s->padding == 'z';
   int points = 1;
   for (int d = 0; d < s->rank; d++) {
     points *= s->mode == 'n' ? 1 : s->mode == 'c' ? 4 : 2;
     s->guarded |= dim_lo(x->dims[2 + d]) < 1;
-    if (points > MAX_POINTS) return lower_fail(l, "%s in %d axes reads more than %d elements for one", mode, s->rank, MAX_POINTS);
+    if (points > MAX_POINTS)
+      return lower_fail(l, "%s in %d axes reads more than %d elements for one", mode, s->rank, MAX_POINTS);
   }
   return true;
 }
 
-/* Loops over the points of the grid: where each lies; i: index of the output there, all but its channel. `mode`: how the
- * points of an image may run. */
+/* Loops over the points of the grid: where each lies; i: index of the output there, all but its channel. `mode`: how
+ * the points of an image may run. */
 static void points_begin(Sample *s, Expr **i, ForMode mode) {
   Lower *l = s->l;
   Builder *b = &l->b;

@@ -72,7 +72,8 @@ Expr *lower_index(Lower *l, ValueId v, Expr **i) {
 bool lower_contiguous(Lower *l, ValueId v, int axis) {
   const Value *val = value_of(l->m, v);
   const Node *def = val->def ? node_of(l->m, val->def) : NULL;
-  if (def && !val->at.base && !value_is_stored(l->fusion, v) && def->nin) return lower_contiguous(l, def->in[0], axis);   // a guess; safe: gathers are correct
+  // a guess; safe: gathers are correct
+  if (def && !val->at.base && !value_is_stored(l->fusion, v) && def->nin) return lower_contiguous(l, def->in[0], axis);
   return dim_is(lower_stride(l, v, axis), 1) || dim_is(val->type.dims[axis], 1);
 }
 
@@ -193,7 +194,8 @@ int lower_order(Lower *l, ValueId v, const bool *some, int *order) {
   for (int k = 0; k < value_of(l->m, v)->type.rank; k++) {      // insertion sort, stable
     if (some && !some[k]) continue;
     int at = n++;
-    for (; at > 0 && dim_hi(lower_stride(l, v, order[at - 1])) < dim_hi(lower_stride(l, v, k)); at--) order[at] = order[at - 1];
+    for (; at > 0 && dim_hi(lower_stride(l, v, order[at - 1])) < dim_hi(lower_stride(l, v, k)); at--)
+      order[at] = order[at - 1];
     order[at] = k;
   }
   return n;

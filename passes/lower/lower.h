@@ -24,7 +24,8 @@
 /* The parameter through which a kernel sees a stored value. `elsewhere`: some element is read at an index other
  * than the one being written, so the output may not take this buffer's place. */
 typedef struct LowerBuf { ValueId base; Buf *buf; bool elsewhere; } LowerBuf;
-typedef struct LowerMemo { ValueId v; Expr **i; Expr *x; } LowerMemo;      /* i NULL: at every index that is asked for */
+/* i NULL: at every index that is asked for */
+typedef struct LowerMemo { ValueId v; Expr **i; Expr *x; } LowerMemo;
 typedef struct LowerScratch { Buf *buf; const Tensor *data; } LowerScratch;   /* data: a packed weight, not scratch */
 
 typedef struct LowerSymbol { const char *name; Buf *count; } LowerSymbol;
@@ -46,10 +47,12 @@ typedef struct Lower {
   VEC(LowerSymbol) symbols;          /* set after the kernel from element 0 of a buffer */
   VEC(LowerMemo) memo;               /* values already computed at the index being written */
   Expr **writing;                    /* that index; NULL outside lower_write */
-  bool by_rows;                      /* kernels are better cut between rows of an image than have all pixels in one loop */
+  /* kernels are better cut between rows of an image than have all pixels in one loop */
+  bool by_rows;
   bool accumulates;                  /* output buffers are read as well as written */
   bool asks;                         /* lower_write only asks for the memory that it would touch, to be there in time */
-  int choice, choices;               /* which combination of alternatives to take, and how many there were: lower_choose */
+  /* which combination of alternatives to take, and how many there were: lower_choose */
+  int choice, choices;
   const char *why;                   /* set by lower_fail: the op cannot be lowered like this */
 } Lower;
 
@@ -64,13 +67,16 @@ bool  lower_contiguous(Lower *l, ValueId v, int axis);        /* would a ramp al
  * has its own and must write what it reads. */
 Buf  *lower_scratch(Lower *l, const char *name, DType t, Dim elems);
 Buf  *lower_weight(Lower *l, const char *name, const Tensor *packed);     /* a constant made for this kernel (packed) */
-void  lower_symbol(Lower *l, const char *name, Buf *count);              /* the run reads a data-dependent dim from it */
+/* the run reads a data-dependent dim from it */
+void  lower_symbol(Lower *l, const char *name, Buf *count);
 Buf  *lower_buf(Lower *l, ValueId v);                         /* the buffer behind a stored value (v's base) */
-Dim   lower_stride(Lower *l, ValueId v, int axis);            /* of an axis in memory; row-major where v is not stored */
+/* of an axis in memory; row-major where v is not stored */
+Dim   lower_stride(Lower *l, ValueId v, int axis);
 /* The axes of v, or `some` of them, that with the largest stride first; their number. */
 int   lower_order(Lower *l, ValueId v, const bool *some, int *order);
 Expr *lower_index(Lower *l, ValueId v, Expr **i);             /* element offset of index i in that buffer */
-/* The alternative to take of n with these costs: the cheapest, or what a tuning asks for. Ask once for each decision. */
+/* The alternative to take of n with these costs: the cheapest, or what a tuning asks for. Ask once for each
+ * decision. */
 int   lower_choose(Lower *l, const double *cost, int n);
 bool  lower_fail(Lower *l, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
@@ -100,7 +106,8 @@ Expr *lower_seen(Lower *l, const Node *softmax, Expr *row);
 Expr *reduce_identity(Builder *b, ScalarOp op, DType t);
 
 typedef bool (*LowerFn)(Lower *l, const Node *n);             /* false: lower_fail said why */
-typedef Expr *(*ReadFn)(Lower *l, const Node *n, Expr **i);   /* the output's element i, through lower_read of the inputs */
+/* the output's element i, through lower_read of the inputs */
+typedef Expr *(*ReadFn)(Lower *l, const Node *n, Expr **i);
 
 extern const LowerFn lower_fn[OP_COUNT];                      /* HOW_LOWER and HOW_CALL rows */
 extern const ReadFn read_fn[OP_COUNT];                        /* HOW_VIEW rows */

@@ -6,7 +6,8 @@
 static bool runs_along(Lower *l, ValueId v, const Value *like) {
   const Value *val = value_of(l->m, v);
   if (val->constant && tensor_count(val->constant) == 1) return true;
-  if (val->def && node_of(l->m, val->def)->group == l->group && !val->at.base) return true;   // computed here: its node is looked at
+  // computed here: its node is looked at
+  if (val->def && node_of(l->m, val->def)->group == l->group && !val->at.base) return true;
   if (!val->at.base || !type_same_shape(&val->type, &like->type)) return false;
   for (int k = 0; k < val->type.rank; k++)
     if (!dim_is(val->type.dims[k], 1) && !dim_eq(val->at.stride[k], like->at.stride[k])) return false;

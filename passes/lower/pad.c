@@ -9,7 +9,8 @@ static void fill_slab(Lower *l, const Node *n, int axis, bool after) {
   Dim lead = before->dims[axis], end = dim_add(lead, x->dims[axis]);
   Dim from = after ? end : DIM(0), to = after ? y->dims[axis] : lead;
   if (dim_eq(from, to)) return;
-  Expr *i[MAX_RANK], *fill = n->nin > 1 && n->in[1] ? lower_read(l, n->in[1], NULL) : ex_const(b, dtype_compute(y->dtype), 0);
+  Expr *i[MAX_RANK],
+      *fill = n->nin > 1 && n->in[1] ? lower_read(l, n->in[1], NULL) : ex_const(b, dtype_compute(y->dtype), 0);
   int inner = -1;
   for (int k = 0; k < y->rank; k++)
     if (dim_is(value_of(l->m, n->out[0])->at.stride[k], 1) && !dim_is(y->dims[k], 1)) inner = k;

@@ -41,14 +41,17 @@ static Expr *proj_at(Cell *c, Expr *t, Expr *batch, Expr *col) {
 
 typedef struct Gate { const float *w; int64_t k, first; } Gate;
 
-typedef struct Rows { Tiling t; Cell *c; int weight; Dim first; Buf *from, *to; Gate gate; } Rows;     /* t first: callbacks cast back */
+/* t first: callbacks cast back */
+typedef struct Rows { Tiling t; Cell *c; int weight; Dim first; Buf *from, *to; Gate gate; } Rows;
 
 static Expr *rows_a(Tiling *t, Expr *row, Expr **k, Expr *col) {
   Rows *r = (Rows *)t;
   Builder *b = &t->l->b;
   (void)col;
   if (r->from) return ex_load(b, r->from, cell_scratch(r->c, row, r->c->H, k[0]));
-  if (t->flat) return dim_is(r->c->B, 1) ? cell_read(r->c, 0, row, ex_int(b, 0), k[0]) : cell_read(r->c, 0, ex_int(b, 0), row, k[0]);
+  if (t->flat)
+    return dim_is(r->c->B, 1) ? cell_read(r->c, 0, row, ex_int(b, 0), k[0])
+                              : cell_read(r->c, 0, ex_int(b, 0), row, k[0]);
   return cell_read(r->c, 0, t->ctx[0], row, k[0]);
 }
 
@@ -84,7 +87,8 @@ static void rows_write(Tiling *t, Expr *row, Expr *col, Expr *acc) {
 
 static void rows_outer(Tiling *t) {
   Rows *r = (Rows *)t;
-  if (!r->from && !t->flat) t->ctx[0] = loop_begin(&t->l->b, "t", ex_int(&t->l->b, 0), ex_dim(&t->l->b, r->c->T), 1, FOR_PARALLEL);
+  if (!r->from && !t->flat)
+    t->ctx[0] = loop_begin(&t->l->b, "t", ex_int(&t->l->b, 0), ex_dim(&t->l->b, r->c->T), 1, FOR_PARALLEL);
 }
 
 static void rows_outer_end(Tiling *t) {
@@ -104,10 +108,11 @@ static Rows *product(Cell *c, int weight, Buf *from, Buf *to, Dim first, Dim col
   const Value *w = value_of(l->m, cell_input(c, weight));
   Rows *r = NEW(l->b.arena, Rows);
   *r = (Rows){.c = c, .weight = weight, .first = first, .from = from, .to = to};
-  r->t = (Tiling){.l = l, .n = c->n, .rows = c->B, .cols = cols, .kaxes = 1, .a = rows_a, .b = rows_b, .write = rows_write,
-                  .start = rows_start, .outer_begin = rows_outer, .outer_end = rows_outer_end};
+  r->t = (Tiling){.l = l, .n = c->n, .rows = c->B, .cols = cols, .kaxes = 1, .a = rows_a, .b = rows_b,
+                  .write = rows_write, .start = rows_start, .outer_begin = rows_outer, .outer_end = rows_outer_end};
   bool rows = !c->kept || (c->directions == 1 && axes_collapse(l, c->kept, 0, 2));
-  if (!from && rows && (dim_is(c->B, 1) || axes_collapse(l, cell_input(c, 0), 0, 1))) {   // all steps at once: rows of one matrix
+  // all steps at once: rows of one matrix
+  if (!from && rows && (dim_is(c->B, 1) || axes_collapse(l, cell_input(c, 0), 0, 1))) {
     r->t.flat = true;
     r->t.rows = dim_mul(c->T, c->B);
   }
@@ -153,7 +158,8 @@ Expr *cell_activation(Cell *c, int which, Expr *x) {
   case ACT_THRESHOLDED_RELU: return ex_select(b, ex_lt(b, alpha, x), x, zero);
   case ACT_SCALED_TANH:      return ex_mul(b, alpha, ex_scalar(b, S_TANH, ex_mul(b, beta, x), NULL, NULL));
   case ACT_HARD_SIGMOID:     return ex_min(b, one, ex_max(b, zero, ex_add(b, ex_mul(b, alpha, x), beta)));
-  case ACT_ELU:              return ex_select(b, ex_lt(b, x, zero), ex_mul(b, alpha, ex_scalar(b, S_EXPM1, x, NULL, NULL)), x);
+  case ACT_ELU:
+    return ex_select(b, ex_lt(b, x, zero), ex_mul(b, alpha, ex_scalar(b, S_EXPM1, x, NULL, NULL)), x);
   case ACT_SOFTSIGN:         return ex_scalar(b, S_DIV, x, ex_add(b, one, ex_scalar(b, S_ABS, x, NULL, NULL)), NULL);
   case ACT_COUNT:            break;
   }
@@ -346,10 +352,12 @@ static void direction(Cell *c) {
 }
 
 static bool recurrent(Lower *l, const Node *n) {
-  const Type *x = &value_of(l->m, n->in[0])->type, *w = &value_of(l->m, n->in[1])->type, *r = &value_of(l->m, n->in[2])->type;
+  const Type *x = &value_of(l->m, n->in[0])->type, *w = &value_of(l->m, n->in[1])->type,
+             *r = &value_of(l->m, n->in[2])->type;
   if (x->dtype != DT_F32) return lower_fail(l, "recurrent layers of type %s", dtype_info[x->dtype].text);
-  Cell c = {.l = l, .n = n, .gates = recurrent_gates(n), .lens = 4, .T = x->dims[0], .B = x->dims[1], .I = x->dims[2], .H = r->dims[2],
-            .GH = w->dims[1], .t = DT_F32, .has_bias = n->nin > 3 && n->in[3], .directions = recurrent_directions(n)};
+  Cell c = {.l = l, .n = n, .gates = recurrent_gates(n), .lens = 4, .T = x->dims[0], .B = x->dims[1], .I = x->dims[2],
+            .H = r->dims[2], .GH = w->dims[1], .t = DT_F32, .has_bias = n->nin > 3 && n->in[3],
+            .directions = recurrent_directions(n)};
   c.linear_before_reset = c.gates == 3 && node_int(n, "linear_before_reset", 0);
   if (!dim_is_const(c.GH) || !dim_is_const(c.I)) return lower_fail(l, "the hidden size must be known");
   int states = c.gates == 4 ? 2 : 1;

@@ -27,8 +27,8 @@ Expr *cell_read(Cell *c, int k, Expr *x, Expr *y, Expr *z);          /* input k,
 Expr *cell_scratch(Cell *c, Expr *row, Dim width, Expr *j);          /* index of [row][j] */
 static inline Expr *cell_state(Cell *c, const At *at) { return cell_scratch(c, at->batch, c->H, at->j); }
 Expr *cell_column(Cell *c, const At *at, int gate);                  /* gate * H + j */
-/* Is step s odd? Then panels of weights are taken from the last to the first: weights larger than the L2 would otherwise be
- * evicted, each panel just before its next use. */
+/* Is step s odd? Then panels of weights are taken from the last to the first: weights larger than the L2 would
+ * otherwise be evicted, each panel just before its next use. */
 Expr *cell_odd(Cell *c, Expr *s);
 void cell_position(Cell *c, At *at, Expr *s);   /* sets s, t, active; at->batch is given */
 void cell_directions(Cell *c, void (*direction)(Cell *c));           /* one after the other, or at the same time */

@@ -13,7 +13,8 @@ enum { IN_Y = 6, IN_H0 };                                       /* of gru_grad *
 
 /* ---- dh = delta R ---- */
 
-typedef struct BackRows { Tiling t; Cell *c; Dim first; Buf *to; bool carry; } BackRows;      /* t first: callbacks cast back */
+/* t first: callbacks cast back */
+typedef struct BackRows { Tiling t; Cell *c; Dim first; Buf *to; bool carry; } BackRows;
 
 static Expr *rows_a(Tiling *t, Expr *row, Expr **k, Expr *col) {
   BackRows *r = (BackRows *)t;
@@ -47,7 +48,8 @@ static BackRows *product(Cell *c, Dim first, Dim rows, Buf *to, bool carry) {
   const Value *w = value_of(l->m, cell_input(c, IN_R));
   BackRows *r = NEW(l->b.arena, BackRows);
   *r = (BackRows){.c = c, .first = first, .to = to, .carry = carry};
-  r->t = (Tiling){.l = l, .n = c->n, .rows = c->B, .cols = c->H, .kaxes = 1, .a = rows_a, .b = rows_b, .write = rows_write};
+  r->t = (Tiling){.l = l, .n = c->n, .rows = c->B, .cols = c->H, .kaxes = 1, .a = rows_a, .b = rows_b,
+                  .write = rows_write};
   r->t.ksize[0] = rows;
   r->t.kname[0] = "k";
   if (w->constant) {
@@ -157,7 +159,8 @@ static void lstm_back(Cell *c, const At *at) {
   bool coupled = node_int(c->n, "input_forget", 0), p = cell_input(c, IN_P) != 0;
   Expr *dh = dh_here(c, at), *old = before(c, at, IN_MID, IN_C0), *zero = ex_const(b, c->t, 0);
   Expr *cell = let(b, "c", read_step(c, IN_MID, at->t, at));
-  BackGate i = gate(c, at, 0, 0, "i"), o = gate(c, at, 1, 0, "o"), f = {ex_sub(b, ex_const(b, c->t, 1), i.y), zero}, g = gate(c, at, 3, 1, "g");
+  BackGate i = gate(c, at, 0, 0, "i"), o = gate(c, at, 1, 0, "o"), f = {ex_sub(b, ex_const(b, c->t, 1), i.y), zero},
+           g = gate(c, at, 3, 1, "g");
   if (!coupled) f = gate(c, at, 2, 0, "f");
   Expr *q = let(b, "q", cell_activation(c, 2, cell));
   Expr *d_o = let(b, "d_o", ex_mul(b, ex_mul(b, dh, q), o.slope));
@@ -189,7 +192,8 @@ static void gru_back(Cell *c, const At *at) {
     BackGate r = gate(c, at, 1, 0, "r");
     give_gate(c, at, 1, ex_mul(b, ex_mul(b, d_n, read_step(c, IN_MID, at->t, at)), r.slope));
     rec = let(b, "d", while_active(c, at, ex_mul(b, d_n, r.y), ex_const(b, c->t, 0)));
-    st_store(b, c->mix, cell_scratch(c, at->batch, c->GH, cell_column(c, at, 2)), rec);     // R sees the product's gradient
+    // R sees the product's gradient
+    st_store(b, c->mix, cell_scratch(c, at->batch, c->GH, cell_column(c, at, 2)), rec);
   }
   Expr *i[4] = {at->t, c->d, at->batch, at->j};
   if (c->mid) lower_write_to(c->l, c->mid, i, while_active(c, at, rec, ex_const(b, c->t, 0)));

@@ -32,7 +32,8 @@ static bool reduce(Lower *l, const Node *n, ScalarOp op) {
   int at = 0;
   for (int k = 0; k < x->rank; k++) {
     if (cut[k]) { if (keep) i[at++] = ex_int(b, 0); continue; }
-    i[at++] = j[k] = loop_begin(b, "i", ex_int(b, 0), ex_dim(b, x->dims[k]), 1, k == inner ? FOR_PARALLEL_VECTOR : FOR_PARALLEL);
+    i[at++] = j[k] = loop_begin(b, "i", ex_int(b, 0), ex_dim(b, x->dims[k]), 1,
+                                k == inner ? FOR_PARALLEL_VECTOR : FOR_PARALLEL);
   }
   DType t = dtype_compute(y->dtype);
   // A partial result per loop: a hundred thousand numbers added to one f32 would lose two digits more.
@@ -93,7 +94,8 @@ bool lower_argmin(Lower *l, const Node *n) { return arg_reduce(l, n, S_LT); }
 static void outer_loops(Lower *l, const Type *t, Expr **i, int first, int last, int inner) {
   for (int k = 0; k < t->rank; k++)
     if (k < first || k > last)
-      i[k] = loop_begin(&l->b, "i", ex_int(&l->b, 0), ex_dim(&l->b, t->dims[k]), 1, k == inner ? FOR_PARALLEL_VECTOR : FOR_PARALLEL);
+      i[k] = loop_begin(&l->b, "i", ex_int(&l->b, 0), ex_dim(&l->b, t->dims[k]), 1,
+                        k == inner ? FOR_PARALLEL_VECTOR : FOR_PARALLEL);
 }
 
 static void outer_loops_end(Lower *l, const Type *t, int first, int last) {
@@ -161,7 +163,8 @@ static bool softmax(Lower *l, const Node *n, bool logarithm) {
   if (logarithm) {
     lower_write(l, i, ex_sub(b, lower_read(l, n->in[0], i), scale));
   } else {
-    Expr *again = keep ? ex_load(b, keep, k) : ex_scalar(b, S_EXP, ex_sub(b, lower_read(l, n->in[0], i), ex_var(b, top)), NULL, NULL);
+    Expr *again = keep ? ex_load(b, keep, k)
+                       : ex_scalar(b, S_EXP, ex_sub(b, lower_read(l, n->in[0], i), ex_var(b, top)), NULL, NULL);
     lower_write(l, i, ex_mul(b, again, scale));
   }
   loop_end(b);
@@ -181,7 +184,8 @@ bool lower_log_softmax(Lower *l, const Node *n) { return softmax(l, n, true); }
  * y = (x - mean) * rstd * scale + bias. rms_norm: y = x / sqrt(mean(x^2) + epsilon) * scale. */
 static void norm_loops(Lower *l, const Type *x, Expr **i, int axis) {
   for (int k = axis; k < x->rank; k++)
-    i[k] = loop_begin(&l->b, "k", ex_int(&l->b, 0), ex_dim(&l->b, x->dims[k]), 1, k == x->rank - 1 ? FOR_VECTOR : FOR_SEQ);
+    i[k] = loop_begin(&l->b, "k", ex_int(&l->b, 0), ex_dim(&l->b, x->dims[k]), 1,
+                      k == x->rank - 1 ? FOR_VECTOR : FOR_SEQ);
 }
 
 static void norm_loops_end(Lower *l, const Type *x, int axis) {

@@ -45,12 +45,14 @@ Expr *read_slice(Lower *l, const Node *n, Expr **i) {
 
 /* mode constant: x inside, the pad value outside. reflect: … 2 1 [0 1 2] 1 0 …; edge: 0 0 [0 1 2] 2 2;
  * wrap: 1 2 [0 1 2] 0 1. Reflections are folded arithmetically, so any pad width is in bounds. */
-/* Where element i of the padded axis is in x. Negative amounts crop, and what is left is repeated, as in ONNX Runtime. */
+/* Where element i of the padded axis is in x. Negative amounts crop, and what is left is repeated, as in ONNX
+ * Runtime. */
 static Expr *repeated(Lower *l, const char *mode, Expr *i, Dim x, Dim before, Dim after) {
   Builder *b = &l->b;
   Dim crop = dim_max(DIM(0), dim_sub(DIM(0), before)), cut = dim_max(DIM(0), dim_sub(DIM(0), after));
   Dim left = dim_sub(x, dim_add(crop, cut));
-  Expr *j = ex_sub(b, i, ex_dim(b, dim_max(DIM(0), before))), *size = ex_dim(b, left), *last = ex_sub(b, size, ex_int(b, 1));
+  Expr *j = ex_sub(b, i, ex_dim(b, dim_max(DIM(0), before))), *size = ex_dim(b, left),
+       *last = ex_sub(b, size, ex_int(b, 1));
   if (!strcmp(mode, "edge")) {
     j = ex_max(b, ex_int(b, 0), ex_min(b, last, j));
   } else if (!strcmp(mode, "reflect")) {                      // period 2(size-1): triangle wave
@@ -75,7 +77,8 @@ Expr *read_pad(Lower *l, const Node *n, Expr **i) {
       j[k] = repeated(l, mode, i[k], x->dims[k], before[k], after[k]);
     } else {
       j[k] = ex_sub(&l->b, i[k], ex_dim(&l->b, before[k]));
-      Expr *lo = ex_scalar(&l->b, S_GE, j[k], ex_int(&l->b, 0), NULL), *hi = ex_lt(&l->b, j[k], ex_dim(&l->b, x->dims[k]));
+      Expr *lo = ex_scalar(&l->b, S_GE, j[k], ex_int(&l->b, 0), NULL),
+           *hi = ex_lt(&l->b, j[k], ex_dim(&l->b, x->dims[k]));
       Expr *in = ex_scalar(&l->b, S_AND, lo, hi, NULL);
       inside = inside ? ex_scalar(&l->b, S_AND, inside, in, NULL) : in;
     }
@@ -164,11 +167,12 @@ Expr *read_dims(Lower *l, const Node *n, Expr **i) {
   return r;
 }
 
-/* A saturating cast to a power of two: the next one up, at least 2^-127; negative: NaN. Adding all ones below the exponent
- * carries into it unless x is a power already. */
+/* A saturating cast to a power of two: the next one up, at least 2^-127; negative: NaN. Adding all ones below the
+ * exponent carries into it unless x is a power already. */
 static Expr *power_above(Builder *b, Expr *x) {
   DType c = x->elem;
-  Expr *least = ex_const(b, c, 0x1p-127), *normal = ex_min(b, ex_max(b, x, ex_const(b, c, 0x1p-126)), ex_const(b, c, 0x1p127));
+  Expr *least = ex_const(b, c, 0x1p-127),
+       *normal = ex_min(b, ex_max(b, x, ex_const(b, c, 0x1p-126)), ex_const(b, c, 0x1p127));
   Expr *up = ex_add(b, ex_bits(b, DT_U32, normal), ex_const_int(b, DT_U32, 0x7fffff));
   up = ex_bits(b, c, ex_scalar(b, S_BITAND, up, ex_const_int(b, DT_U32, 0xff800000), NULL));
   Expr *small = ex_select(b, ex_scalar(b, S_GE, x, ex_const(b, c, 0), NULL), least, ex_const(b, c, NAN));

@@ -11,9 +11,9 @@
  *     unsupported  NAME  why
  * Each case runs in a process of its own, with a time limit, so that a crash is one line as well.
  * Options: --import (no evaluation), --export (import, export, import: both modules give the same; =DIR leaves the
- * exported model there, with its inputs and lathe's outputs), --verbose (all diagnostics), --seconds N, --only TEXT (cases with TEXT in their
- * names), --work DIR (where --emitted works), --ledger FILE (lines for tests/onnx/ledger.txt). Exit code 1 when
- * a case failed. */
+ * exported model there, with its inputs and lathe's outputs), --verbose (all diagnostics), --seconds N, --only TEXT
+ * (cases with TEXT in their names), --work DIR (where --emitted works), --ledger FILE (lines for
+ * tests/onnx/ledger.txt). Exit code 1 when a case failed. */
 #include <dirent.h>
 #include <math.h>
 #include <stdarg.h>
@@ -65,7 +65,8 @@ static const char *shape_text(const Tensor *t) {
   static int which;
   char *s = buf[which ^= 1];
   int n = snprintf(s, 200, "%s[", dtype_info[t->dtype].text);
-  for (int k = 0; k < t->rank && n < 180; k++) n += snprintf(s + n, 200 - (size_t)n, k ? ",%lld" : "%lld", (long long)t->dims[k]);
+  for (int k = 0; k < t->rank && n < 180; k++)
+    n += snprintf(s + n, 200 - (size_t)n, k ? ",%lld" : "%lld", (long long)t->dims[k]);
   snprintf(s + n, 200 - (size_t)n, "]");
   return s;
 }
@@ -92,8 +93,11 @@ static const char *compare(const Tensor *got, const Tensor *want, bool is_random
       return why;
     }
     if (cls != CLASS_FLOAT) {
-      if (!memcmp((char *)got->data + i * dtype_bytes(got->dtype), (char *)want->data + i * dtype_bytes(got->dtype), (size_t)dtype_bytes(got->dtype))) continue;
-      snprintf(why, sizeof why, "element %lld is %lld, should be %lld", (long long)i, (long long)tensor_get_int(got, i), (long long)tensor_get_int(want, i));
+      if (!memcmp((char *)got->data + i * dtype_bytes(got->dtype), (char *)want->data + i * dtype_bytes(got->dtype),
+                  (size_t)dtype_bytes(got->dtype)))
+        continue;
+      snprintf(why, sizeof why, "element %lld is %lld, should be %lld", (long long)i,
+               (long long)tensor_get_int(got, i), (long long)tensor_get_int(want, i));
       return why;
     }
     double a = tensor_get(got, i), b = tensor_get(want, i);
@@ -110,15 +114,21 @@ static const char *compare(const Tensor *got, const Tensor *want, bool is_random
 /* ---- one case ---- */
 const char *first_error(const Diags *d) {
   for (int k = 0; k < d->len; k++)
-    if (!d->at[k].warning) return arena_printf((Arena *)(uintptr_t)&d->arena, "%s%s%s", d->at[k].where ? d->at[k].where : "", d->at[k].where ? ": " : "", d->at[k].text);
+    if (!d->at[k].warning)
+      return arena_printf((Arena *)(uintptr_t)&d->arena, "%s%s%s", d->at[k].where ? d->at[k].where : "",
+                          d->at[k].where ? ": " : "", d->at[k].text);
   return "no message";
 }
 
 static TestPort port_of(const Onnx__ValueInfo *v) {
-  ValueKind kind = !v->type ? KIND_TENSOR : v->type->sequence_type ? KIND_SEQUENCE : v->type->optional_type ? KIND_OPTIONAL : KIND_TENSOR;
+  ValueKind kind = !v->type    ? KIND_TENSOR
+      : v->type->sequence_type ? KIND_SEQUENCE
+      : v->type->optional_type ? KIND_OPTIONAL
+                               : KIND_TENSOR;
   TestPort p = {.name = v->name ? v->name : "", .kind = kind};
   const Onnx__Shape *shape = v->type && v->type->tensor_type ? v->type->tensor_type->shape : NULL;
-  for (size_t k = 0; shape && k < shape->n_dim && k < MAX_RANK; k++) p.dims[p.rank++] = shape->dim[k]->has_dim_value ? shape->dim[k]->dim_value : 1;
+  for (size_t k = 0; shape && k < shape->n_dim && k < MAX_RANK; k++)
+    p.dims[p.rank++] = shape->dim[k]->has_dim_value ? shape->dim[k]->dim_value : 1;
   return p;
 }
 
@@ -131,10 +141,12 @@ static void find_ports(const char *path, Arena *a, TestPorts *p, Diags *d) {
   for (size_t k = 0; m && k < m->graph->n_input && p->n < MAX_PORTS; k++) {
     bool is_constant = false;
     for (size_t i = 0; i < m->graph->n_initializer; i++)
-      is_constant |= m->graph->initializer[i]->name && !strcmp(m->graph->initializer[i]->name, m->graph->input[k]->name);
+      is_constant |= m->graph->initializer[i]->name &&
+          !strcmp(m->graph->initializer[i]->name, m->graph->input[k]->name);
     if (!is_constant) p->at[p->n++] = port_of(m->graph->input[k]);
   }
-  for (size_t k = 0; m && k < m->graph->n_output && k < MAX_PORTS; k++) p->out[p->nout++] = port_of(m->graph->output[k]);
+  for (size_t k = 0; m && k < m->graph->n_output && k < MAX_PORTS; k++)
+    p->out[p->nout++] = port_of(m->graph->output[k]);
 }
 
 /* The inputs of onnx's "light" models are not stored: element i of n is i/n (onnx/backend/test/runner). */
@@ -206,12 +218,15 @@ const Tensor *test_input(const TestPorts *p, const char *name) {
 }
 
 /* Compares output k of the model; *at: the next output of the module. NULL when they agree. */
-static const char *check_output(const TestPort *p, const Tensor *const *got, int nout, int *at, bool is_random, double *worst) {
+static const char *check_output(const TestPort *p, const Tensor *const *got, int nout, int *at, bool is_random,
+                                double *worst) {
   static char why[700];
   int n = p->kind == KIND_TENSOR ? 1 : p->n;
   for (int i = 0; i < n; i++, ++*at) {
     if (*at >= nout) return "the list is too short";
-    const char *differs = !got[*at] ? "was not computed" : compare(got[*at], p->kind == KIND_TENSOR ? p->value : p->list[i], is_random, worst);
+    const char *differs = !got[*at]
+        ? "was not computed"
+        : compare(got[*at], p->kind == KIND_TENSOR ? p->value : p->list[i], is_random, worst);
     if (!differs) continue;
     snprintf(why, sizeof why, "'%s': %s", p->name, differs);
     return why;
@@ -264,7 +279,8 @@ static Outcome outputs_of(Module *m, const TestPorts *p, Diags *d, const Tensor 
 }
 
 /* What another program needs to run the exported model: itself, its inputs, what came out here. */
-static bool keep_export(const TestCase *c, const char *set, Module *m, const TestPorts *p, const Tensor *const *got, const void *bytes, size_t size, Diags *d) {
+static bool keep_export(const TestCase *c, const char *set, Module *m, const TestPorts *p, const Tensor *const *got,
+                        const void *bytes, size_t size, Diags *d) {
   char why[300], *dir = arena_printf(&d->arena, "%s/%s-%s", export_to, c->title, strrchr(set, '/') + 1);
   for (char *s = dir + strlen(export_to) + 1; *s; s++) if (*s == '/') *s = '+';
   mkdir(export_to, 0777);
@@ -272,7 +288,8 @@ static bool keep_export(const TestCase *c, const char *set, Module *m, const Tes
   if (!file_save(bytes, size, arena_printf(&d->arena, "%s/model.onnx", dir), why, sizeof why)) return false;
   for (int i = 0; i < m->main->inputs.len; i++) {
     const char *name = value_of(m, m->main->inputs.at[i])->name;
-    if (!onnx_save_tensor(arena_printf(&d->arena, "%s/input_%d.pb", dir, i), name, test_input(p, name), d)) return false;
+    if (!onnx_save_tensor(arena_printf(&d->arena, "%s/input_%d.pb", dir, i), name, test_input(p, name), d))
+      return false;
   }
   for (int i = 0; i < m->main->outputs.len; i++)
     if (!onnx_save_tensor(arena_printf(&d->arena, "%s/output_%d.pb", dir, i), "", got[i], d)) return false;
@@ -290,12 +307,14 @@ static Outcome round_trip(const TestCase *c, const char *set, TestPorts *p, Diag
   const Tensor **want, **got;
   Outcome o = outputs_of(m, p, d, &want);
   if (o.status != PASS) return o;
-  if (export_to && !keep_export(c, set, m, p, want, bytes, size, d)) return outcome(FAIL, "cannot write into %s", export_to);
+  if (export_to && !keep_export(c, set, m, p, want, bytes, size, d))
+    return outcome(FAIL, "cannot write into %s", export_to);
   Module *back = onnx_import_bytes(bytes, size, "exported", &(ImportOptions){0}, d);
   if (!back) return outcome(FAIL, "the exported model is not read: %s", first_error(d));
   o = outputs_of(back, p, d, &got);
   if (o.status != PASS) return outcome(FAIL, "exported: %s", o.text);
-  if (back->main->outputs.len != m->main->outputs.len) return outcome(FAIL, "has %d outputs, had %d", back->main->outputs.len, m->main->outputs.len);
+  if (back->main->outputs.len != m->main->outputs.len)
+    return outcome(FAIL, "has %d outputs, had %d", back->main->outputs.len, m->main->outputs.len);
   double worst = 0;
   for (int k = 0; k < m->main->outputs.len; k++) {
     const char *why = compare(got[k], want[k], module_is_random(m), &worst);
@@ -321,7 +340,8 @@ static bool bind_asked(TestPorts *p, const Diags *d) {
       s += 7;
       for (int k = 0; k < p->n; k++) {
         size_t n = strlen(p->at[k].name);
-        if (!strncmp(s, p->at[k].name, n) && s[n] == '=' && !p->at[k].bound && p->at[k].value) p->at[k].bound = more = true;
+        if (!strncmp(s, p->at[k].name, n) && s[n] == '=' && !p->at[k].bound && p->at[k].value)
+          p->at[k].bound = more = true;
       }
     }
   return more;
@@ -433,7 +453,8 @@ static void add_case(const char *dir, const char *title, const char *file, bool 
   if (alone) find_sets(&c, dir, "test_data_set_");
   if (!c.sets) find_sets(&c, arena_printf(&names, "%s.data", stem), "set_");
   if (!c.sets && !access(arena_printf(&names, "%s_output_0.pb", stem), R_OK)) c.set[c.sets++] = stem;
-  c.title = alone && !strcmp(file, "model.onnx") ? arena_strdup(&names, title) : arena_printf(&names, "%s/%s", title, file);
+  c.title = alone && !strcmp(file, "model.onnx") ? arena_strdup(&names, title)
+                                                 : arena_printf(&names, "%s/%s", title, file);
   if (!only || strstr(c.title, only)) *vec_push(&names, &cases) = c;
 }
 
@@ -446,7 +467,8 @@ static bool find_cases(const char *dir, const char *title, int depth) {
     const char *name = entry[i]->d_name, *path = arena_printf(&names, "%s/%s", dir, name);
     struct stat st;
     if (ends_with(name, ".onnx")) add_case(dir, title, name, models == 1);
-    else if (!models && depth < 2 && *name != '.' && !stat(path, &st) && S_ISDIR(st.st_mode)) find_cases(path, arena_printf(&names, "%s/%s", title, name), depth + 1);
+    else if (!models && depth < 2 && *name != '.' && !stat(path, &st) && S_ISDIR(st.st_mode))
+      find_cases(path, arena_printf(&names, "%s/%s", title, name), depth + 1);
     free(entry[i]);
   }
   if (n >= 0) free(entry);
@@ -475,7 +497,8 @@ int main(int argc, char **argv) {
     }
   }
   if (!given) {
-    fprintf(stderr, "usage: conform [--import | --export[=DIR]] [--verbose] [--seconds N] [--only TEXT] [--emitted=TARGET [--work DIR] [--ledger FILE]] DIR...\n");
+    fprintf(stderr,
+            "usage: conform [--import | --export[=DIR]] [--verbose] [--seconds N] [--only TEXT] [--emitted=TARGET [--work DIR] [--ledger FILE]] DIR...\n");
     return 2;
   }
   if (target) {

@@ -23,7 +23,14 @@
 enum { BATCH = 40 };
 
 /* What the emitting process reports. set_program: by data set, -1: none. */
-typedef struct Emitted { Outcome o; bool is_random; int programs; int set_program[MAX_SETS]; char note[200]; bool needs[100]; } Emitted;
+typedef struct Emitted {
+  Outcome o;
+  bool is_random;
+  int programs;
+  int set_program[MAX_SETS];
+  char note[200];
+  bool needs[100];
+} Emitted;
 
 static const char *work_dir, *flags;
 static const Target *target;
@@ -64,14 +71,16 @@ static Outcome emit_attempt(const TestCase *c, const char *set, TestPorts *p, Di
   bool unsupported = d->len && !strcmp(d->at[0].kind, "unsupported");
   if (!program) return outcome(unsupported ? UNSUPPORTED : FAIL, "%s", first_error(d));
   const char *prefix = prefix_of(case_number, program_number);
-  EmitOptions eo = {.prefix = prefix, .target = target, .weights = WEIGHTS_BIN, .single_file = true, .model_table = true};
+  EmitOptions eo = {.prefix = prefix, .target = target, .weights = WEIGHTS_BIN, .single_file = true,
+                    .model_table = true};
   EmitFiles files = {0};
   if (!emit_program(program, &eo, a, &files, d) || d->errors) return outcome(UNSUPPORTED, "%s", first_error(d));
   for (int i = 0; i < files.at.len; i++) {
     const EmitFile *f = &files.at.at[i];
     for (int k = 0; k < embed_count; k++)
       if (!strcmp(f->name, embed_files[k].name)) runtime_needed[k] = true;
-    if (strncmp(f->name, prefix, strlen(prefix)) && !access(arena_printf(a, "%s/%s", work_dir, f->name), R_OK)) continue;
+    if (strncmp(f->name, prefix, strlen(prefix)) && !access(arena_printf(a, "%s/%s", work_dir, f->name), R_OK))
+      continue;
     if (!write_file(f->name, f->data, f->size)) return outcome(FAIL, "the disk is full");
   }
   return outcome(PASS, "emitted");
@@ -110,7 +119,8 @@ static void apart(void (*job)(Job *, void *), Job *j, void *result, size_t size,
   pid_t pid = fork();
   if (pid == 0) {
     close(fd[0]);
-    setrlimit(RLIMIT_CPU, &(struct rlimit){(rlim_t)time_limit, (rlim_t)time_limit + 1});    // of work, whatever else the machine does
+    // of work, whatever else the machine does
+    setrlimit(RLIMIT_CPU, &(struct rlimit){(rlim_t)time_limit, (rlim_t)time_limit + 1});
     job(j, result);
     ssize_t wrote = write(fd[1], result, size);
     fflush(stdout);
@@ -124,7 +134,8 @@ static void apart(void (*job)(Job *, void *), Job *j, void *result, size_t size,
   int how = 0;
   waitpid(pid, &how, 0);
   if (got == size) return;
-  if (WIFSIGNALED(how) && (WTERMSIG(how) == SIGXCPU || WTERMSIG(how) == SIGKILL)) *o = outcome(FAIL, "took longer than %d s", time_limit);
+  if (WIFSIGNALED(how) && (WTERMSIG(how) == SIGXCPU || WTERMSIG(how) == SIGKILL))
+    *o = outcome(FAIL, "took longer than %d s", time_limit);
   else if (WIFSIGNALED(how)) *o = outcome(FAIL, "crashed (signal %d)", WTERMSIG(how));
   else *o = outcome(FAIL, "ended with code %d", WEXITSTATUS(how));
 }
@@ -145,10 +156,12 @@ static void write_unit(int at, int program) {
 static const char *compile_library(const Emitted *e, int from, int to, bool large, const char *log) {
   Text cmd = {0};
   const char *so = arena_printf(&perm, "%s/batch_%d_%d.so", work_dir, from, to);
-  text_printf(&cmd, "cd %s && %s %s %s -shared -fPIC -Wall -Wextra -Werror -o %s", work_dir, target->compiler, large ? "-O2" : "-O1", flags, strrchr(so, '/') + 1);
+  text_printf(&cmd, "cd %s && %s %s %s -shared -fPIC -Wall -Wextra -Werror -o %s", work_dir, target->compiler,
+              large ? "-O2" : "-O1", flags, strrchr(so, '/') + 1);
   int programs = 0;
   for (int i = from; i < to; i++)
-    for (int k = 0; e[i].o.status == PASS && k < e[i].programs; k++, programs++) text_printf(&cmd, " %s_unit.c", prefix_of(i, k));
+    for (int k = 0; e[i].o.status == PASS && k < e[i].programs; k++, programs++)
+      text_printf(&cmd, " %s_unit.c", prefix_of(i, k));
   for (int f = 0; f < embed_count; f++) {
     bool needed = false;
     for (int i = from; i < to; i++) needed |= e[i].needs[f];
@@ -179,7 +192,8 @@ static void compile_cases(const TestCase *cases, Emitted *e, int n, void **libra
 
 /* ---- 3. run ---- */
 
-static Outcome run_program(const TestCase *c, const char *set, const lt_model *model, const char *prefix, bool is_random) {
+static Outcome run_program(const TestCase *c, const char *set, const lt_model *model, const char *prefix,
+                           bool is_random) {
   char why[300];
   size_t bytes = 0;
   Compiled k = {.diags = {.file = c->model}};
@@ -188,7 +202,8 @@ static Outcome run_program(const TestCase *c, const char *set, const lt_model *m
   test_load(&p, c, set, a);
   Case x = {.name = set, .in = NEW_N(a, const Tensor *, model->inputs + 1)};
   for (int i = 0; i < model->inputs; i++)
-    if (!(x.in[i] = test_input(&p, model->in[i].name))) return outcome(UNSUPPORTED, "there is no value for input '%s'", model->in[i].name);
+    if (!(x.in[i] = test_input(&p, model->in[i].name)))
+      return outcome(UNSUPPORTED, "there is no value for input '%s'", model->in[i].name);
   char *file = file_load(arena_printf(a, "%s/%s.bin", work_dir, prefix), &bytes, why, sizeof why);
   void *aligned = NULL;
   if (file && posix_memalign(&aligned, 64, bytes + 64)) return outcome(FAIL, "no memory for the weights");
@@ -204,7 +219,8 @@ static Outcome run_program(const TestCase *c, const char *set, const lt_model *m
     if (!call_run(&call, &k, round ? 0x3C : 0xFF)) return outcome(FAIL, "%s", first_error(&k.diags));
     for (int i = 0; i < model->outputs; i++) {
       const Tensor *t = call_output(&call, &k, i);
-      if (round && tensor_bytes(t) && memcmp(t->data, got[i]->data, tensor_bytes(t))) return outcome(FAIL, "output '%s' depends on memory that nobody wrote", model->out[i].name);
+      if (round && tensor_bytes(t) && memcmp(t->data, got[i]->data, tensor_bytes(t)))
+        return outcome(FAIL, "output '%s' depends on memory that nobody wrote", model->out[i].name);
       got[i] = t;
     }
     if (clock_seconds() - since > 2) break;                      // a large network: once is enough
@@ -228,16 +244,27 @@ static void run_job(Job *j, void *result) {
 static void ledger_line(FILE *to, const TestCase *c, const Emitted *e, const Outcome *o) {
   static const char *const word[] = {"pass", "fail: ", "unsupported: "};
   const char *element = o->status == FAIL ? strstr(o->text, "element ") : NULL;
-  fprintf(to, "%s  %s  %s%.*s%s\n", c->title, target->name, word[o->status], o->status == PASS ? 0 : element ? (int)(element - o->text) : 300, o->text,
-          o->status == PASS ? e->note : element ? "wrong values" : "");
+  fprintf(to, "%s  %s  %s%.*s%s\n", c->title, target->name, word[o->status],
+          o->status == PASS ? 0
+              : element     ? (int)(element - o->text)
+                            : 300,
+          o->text,
+          o->status == PASS ? e->note
+              : element     ? "wrong values"
+                            : "");
 }
 
-bool run_emitted(const TestCase *cases, int n, const char *target_name, const char *dir, int seconds, bool verbose, FILE *to, int *count) {
+bool run_emitted(const TestCase *cases, int n, const char *target_name, const char *dir, int seconds, bool verbose,
+                 FILE *to, int *count) {
   (void)verbose;
   target = target_find(target_name);
   if (!target) { fprintf(stderr, "conform: there is no target '%s'\n", target_name); return false; }
   work_dir = dir, time_limit = seconds;
-  flags = arena_printf(&perm, "%s %s", target->lanes == 1 ? "-fwrapv" : "-fno-math-errno -fno-trapping-math -ffp-contract=fast -fwrapv -Wno-psabi", target->cflags);
+  flags = arena_printf(&perm, "%s %s",
+                       target->lanes == 1
+                           ? "-fwrapv"
+                           : "-fno-math-errno -fno-trapping-math -ffp-contract=fast -fwrapv -Wno-psabi",
+                       target->cflags);
   if (system(arena_printf(&perm, "mkdir -p %s && rm -f %s/*", dir, dir))) return false;
   Emitted *e = NEW_N(&perm, Emitted, n);
   void **library = NEW_N(&perm, void *, n);

@@ -8,9 +8,10 @@
  *   1. in f64, by the evaluator: the gradient of every float input after passes grad and decompose, and again after all
  *      of SIMPLIFY, against central differences of the untouched network: relative error at most 1e-6;
  *   2. in f32, by emitted C within guarded and poisoned memory, twice: every output and gradient against f64: 1e-3.
- * Errors are those of the worst element, relative to the tensor's largest. Floats not said otherwise are from -2..2, all
- * different in each input, so that no two meet at a kink; integers must be said.
- * An op whose gradient column has a rule needs a case. Environment: ONLY=exp runs cases that begin so, CFLAGS, TARGET. */
+ * Errors are those of the worst element, relative to the tensor's largest. Floats not said otherwise are from -2..2,
+ * all different in each input, so that no two meet at a kink; integers must be said.
+ * An op whose gradient column has a rule needs a case. Environment: ONLY=exp runs cases that begin so, CFLAGS,
+ * TARGET. */
 #include "base/text.h"
 #include "codegen/embed.h"
 #include "driver/cases.h"
@@ -111,7 +112,8 @@ static void cases_load(GradCases *all, const char *path) {
     do next += strcspn(next, "\n") + (next[strcspn(next, "\n")] == '\n'); while (*next && strncmp(next, "case ", 5));
     char *body = s + strcspn(s, "\n");
     if (!strncmp(s, "case ", 5)) {
-      GradCase c = {.file = path, .line = line, .text = arena_printf(&perm, "module m {%.*s}\n", (int)(next - body), body)};
+      GradCase c = {.file = path, .line = line,
+                    .text = arena_printf(&perm, "module m {%.*s}\n", (int)(next - body), body)};
       if (!header_read(&c, s)) { fprintf(stderr, "%s:%d: not a case\n", path, line); exit(2); }
       if (!getenv("ONLY") || !strncmp(c.title, getenv("ONLY"), strlen(getenv("ONLY")))) *vec_push(&perm, all) = c;
     }
@@ -191,7 +193,8 @@ static uint64_t next_random(uint64_t *seed) {
   return *seed >> 33;
 }
 
-/* n different numbers from lo to hi, shuffled; no two closer than half of (hi - lo) / n. As f32, for the emitted code. */
+/* n different numbers from lo to hi, shuffled; no two closer than half of (hi - lo) / n. As f32, for the emitted
+ * code. */
 static void fill_spread(Tensor *t, double lo, double hi, uint64_t *seed) {
   int64_t n = tensor_count(t);
   double at = 0.3 + 0.4 * (double)(next_random(seed) % 1000) / 1000;
@@ -266,7 +269,8 @@ static double error_of(const Tensor *got, const Tensor *want, int64_t *at) {
   return worst;
 }
 
-static bool near(GradCase *c, const char *stage, const char *name, const Tensor *got, const Tensor *want, double limit, double *worst) {
+static bool near(GradCase *c, const char *stage, const char *name, const Tensor *got, const Tensor *want,
+                 double limit, double *worst) {
   int64_t at;
   if (tensor_count(got) != tensor_count(want)) return complain(c, "%s: '%s' has another size", stage, name);
   double e = error_of(got, want, &at);
@@ -341,7 +345,8 @@ static bool emit_case(GradCase *c, int at, const Target *target, bool *runtime_n
   if (!m) return false;
   const char *prefix = prefix_of(at);
   Program *p = compile_module(m, target, &(PassOptions){0}, &m->perm);
-  EmitOptions eo = {.prefix = prefix, .target = target, .weights = WEIGHTS_ARRAY, .single_file = true, .model_table = true};
+  EmitOptions eo = {.prefix = prefix, .target = target, .weights = WEIGHTS_ARRAY, .single_file = true,
+                    .model_table = true};
   EmitFiles files = {0};
   if (!p || !emit_program(p, &eo, &m->perm, &files, &d) || d.errors) return complain_diags(c, "emit", &d);
   Text unit = {0};
@@ -363,9 +368,10 @@ static bool emit_case(GradCase *c, int at, const Target *target, bool *runtime_n
 
 static void *compile_batch(const GradCases *all, int from, int to, const Target *t, const bool *runtime_needed) {
   Text cmd = {0};
-  const char *flags = t->lanes == 1 ? "-fwrapv" : "-fno-math-errno -fno-trapping-math -ffp-contract=fast -fwrapv -Wno-psabi";
-  text_printf(&cmd, "cd %s && %s -O1 %s %s %s -shared -fPIC -Wall -Wextra -Werror -o b%d.so", work, t->compiler, t->cflags,
-              flags, getenv("CFLAGS") ? getenv("CFLAGS") : "", from);
+  const char *flags = t->lanes == 1 ? "-fwrapv"
+                                    : "-fno-math-errno -fno-trapping-math -ffp-contract=fast -fwrapv -Wno-psabi";
+  text_printf(&cmd, "cd %s && %s -O1 %s %s %s -shared -fPIC -Wall -Wextra -Werror -o b%d.so", work, t->compiler,
+              t->cflags, flags, getenv("CFLAGS") ? getenv("CFLAGS") : "", from);
   int n = 0;
   for (int i = from; i < to; i++)
     if (!all->at[i].failed) text_printf(&cmd, " %s_unit.c", prefix_of(i)), n++;
@@ -422,7 +428,8 @@ static void check_emitted(GradCases *all) {
     for (int i = from; i < to; i++) {
       GradCase *c = &all->at[i];
       if (c->failed) continue;
-      void *h = lib ? lib : compile_batch(all, i, i + 1, t, needed);             // alone, so that the culprit has a name
+      // alone, so that the culprit has a name
+      void *h = lib ? lib : compile_batch(all, i, i + 1, t, needed);
       const lt_model *m = h ? dlsym(h, arena_printf(&perm, "lt_model_%s", prefix_of(i))) : NULL;
       if (m) run_case(c, m);
       else complain(c, "the emitted C does not compile without warnings (%s/cc.log)", work);

@@ -1,9 +1,10 @@
 /* mutate MODEL… [--count N] [--from SEED] [--one SEED] [--save FILE]: damaged ONNX files through import and all passes.
  *
- * Mutation SEED of a model is always the same: a few bytes or bits changed, a stretch cut out, doubled, or copied from elsewhere,
- * or the end cut off. Whatever comes of it must be a message or a module; a crash, a hang (over 5 s of work) or an exit code other
- * than 0 and 1 is a failure. BATCH mutations share a process; when that dies, the one at work is named with the command
- * that repeats it. --one runs a single mutation in this process, for a debugger; --save writes the damaged file. */
+ * Mutation SEED of a model is always the same: a few bytes or bits changed, a stretch cut out, doubled, or copied from
+ * elsewhere, or the end cut off. Whatever comes of it must be a message or a module; a crash, a hang (over 5 s of work)
+ * or an exit code other than 0 and 1 is a failure. BATCH mutations share a process; when that dies, the one at work is
+ * named with the command that repeats it. --one runs a single mutation in this process, for a debugger; --save writes
+ * the damaged file. */
 #define _DEFAULT_SOURCE                        // MAP_ANONYMOUS, SIGPROF
 #include "base/text.h"
 #include "frontend/import.h"
@@ -82,7 +83,8 @@ static int compile(const char *bytes, size_t n, const char *path, bool print) {
   return code;
 }
 
-typedef struct Shared { uint64_t at, refused, slow; double seconds; } Shared;   // how far a child has come; the slowest so far
+// how far a child has come; the slowest so far
+typedef struct Shared { uint64_t at, refused, slow; double seconds; } Shared;
 
 static double cpu_now(void) {
   struct timespec t;
@@ -101,7 +103,10 @@ int main(int argc, char **argv) {
     else if (!strcmp(argv[i], "--save") && i + 1 < argc) save = argv[++i];
     else if (models < 16) model[models++] = argv[i];
   }
-  if (!models) { fprintf(stderr, "usage: mutate MODEL... [--count N] [--from SEED] [--one SEED [--save FILE]]\n"); return 2; }
+  if (!models) {
+    fprintf(stderr, "usage: mutate MODEL... [--count N] [--from SEED] [--one SEED [--save FILE]]\n");
+    return 2;
+  }
   Shared *shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   for (int k = 0; k < models; k++) {
     char why[300];
@@ -144,8 +149,9 @@ int main(int argc, char **argv) {
       }
       seed = shared->at + 1;
     }
-    printf("%s: %llu mutations, %llu refused; the slowest, --one %llu, took %.2f s\n", model[k], (unsigned long long)count,
-           (unsigned long long)shared->refused, (unsigned long long)shared->slow, shared->seconds);
+    printf("%s: %llu mutations, %llu refused; the slowest, --one %llu, took %.2f s\n", model[k],
+           (unsigned long long)count, (unsigned long long)shared->refused, (unsigned long long)shared->slow,
+           shared->seconds);
     *shared = (Shared){0};
     free(to);
     free(bytes);

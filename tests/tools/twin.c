@@ -46,7 +46,8 @@ static bool compile(Twin *t, const Target *target, bool naive) {
 
 static bool link_in(Twin *t, const Target *target) {
   const char *prefix = "net";
-  const EmitOptions eo = {.prefix = prefix, .target = target, .single_file = true, .model_table = true, .parallel = true};
+  const EmitOptions eo = {.prefix = prefix, .target = target, .single_file = true, .model_table = true,
+                          .parallel = true};
   const Options o = {.cflags = "-O1 -fexpensive-optimizations -Wall -Wextra -Werror"};   // with fma, as -O2
   Toolchain c = toolchain_of(&o, target, &t->arena);
   EmitFiles files = {0};
@@ -209,10 +210,13 @@ bool twin_run(Twin *t, const lt_function *f, const Tensor *const *in, Tensor **o
   Round r[2];
   for (int round = 0; round < 2; round++) {
     memcpy(t->state, before, bytes);
-    if (!run_once(t, f, in, round ? 0x3C : 0xFF, round ? &backwards : NULL, &r[round], a) || !rest_is_same(t, f, before)) return false;
+    if (!run_once(t, f, in, round ? 0x3C : 0xFF, round ? &backwards : NULL, &r[round], a) ||
+        !rest_is_same(t, f, before))
+      return false;
     if (!round) first = arena_dup(a, t->state, bytes);
   }
-  if (memcmp(first, t->state, bytes)) return broken(t, f, "the new state", "depends on memory that nobody wrote, or on parts");
+  if (memcmp(first, t->state, bytes))
+    return broken(t, f, "the new state", "depends on memory that nobody wrote, or on parts");
   for (int k = 0; k < f->outputs; k++) {
     const lt_port *p = &f->out[k];
     if (memcmp(r[0].out[k].at, r[1].out[k].at, r[0].out[k].bytes))

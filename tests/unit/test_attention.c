@@ -1,5 +1,5 @@
-/* Attention as one kernel: every case goes through all passes and the loop interpreter, fused, scalar and naive, and must
- * give what the evaluator does. Sizes are no multiples of lanes, panels or tiles. */
+/* Attention as one kernel: every case goes through all passes and the loop interpreter, fused, scalar and naive, and
+ * must give what the evaluator does. Sizes are no multiples of lanes, panels or tiles. */
 #include "passes/pipeline.h"
 #include "tests/unit/evaluate.h"
 #include <string.h>
@@ -9,7 +9,8 @@ typedef enum { PLAIN, SCALED, MASKED, CAUSAL, PAST, BLIND, CAPPED, CAPPED_CAUSAL
 typedef struct Case {
   int batch, heads, shared, queries, keys, dk, dv;      /* shared: query heads to a head of keys */
   Between between;
-  bool split;                                           /* heads are views of [batch, rows, heads * d], and so is the result */
+  /* heads are views of [batch, rows, heads * d], and so is the result */
+  bool split;
   int past;                                             /* keys and values are a concat: so many, and the rest */
   bool symbolic;                                        /* the numbers of queries and keys are known when it runs */
 } Case;
@@ -17,7 +18,8 @@ typedef struct Case {
 static const Case cases[] = {
   {1, 2, 1, 13, 13, 8, 8, PLAIN, false, 0, false},
   {2, 3, 1, 37, 37, 20, 20, SCALED, true, 0, false},          // panels and vectors with a tail
-  {1, 2, 1, 70, 35, 32, 7, MASKED, true, 0, false},           // more than one block of rows on narrow targets; odd values
+  // more than one block of rows on narrow targets; odd values
+  {1, 2, 1, 70, 35, 32, 7, MASKED, true, 0, false},
   {1, 1, 1, 64, 64, 16, 16, CAUSAL, false, 0, false},         // everything even
   {2, 2, 1, 9, 130, 5, 33, MASKED, false, 0, false},
   {1, 4, 2, 11, 19, 8, 8, SCALED, false, 0, false},           // grouped heads
@@ -45,9 +47,10 @@ static const Case cases[] = {
   {1, 2, 1, 24, 24, 8, 8, DROPPED_CAUSAL, true, 0, false},    // what follows may give weight to keys ahead
 };
 
-typedef struct Form { const char *target; bool naive; int parts; } Form;      /* parts: of every kernel that can be shared */
-static const Form forms[] = {{"x86-64-v4", false, 1}, {"x86-64-v3", false, 1}, {"x86-64", false, 1}, {"aarch64", false, 1},
-                             {"c99", false, 1}, {"x86-64", true, 1}, {"x86-64-v3", false, 3}};
+/* parts: of every kernel that can be shared */
+typedef struct Form { const char *target; bool naive; int parts; } Form;
+static const Form forms[] = {{"x86-64-v4", false, 1}, {"x86-64-v3", false, 1}, {"x86-64", false, 1},
+                             {"aarch64", false, 1}, {"c99", false, 1}, {"x86-64", true, 1}, {"x86-64-v3", false, 3}};
 
 static void put_heads(Text *t, const char *name, int batch, int heads, const char *rows, int size, bool split) {
   if (!split) { text_printf(t, "  input %%%s : f32[%d,%d,%s,%d]\n", name, batch, heads, rows, size); return; }
@@ -115,7 +118,8 @@ static Module *module_make(const Case *c, Diags *d) {
     text_printf(&t, "  %%q5 = reshape(%%q) {shape=[%d,%d,%d,%d,%d]}\n", c->batch, kv, c->shared, c->queries, c->dk);
     text_printf(&t, "  %%kt5 = reshape(%%kt) {shape=[%d,%d,1,%d,%d]}\n", c->batch, kv, c->dk, c->keys);
     text_printf(&t, "  %%v5 = reshape(%%v) {shape=[%d,%d,1,%d,%d]}\n", c->batch, kv, c->keys, c->dv);
-    text_printf(&t, "  %%s5 = matmul(%%q5, %%kt5)\n  %%s = reshape(%%s5) {shape=[%d,%d,%d,%d]}\n", c->batch, c->heads, c->queries, c->keys);
+    text_printf(&t, "  %%s5 = matmul(%%q5, %%kt5)\n  %%s = reshape(%%s5) {shape=[%d,%d,%d,%d]}\n", c->batch,
+                c->heads, c->queries, c->keys);
   } else text_put(&t, "  %s = matmul(%q, %kt)\n");
   put_between(&t, c, queries, keys);
   text_put(&t, "  %e = softmax(%x) {axis=3}\n");
@@ -123,11 +127,14 @@ static Module *module_make(const Case *c, Diags *d) {
   if (c->between == DROPPED_CAUSAL) { text_put(&t, "  %p = add(%e, %f)\n"); p = "p"; }
   if (c->between == DROPPED) { text_put(&t, "  %p = mul(%e, %f)\n"); p = "p"; }
   if (c->shared > 1) {
-    text_printf(&t, "  %%p5 = reshape(%%%s) {shape=[%d,%d,%d,%d,%d]}\n", p, c->batch, kv, c->shared, c->queries, c->keys);
-    text_printf(&t, "  %%o5 = matmul(%%p5, %%v5)\n  %%o = reshape(%%o5) {shape=[%d,%d,%d,%d]}\n", c->batch, c->heads, c->queries, c->dv);
+    text_printf(&t, "  %%p5 = reshape(%%%s) {shape=[%d,%d,%d,%d,%d]}\n", p, c->batch, kv, c->shared, c->queries,
+                c->keys);
+    text_printf(&t, "  %%o5 = matmul(%%p5, %%v5)\n  %%o = reshape(%%o5) {shape=[%d,%d,%d,%d]}\n", c->batch,
+                c->heads, c->queries, c->dv);
   } else text_printf(&t, "  %%o = matmul(%%%s, %%v)\n", p);
   if (c->split) {
-    text_printf(&t, "  %%ot = transpose(%%o) {perm=[0,2,1,3]}\n  %%w = reshape(%%ot) {shape=[%d,%s,%d]}\n", c->batch, queries, c->heads * c->dv);
+    text_printf(&t, "  %%ot = transpose(%%o) {perm=[0,2,1,3]}\n  %%w = reshape(%%ot) {shape=[%d,%s,%d]}\n",
+                c->batch, queries, c->heads * c->dv);
     text_put(&t, "  %y = neg(%w)\n  output %y\n}\n");
   } else text_put(&t, "  %y = neg(%o)\n  output %y\n}\n");
   Module *m = module_parse(t.at, NULL, d);
@@ -164,7 +171,8 @@ static double worst_known(const Tensor *want, const Tensor *got) {
 static Program *program_make(Module *m, const Form *f, const Tensor **in, Tensor **out, Diags *d) {
   PassOptions o = {.naive = f->naive, .verify = true, .part_cycles = f->parts > 1 ? 1 : 0};
   Program *p = compile_module(m, target_find(f->target), &o, &m->perm);
-  cr_assert(p && program_run_parts(p, f->parts, in, out, &m->perm, d), "%s: %s", f->target, d->errors ? d->at[0].text : "?");
+  cr_assert(p && program_run_parts(p, f->parts, in, out, &m->perm, d), "%s: %s", f->target,
+            d->errors ? d->at[0].text : "?");
   return p;
 }
 
@@ -184,7 +192,8 @@ static void run_case(const Case *c, const Form *f) {
   cr_assert(eval_graph(&e, m->main));
   const Tensor *want = eval_value(&e, m->main->outputs.at[0]);
   Program *p = program_make(m, f, in, out, &d);
-  cr_expect(has_attention(p) == (!f->naive && strcmp(f->target, "c99") != 0), "%s, case %d: fused or not", f->target, (int)(c - cases));
+  cr_expect(has_attention(p) == (!f->naive && strcmp(f->target, "c99") != 0), "%s, case %d: fused or not",
+            f->target, (int)(c - cases));
   double worst = worst_known(want, out[0]);
   cr_expect(worst < 1e-5, "%s%s, case %d: off by %g", f->target, f->naive ? " naive" : "", (int)(c - cases), worst);
   eval_end(&e);
@@ -239,7 +248,8 @@ static Module *grad_module(const GradCase *c, Diags *d) {
   text_printf(&t, "  %%dq, %%dk, %%dv = attention_grad(%%q, %%k, %%v, %%g%s) {scale=0.5", c->bias ? ", %b" : "");
   if (c->ahead >= 0) text_printf(&t, ", ahead=[%d]", c->ahead);
   text_put(&t, "}\n  %y = neg(%dq)\n  output %y\n");
-  if (c->outputs == 3) text_put(&t, "  output %dk\n  %z = transpose(%dv) {perm=[0,2,1,3]}\n  %w = add(%z, %z)\n  output %w\n");
+  if (c->outputs == 3) text_put(&t, "  output %dk\n  %z = transpose(%dv) {perm=[0,2,1,3]}\n  %w = add(%z, %z)\n"
+                                    "  output %w\n");
   text_put(&t, "}\n");
   Module *m = module_parse(t.at, NULL, d);
   text_free(&t);
@@ -266,7 +276,8 @@ static void run_grad_case(const GradCase *c, const Form *f) {
   program_make(m, f, in, out, &d);
   for (int k = 0; k < c->outputs; k++) {
     double worst = worst_difference(want[k], out[k]);
-    cr_expect(worst < 3e-5, "%s%s, gradient %d, result %d: off by %g", f->target, f->naive ? " naive" : "", (int)(c - grad_cases), k, worst);
+    cr_expect(worst < 3e-5, "%s%s, gradient %d, result %d: off by %g", f->target, f->naive ? " naive" : "",
+              (int)(c - grad_cases), k, worst);
   }
   eval_end(&e);
   module_free(m);

@@ -19,8 +19,10 @@ static Bundle bundle;
 
 static Type f32(int rank, int64_t a, int64_t b) { return type_of(DT_F32, rank, (Dim[]){DIM(a), DIM(b)}); }
 
-static const struct { const char *name; int rank; int64_t a, b; } tensors[] = {
-  {"w", 2, I, O}, {"b", 1, O, 0}, {"momentum/w", 2, I, O}, {"average/w", 2, I, O}, {"here", 1, 4, 0}, {"there", 1, 4, 0}, {"square", 2, 3, 3},
+static const struct { const char *name; int rank; int64_t a, b;
+} tensors[] = {
+    {"w", 2, I, O}, {"b", 1, O, 0}, {"momentum/w", 2, I, O}, {"average/w", 2, I, O},
+    {"here", 1, 4, 0}, {"there", 1, 4, 0}, {"square", 2, 3, 3},
 };
 enum { TENSORS = sizeof tensors / sizeof *tensors };
 
@@ -39,8 +41,12 @@ static Module *init_module(void) {
       graph_state_next(m, tensors[k].name, build_fill(m->main, DT_F32, k * 0.25, t->dims, t->rank));
       continue;
     }
-    Attr a[] = {attr_dims(m, "shape", t->dims, t->rank), attr_str("kind", "normal"), attr_int("seed", 0), attr_int("stream", k),
-                attr_float("scale", 0.5), attr_float("shift", 0.1)};
+    Attr a[] = {attr_dims(m, "shape", t->dims, t->rank),
+                attr_str("kind", "normal"),
+                attr_int("seed", 0),
+                attr_int("stream", k),
+                attr_float("scale", 0.5),
+                attr_float("shift", 0.1)};
     graph_state_next(m, tensors[k].name, build_op(m->main, OP_RANDOM, &seed, 0, a, 6));
   }
   return m;
@@ -105,7 +111,9 @@ static void *emitted(const char *target, const char *flags) {
     snprintf(path, sizeof path, "%s/%s", dir, files.at.at[k].name);
     cr_assert(file_save(files.at.at[k].data, files.at.at[k].size, path, why, sizeof why), "%s", why);
   }
-  snprintf(cmd, sizeof cmd, "cd %s && cc -std=c99 -O1 -fPIC -shared -Wall -Wextra -Werror -Wno-psabi %s -o t.so *.c -lm", dir, flags);
+  snprintf(cmd, sizeof cmd,
+           "cd %s && cc -std=c99 -O1 -fPIC -shared -Wall -Wextra -Werror -Wno-psabi %s -o t.so *.c -lm", dir,
+           flags);
   cr_assert(system(cmd) == 0, "the emitted C does not compile: %s", dir);
   snprintf(path, sizeof path, "%s/t.so", dir);
   void *h = dlopen(path, RTLD_NOW);
@@ -145,7 +153,8 @@ static void eval_step(Module *m, Tensor **values, const Tensor *x, const Tensor 
 
 static Tensor *random_tensor(int64_t a, int64_t b, unsigned *r) {
   Tensor *t = tensor_new(&bundle.arena, DT_F32, 2, (int64_t[]){a, b});
-  for (int64_t i = 0; i < a * b; i++) tensor_set(t, i, (double)((*r = *r * 1103515245u + 12345u) >> 16 & 1023) / 512 - 1);
+  for (int64_t i = 0; i < a * b; i++)
+    tensor_set(t, i, (double)((*r = *r * 1103515245u + 12345u) >> 16 & 1023) / 512 - 1);
   return t;
 }
 

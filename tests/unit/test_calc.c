@@ -42,7 +42,8 @@ static const Tensor *value(ValueId v) {
 static void check(ValueId v, const double *want, int n) {
   const Tensor *t = value(v);
   cr_assert_eq(tensor_count(t), n);
-  for (int i = 0; i < n; i++) cr_assert_eq(tensor_get(t, i), want[i], "element %d is %g, not %g", i, tensor_get(t, i), want[i]);
+  for (int i = 0; i < n; i++)
+    cr_assert_eq(tensor_get(t, i), want[i], "element %d is %g, not %g", i, tensor_get(t, i), want[i]);
 }
 
 Test(calc, saturate_rounds_half_to_even_and_clamps, .init = start, .fini = stop) {
@@ -121,7 +122,12 @@ Test(window, same_of_a_symbol_becomes_a_pad_node, .init = start, .fini = stop) {
   ValueId v = window_pad(&x, x.in[0], &w, 0, &padded);
   cr_expect(padded && dim_is(w.pad[0], 0) && dim_is(w.pad[3], 0));
   cr_expect(dim_is(calc_dim(&x, v, 3), 8));
-  cr_expect(dim_eq(calc_dim(&x, v, 2), dim_add(n, dim_max(DIM(0), dim_sub(dim_add(dim_mul(dim_sub(dim_ceildiv(n, DIM(2)), DIM(1)), DIM(2)), DIM(4)), n)))));
+  cr_expect(
+      dim_eq(calc_dim(&x, v, 2),
+             dim_add(n,
+                     dim_max(DIM(0),
+                             dim_sub(dim_add(dim_mul(dim_sub(dim_ceildiv(n, DIM(2)), DIM(1)), DIM(2)), DIM(4)),
+                                     n)))));
 }
 
 Test(window, unknown_mode_is_an_error_for_people, .init = start, .fini = stop) {

@@ -43,17 +43,22 @@ static void add(Suite *s, Kernel *k, double tolerance) {
 
 /* ---- data ---- */
 
-static const double hard_floats[] = {0.0, -0.0, 1, -1, 0.5, -0.5, 1.5, 2.5, -2.5, 3.25, 1e-3, -1e-3, 7, -7, 100.25, -42, 0.999, 12345.5,
-                                     1e-40, -1e-40, 1e10, -1e10, HUGE_VAL, -HUGE_VAL, (double)NAN, 3, -3, 0.1, -0.75, 88, -88, 20, -20};
-static const int64_t hard_ints[] = {0, 1, -1, 2, -2, 3, -3, 5, 7, -7, 10, 31, 32, 33, 63, 64, 100, 127, -128, 128, 255, 256, 32767, -32768, 65535,
-                                    INT32_MAX, INT32_MIN, (int64_t)INT32_MAX + 1, INT64_MAX, INT64_MIN, 1000003, -1000003};
+static const double hard_floats[] = {0.0, -0.0, 1, -1, 0.5, -0.5, 1.5, 2.5, -2.5,
+                                     3.25, 1e-3, -1e-3, 7, -7, 100.25, -42, 0.999, 12345.5,
+                                     1e-40, -1e-40, 1e10, -1e10, HUGE_VAL, -HUGE_VAL, (double)NAN, 3, -3,
+                                     0.1, -0.75, 88, -88, 20, -20};
+static const int64_t hard_ints[] = {0, 1, -1, 2, -2, 3, -3, 5, 7, -7, 10, 31, 32, 33, 63, 64, 100, 127, -128, 128,
+                                    255, 256, 32767, -32768, 65535, INT32_MAX, INT32_MIN, (int64_t)INT32_MAX + 1,
+                                    INT64_MAX, INT64_MIN, 1000003, -1000003};
 
 static void fill(Tensor *t, int salt) {
   int64_t n = tensor_count(t);
   uint64_t r = 88172645463325252u + (uint64_t)salt;
   bool narrow = dtype_is_float(t->dtype) && dtype_bytes(t->dtype) < 4;
   if (narrow && n == (t->dtype == DT_F4E2M1 ? 16 : dtype_bytes(t->dtype) == 2 ? 65536 : 256)) {      // every code
-    for (int64_t i = 0; i < n; i++) dtype_bytes(t->dtype) == 2 ? (((uint16_t *)t->data)[i] = (uint16_t)i) : (((uint8_t *)t->data)[i] = (uint8_t)i);
+    for (int64_t i = 0; i < n; i++)
+      dtype_bytes(t->dtype) == 2 ? (((uint16_t *)t->data)[i] = (uint16_t)i)
+                                 : (((uint8_t *)t->data)[i] = (uint8_t)i);
     return;
   }
   for (int64_t i = 0; i < n; i++) {
@@ -87,7 +92,9 @@ static void op_end(Suite *s, Loop *o, Expr *value, double tolerance) {
   add(s, o->k, tolerance);
 }
 
-static const char *label(Suite *s, const char *a, DType t, int lanes) { return arena_printf(&s->a, "%s_%s_%d", a, dtype_info[t].text, lanes); }
+static const char *label(Suite *s, const char *a, DType t, int lanes) {
+  return arena_printf(&s->a, "%s_%s_%d", a, dtype_info[t].text, lanes);
+}
 
 /* ---- compiling and comparing ---- */
 
@@ -101,7 +108,8 @@ static void *compile(Suite *s, const char *level, const char *flags) {
   snprintf(path, sizeof path, "%s/t.c", dir);
   snprintf(so, sizeof so, "%s/t.so", dir);
   cr_assert(text_save(&file, path, why, sizeof why), "%s", why);
-  snprintf(cmd, sizeof cmd, "cc %s -shared -fPIC -fwrapv -Wall -Wextra -Wno-psabi -Werror %s -o %s %s -lm", level, flags, so, path);
+  snprintf(cmd, sizeof cmd, "cc %s -shared -fPIC -fwrapv -Wall -Wextra -Wno-psabi -Werror %s -o %s %s -lm", level,
+           flags, so, path);
   int rc = system(cmd);
   cr_assert(rc == 0, "the emitted C does not compile: %s", path);
   void *h = dlopen(so, RTLD_NOW);
@@ -164,8 +172,8 @@ static void run(Suite *s, const char *level, const char *flags) {
     for (int64_t i = 0; i < tensor_count(out[0]); i++) {
       if (alike(out[1], out[0], i, s->tolerance[n])) continue;
       const Tensor in = {.dtype = k->bufs.at[0]->dtype, .rank = 0, .data = want[0].data};
-      fprintf(stderr, "%s: element %lld is %.9g, not %.9g; first input %.9g\n", k->name, (long long)i, tensor_get(out[1], i), tensor_get(out[0], i),
-              tensor_get(&in, i));
+      fprintf(stderr, "%s: element %lld is %.9g, not %.9g; first input %.9g\n", k->name, (long long)i,
+              tensor_get(out[1], i), tensor_get(out[0], i), tensor_get(&in, i));
       failures++;
       break;
     }
@@ -182,7 +190,8 @@ static void run(Suite *s, const char *level, const char *flags) {
 static double tolerance_of(ScalarOp op, DType t) {
   if (!dtype_is_float(t)) return 0;
   switch (op) {
-  case S_ADD: case S_SUB: case S_MUL: case S_DIV: case S_NEG: case S_SQRT: case S_RECIP: return t == DT_F32 ? 1e-7 : 1e-15;
+  case S_ADD: case S_SUB: case S_MUL: case S_DIV: case S_NEG: case S_SQRT: case S_RECIP:
+    return t == DT_F32 ? 1e-7 : 1e-15;
   case S_MIN: case S_MAX: case S_RELU: return 1e-12;           // of -0 and 0 either
   case S_ABS: case S_FLOOR: case S_CEIL: case S_TRUNC: case S_ROUND: case S_WHERE: return 0;
   default: return t == DT_F32 ? 2e-5 : 1e-12;
@@ -200,7 +209,8 @@ static void all_scalars(Suite *s, const DType *types, int ntypes, const int *lan
         Loop o = {0};
         DType in[3] = {types[t], types[t], types[t]};
         if (op == S_WHERE) in[0] = DT_BOOL;
-        op_begin(s, &o, label(s, info->text, types[t], lanes[l]), in, info->arity, info->gives_bool ? DT_BOOL : types[t], N, lanes[l]);
+        op_begin(s, &o, label(s, info->text, types[t], lanes[l]), in, info->arity,
+                 info->gives_bool ? DT_BOOL : types[t], N, lanes[l]);
         Expr *x[3] = {0};
         for (int k = 0; k < info->arity; k++) x[k] = ex_load(&o.b, o.in[k], o.at);
         op_end(s, &o, ex_scalar(&o.b, (ScalarOp)op, x[0], x[1], x[2]), tolerance_of((ScalarOp)op, types[t]));
@@ -226,14 +236,16 @@ Test(codegen, scalars_in_plain_c99) {
 }
 
 static void all_casts(Suite *s, int lanes) {
-  static const DType types[] = {DT_F32, DT_F64, DT_F16, DT_BF16, DT_F8E4M3FN, DT_F8E5M2FNUZ, DT_F4E2M1, DT_I8, DT_U8, DT_I16, DT_U16, DT_I32, DT_U32,
-                                DT_I64, DT_U64, DT_I4, DT_U4, DT_I2, DT_U2, DT_BOOL};
+  static const DType types[] = {DT_F32, DT_F64, DT_F16, DT_BF16, DT_F8E4M3FN, DT_F8E5M2FNUZ, DT_F4E2M1,
+                                DT_I8, DT_U8, DT_I16, DT_U16, DT_I32, DT_U32, DT_I64,
+                                DT_U64, DT_I4, DT_U4, DT_I2, DT_U2, DT_BOOL};
   enum { TYPES = sizeof types / sizeof *types };
   for (int f = 0; f < TYPES; f++)
     for (int t = 0; t < TYPES; t++) {
       if (f % 3 != t % 3) continue;                            // a third of the pairs, every type both ways
       Loop o = {0};
-      bool wild = dtype_is_float(types[f]) && !dtype_is_float(types[t]) && types[t] != DT_BOOL;   // beyond the integer: undefined in C
+      // beyond the integer: undefined in C
+      bool wild = dtype_is_float(types[f]) && !dtype_is_float(types[t]) && types[t] != DT_BOOL;
       DType in[1] = {types[f]};
       char name[64];
       snprintf(name, sizeof name, "cast_%s_%s", dtype_info[types[f]].text, dtype_info[types[t]].text);
@@ -264,14 +276,16 @@ Test(codegen, casts_in_plain_c99) {
 
 /* Every code of every narrow float: widened exactly, and back to the same code. */
 static void all_codes(Suite *s, int lanes) {
-  static const DType types[] = {DT_F16, DT_BF16, DT_F8E4M3FN, DT_F8E4M3FNUZ, DT_F8E5M2, DT_F8E5M2FNUZ, DT_F8E8M0, DT_F4E2M1};
+  static const DType types[] = {DT_F16, DT_BF16, DT_F8E4M3FN, DT_F8E4M3FNUZ,
+                                DT_F8E5M2, DT_F8E5M2FNUZ, DT_F8E8M0, DT_F4E2M1};
   for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
     DType bits = dtype_bytes(types[t]) == 2 ? DT_U16 : DT_U8;
     int n = types[t] == DT_F4E2M1 ? 16 : bits == DT_U16 ? 65536 : 256;
     Builder b;
     Kernel *k = kernel_new(&b, &s->a, label(s, "codes", types[t], lanes));
     Buf *x = kernel_buf(&b, "x", types[t], BUF_IN, DIM(n), 0), *y = kernel_buf(&b, "y", DT_F32, BUF_OUT, DIM(n), 0);
-    Expr *i = loop_begin(&b, "i", ex_int(&b, 0), ex_int(&b, n), lanes, FOR_SEQ), *at = lanes > 1 ? ex_ramp(&b, i, 1, lanes) : i;
+    Expr *i = loop_begin(&b, "i", ex_int(&b, 0), ex_int(&b, n), lanes, FOR_SEQ),
+         *at = lanes > 1 ? ex_ramp(&b, i, 1, lanes) : i;
     st_store(&b, y, at, ex_load(&b, x, at));
     loop_end(&b);
     add(s, k, 0);
@@ -304,7 +318,8 @@ static void vector_forms(Suite *s, int lanes) {
       if (form == 0) st_store(b, o.out, o.at, ex_load(b, o.in[0], ex_ramp(b, ex_div(b, base, ex_int(b, 4)), 3, lanes)));
       if (form == 1) st_store(b, o.out, o.at, ex_load(b, o.in[0], mixed));
       if (form == 2) st_store(b, o.out, mixed, ex_load(b, o.in[0], o.at));
-      if (form == 3) st_store(b, o.out, ex_ramp(b, ex_sub(b, ex_int(b, 63), base), -1, lanes), ex_load(b, o.in[0], o.at));
+      if (form == 3)
+        st_store(b, o.out, ex_ramp(b, ex_sub(b, ex_int(b, 63), base), -1, lanes), ex_load(b, o.in[0], o.at));
       loop_end(b);
       loop_end(b);
       add(s, o.k, 0);
@@ -315,15 +330,19 @@ static void vector_forms(Suite *s, int lanes) {
       Loop o = {0};
       op_begin(s, &o, label(s, "reduce", types[t], lanes), in, 1, types[t], 64, lanes);
       Expr *x = ex_load(&o.b, o.in[0], o.at);
-      if (dtype_is_float(types[t])) x = ex_min(&o.b, ex_const(&o.b, types[t], 2), ex_max(&o.b, ex_const(&o.b, types[t], -1), x));
+      if (dtype_is_float(types[t]))
+        x = ex_min(&o.b, ex_const(&o.b, types[t], 2), ex_max(&o.b, ex_const(&o.b, types[t], -1), x));
       op_end(s, &o, ex_reduce(&o.b, ops[r], x), 1e-6);
     }
     Loop o = {0};                                                // masks across widths
     op_begin(s, &o, label(s, "mask", types[t], lanes), in, 2, types[t], 64, lanes);
     Expr *x = ex_load(&o.b, o.in[0], o.at), *y = ex_load(&o.b, o.in[1], o.at);
-    Expr *c = ex_scalar(&o.b, S_AND, ex_lt(&o.b, x, ex_const(&o.b, x->elem, 3)), ex_scalar(&o.b, S_GT, y, ex_const_int(&o.b, DT_U8, 100), NULL), NULL);
+    Expr *c = ex_scalar(&o.b, S_AND, ex_lt(&o.b, x, ex_const(&o.b, x->elem, 3)),
+                        ex_scalar(&o.b, S_GT, y, ex_const_int(&o.b, DT_U8, 100), NULL), NULL);
     c = ex_scalar(&o.b, S_OR, c, ex_lt(&o.b, o.at, ex_int(&o.b, 20)), NULL);
-    c = ex_scalar(&o.b, S_XOR, c, ex_scalar(&o.b, S_NOT, ex_scalar(&o.b, S_EQ, y, ex_const_int(&o.b, DT_U8, 7), NULL), NULL, NULL), NULL);
+    c = ex_scalar(&o.b, S_XOR, c,
+                  ex_scalar(&o.b, S_NOT, ex_scalar(&o.b, S_EQ, y, ex_const_int(&o.b, DT_U8, 7), NULL), NULL, NULL),
+                  NULL);
     op_end(s, &o, ex_select(&o.b, c, x, ex_const(&o.b, x->elem, 9)), 0);
     Loop f = {0};
     op_begin(s, &f, label(s, "fma", types[t], lanes), in, 1, types[t], 64, lanes);
@@ -361,7 +380,8 @@ Test(codegen, text) {
   Expr *v = let(&b, "v", ex_load(&b, x, at));
   Var *acc = reg(&b, "acc", ex_load(&b, y, at));
   st_set(&b, acc, ex_fma(&b, ex_const(&b, DT_F32, 0.1), v, ex_var(&b, acc)));
-  st_store(&b, y, at, ex_scalar(&b, S_RELU, ex_mul(&b, ex_add(&b, ex_var(&b, acc), v), ex_const(&b, DT_F32, 2)), NULL, NULL));
+  st_store(&b, y, at,
+           ex_scalar(&b, S_RELU, ex_mul(&b, ex_add(&b, ex_var(&b, acc), v), ex_const(&b, DT_F32, 2)), NULL, NULL));
   loop_end(&b);
   cr_assert_str_eq(print_one(s, k),
     "void k(const float *restrict x, float *restrict y) {\n"

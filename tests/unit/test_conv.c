@@ -1,5 +1,5 @@
-/* Convolutions of every form that a generator knows, each between its neighbours: every shape goes through all passes and
- * the loop interpreter, for wide and narrow vectors, scalar and naive, and must give what the evaluator does. */
+/* Convolutions of every form that a generator knows, each between its neighbours: every shape goes through all passes
+ * and the loop interpreter, for wide and narrow vectors, scalar and naive, and must give what the evaluator does. */
 #include "passes/pipeline.h"
 #include "tests/unit/evaluate.h"
 
@@ -53,7 +53,9 @@ static const Shape with_gelu[] = {
 };
 
 typedef struct Form { const char *target; bool naive; } Form;
-static const Form forms[] = {{"x86-64-v4", false}, {"x86-64-v3", false}, {"x86-64", false}, {"c99", false}, {"x86-64-v3", true}};
+static const Form forms[] = {
+  {"x86-64-v4", false}, {"x86-64-v3", false}, {"x86-64", false}, {"c99", false}, {"x86-64-v3", true}
+};
 
 static void put_pair(Text *t, const char *name, bool one_axis, int a, int b, bool comma) {
   if (one_axis) text_printf(t, "%s=[%d]%s", name, b, comma ? ", " : "");
@@ -67,18 +69,24 @@ static Module *module_make(const Shape *s, const char *end, bool constant, Diags
   int pad = s->kernel[0] > 1 ? s->pad : 0;
   char size[40], kernel[40];
   if (line) snprintf(size, sizeof size, "%d", s->size[1]), snprintf(kernel, sizeof kernel, "%d", s->kernel[1]);
-  else snprintf(size, sizeof size, "%d,%d", s->size[0], s->size[1]), snprintf(kernel, sizeof kernel, "%d,%d", s->kernel[0], s->kernel[1]);
-  text_printf(&t, "module t {\n  input %%x : f32[%d,2,%s]\n  weight %%v : f32[%d,2,%s] = random 1\n", s->n, size, s->in, line ? "1" : "1,1");
-  text_printf(&t, "  %s %%w : f32[%d,%d,%s]%s\n  weight %%b : f32[%d] = random 3\n", constant ? "weight" : "input", s->out, s->in / s->group, kernel,
-              constant ? " = random 2" : "", s->out);
-  text_printf(&t, "  %%i = conv(%%x, %%v) {%s, group=1}\n", line ? "strides=[1], pads=[0,0], dilations=[1]" : "strides=[1,1], pads=[0,0,0,0], dilations=[1,1]");
+  else {
+    snprintf(size, sizeof size, "%d,%d", s->size[0], s->size[1]);
+    snprintf(kernel, sizeof kernel, "%d,%d", s->kernel[0], s->kernel[1]);
+  }
+  text_printf(&t, "module t {\n  input %%x : f32[%d,2,%s]\n  weight %%v : f32[%d,2,%s] = random 1\n", s->n, size,
+              s->in, line ? "1" : "1,1");
+  text_printf(&t, "  %s %%w : f32[%d,%d,%s]%s\n  weight %%b : f32[%d] = random 3\n", constant ? "weight" : "input",
+              s->out, s->in / s->group, kernel, constant ? " = random 2" : "", s->out);
+  text_printf(&t, "  %%i = conv(%%x, %%v) {%s, group=1}\n",
+              line ? "strides=[1], pads=[0,0], dilations=[1]" : "strides=[1,1], pads=[0,0,0,0], dilations=[1,1]");
   text_put(&t, "  %c = conv(%i, %w, %b) {");
   put_pair(&t, "strides", line, s->stride, s->stride, true);
   put_pair(&t, "dilations", line, s->dilation, s->dilation, true);
   if (line) text_printf(&t, "pads=[%d,%d]", s->pad, s->pad);
   else text_printf(&t, "pads=[%d,%d,%d,%d]", pad, s->pad, pad, s->pad);
   text_printf(&t, ", group=%d}\n", s->group);
-  bool same = s->in == s->out && s->stride == 1 && (s->kernel[0] - 1) * s->dilation == 2 * pad && (s->kernel[1] - 1) * s->dilation == 2 * s->pad;
+  bool same = s->in == s->out && s->stride == 1 && (s->kernel[0] - 1) * s->dilation == 2 * pad &&
+      (s->kernel[1] - 1) * s->dilation == 2 * s->pad;
   if (same) text_put(&t, "  %e = add(%c, %i)\n");
   text_printf(&t, "  %%y = %s(%s)\n  output %%y\n}\n", end, same ? "%e" : "%c");
   Module *m = module_parse(t.at, NULL, d);
@@ -100,9 +108,10 @@ static void run_shape(const Shape *s, const char *end, const Form *f, bool const
   Program *p = compile_module(m, target_find(f->target), &o, &m->perm);
   cr_assert(p && program_run(p, in, out, &m->perm, &d), "%s: %s", f->target, d.errors ? d.at[0].text : "?");
   double worst = worst_difference(want, out[0]);
-  cr_expect(worst < 1e-4, "%s%s: %d x %d->%d, %dx%d, kernel %dx%d, stride %d, dilation %d, groups %d, %s weights: off by %g", f->target,
-            f->naive ? " naive" : "", s->n, s->in, s->out, s->size[0], s->size[1], s->kernel[0], s->kernel[1], s->stride, s->dilation, s->group,
-            constant ? "constant" : "computed", worst);
+  cr_expect(worst < 1e-4,
+            "%s%s: %d x %d->%d, %dx%d, kernel %dx%d, stride %d, dilation %d, groups %d, %s weights: off by %g",
+            f->target, f->naive ? " naive" : "", s->n, s->in, s->out, s->size[0], s->size[1], s->kernel[0],
+            s->kernel[1], s->stride, s->dilation, s->group, constant ? "constant" : "computed", worst);
   eval_end(&e);
   module_free(m);
   diags_free(&d);

@@ -20,7 +20,8 @@ static int64_t best_of_all(const Cut *c) {
   return best;
 }
 
-typedef enum { ALIKE, TWO_SIDES, ANYTHING } Kind;               // TWO_SIDES: pairs want to differ where one thing is odd
+// TWO_SIDES: pairs want to differ where one thing is odd
+typedef enum { ALIKE, TWO_SIDES, ANYTHING } Kind;
 
 static Cut random_cut(Arena *a, Kind kind) {
   int n = 1 + (int)random_below(11), pairs = (int)random_below(3 * n + 1);
@@ -50,7 +51,8 @@ Test(cut, cheapest) {
     for (int k = 0; k < c.n; k++) label[k] = start[k] = random_below(2);
     cut_minimise(&c, label);
     int64_t got = cut_cost(&c, label), best = best_of_all(&c);
-    if (kind != ANYTHING) cr_expect(got == best, "problem %u: %lld, there is %lld", keep, (long long)got, (long long)best);
+    if (kind != ANYTHING)
+      cr_expect(got == best, "problem %u: %lld, there is %lld", keep, (long long)got, (long long)best);
     cr_expect(got <= cut_cost(&c, start), "problem %u: dearer than its start", keep);
     level += kind == ANYTHING && got == best;
     dearer += kind == ANYTHING && got != best;

@@ -11,7 +11,8 @@ Test(dtype, table) {
 }
 
 Test(dtype, every_code_survives) {
-  static const DType types[] = {DT_F16, DT_BF16, DT_F8E4M3FN, DT_F8E4M3FNUZ, DT_F8E5M2, DT_F8E5M2FNUZ, DT_F8E8M0, DT_F4E2M1};
+  static const DType types[] = {DT_F16, DT_BF16, DT_F8E4M3FN, DT_F8E4M3FNUZ,
+                                DT_F8E5M2, DT_F8E5M2FNUZ, DT_F8E8M0, DT_F4E2M1};
   for (size_t k = 0; k < sizeof types / sizeof *types; k++) {
     DType t = types[k];
     for (uint32_t c = 0; c < (uint32_t)1 << dtype_info[t].bits; c++) {

@@ -168,13 +168,14 @@ Test(eval, loop_carries_and_collects) {
 
 /* running sum over the columns, from the last, collected as columns */
 Test(eval, scan_axes_and_directions) {
-  load("module m {\n"
-       "  input %h : f32[2]\n  input %x : f32[2,3]\n"
-       "  %last : f32[2], %all : f32[2,3] = scan(%h, %x) {scan_inputs=1, in_axes=[1], in_reverse=[1], out_axes=[1], out_reverse=[1]}\n"
-       "    region body(%s : f32[2], %c : f32[2]) {\n"
-       "      %t : f32[2] = add(%s, %c)\n"
-       "      yield %t, %t\n    }\n"
-       "  output %last\n  output %all\n}\n");
+  load(
+      "module m {\n"
+      "  input %h : f32[2]\n  input %x : f32[2,3]\n"
+      "  %last : f32[2], %all : f32[2,3] = scan(%h, %x) {scan_inputs=1, in_axes=[1], in_reverse=[1], out_axes=[1], out_reverse=[1]}\n"
+      "    region body(%s : f32[2], %c : f32[2]) {\n"
+      "      %t : f32[2] = add(%s, %c)\n"
+      "      yield %t, %t\n    }\n"
+      "  output %last\n  output %all\n}\n");
   cr_assert(give(0, "f32[2] 0 100") && give(1, "f32[2,3] 1 2 3 4 5 6"));
   cr_assert(eval_graph(&eval, module->main), "%s", diags.errors ? diags.at[0].text : "");
   expect_output(0, "f32[2] 6 115");
@@ -183,7 +184,8 @@ Test(eval, scan_axes_and_directions) {
 }
 
 Test(eval, failures_say_why) {
-  load("module m {\n  input %x : f32[3]\n  input %i : i64[1]\n  %y : f32[1] = gather(%x, %i) {axis=0}\n  output %y\n}\n");
+  load("module m {\n  input %x : f32[3]\n  input %i : i64[1]\n  %y : f32[1] = gather(%x, %i) {axis=0}\n  output %y\n"
+       "}\n");
   cr_assert(!eval_graph(&eval, module->main));
   expect_error("input 0 ('x') has no value");
   cr_assert(give(0, "f32[3] 1 2 3") && give(1, "i64[1] 3"));
@@ -217,15 +219,19 @@ Test(eval, strings) {
 
 /* The known answers published with Random123 (kat_vectors, philox4x32 10). */
 Test(random, philox_known_answers) {
-  static const struct { uint32_t counter[4], key[2], want[4]; } known[] = {
-    {{0, 0, 0, 0}, {0, 0}, {0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}},
-    {{~0u, ~0u, ~0u, ~0u}, {~0u, ~0u}, {0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}},
-    {{0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, {0xa4093822, 0x299f31d0}, {0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}},
+  static const struct { uint32_t counter[4], key[2], want[4];
+  } known[] = {
+      {{0, 0, 0, 0}, {0, 0}, {0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}},
+      {{~0u, ~0u, ~0u, ~0u}, {~0u, ~0u}, {0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}},
+      {{0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344},
+       {0xa4093822, 0x299f31d0},
+       {0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}},
   };
   for (size_t k = 0; k < sizeof known / sizeof *known; k++) {
     uint32_t out[4];
     lt_philox(known[k].counter, known[k].key, out);
-    cr_expect(!memcmp(out, known[k].want, sizeof out), "vector %zu: %08x %08x %08x %08x", k, out[0], out[1], out[2], out[3]);
+    cr_expect(!memcmp(out, known[k].want, sizeof out), "vector %zu: %08x %08x %08x %08x", k, out[0], out[1], out[2],
+              out[3]);
   }
 }
 
@@ -288,7 +294,8 @@ Test(runtime, roi_align_grad_is_the_slope) {
         lt_roi_align(x, rois, batch, z, 2, C, H, W, R, PH, PW, ratio, max);
         x[k] = old;
         for (int i = 0; i < NY; i++) slope += dy[i] * (z[i] - y[i]) / h;
-        cr_expect(fabsf(slope - dx[k]) < 1e-3f, "max %d, ratio %d: element %d is %g, not %g", max, ratio, k, dx[k], slope);
+        cr_expect(fabsf(slope - dx[k]) < 1e-3f, "max %d, ratio %d: element %d is %g, not %g", max, ratio, k, dx[k],
+                  slope);
       }
     }
 }

@@ -1,4 +1,5 @@
-/* ONNX export: the table, elementwise functions that ONNX lacks, symbolic sizes, refusals. Whole models: suite export. */
+/* ONNX export: the table, elementwise functions that ONNX lacks, symbolic sizes, refusals. Whole models: suite
+ * export. */
 #include "frontend/import.h"
 #include "frontend/onnx_export.h"
 #include "ir/eval.h"
@@ -94,10 +95,12 @@ Test(export, table) {
       for (int i = 0; i < fed; i++) eval_bind_input(&e, i, given[i]);
       cr_expect(eval_graph(&e, back->main), "case %zu, %s: %s", k, c->op, d.len ? d.at[0].text : "");
       for (int i = 0; i < MAX_OUT && c->out[i]; i++)
-        if (*c->out[i]) expect_tensor(eval_value(&e, back->main->outputs.at[i]), read_tensor(&m->perm, c->out[i]), c->op);
+        if (*c->out[i])
+          expect_tensor(eval_value(&e, back->main->outputs.at[i]), read_tensor(&m->perm, c->out[i]), c->op);
       eval_end(&e);
       module_free(back);
-    } else if (!onnx_export_refusal(op)) printf("  case %zu, %s {%s}: %s\n", k, c->op, c->attrs, d.len ? d.at[0].text : "?");
+    } else if (!onnx_export_refusal(op))
+      printf("  case %zu, %s {%s}: %s\n", k, c->op, c->attrs, d.len ? d.at[0].text : "?");
     module_free(m);
     diags_free(&d);
   }
@@ -107,8 +110,10 @@ Test(export, table) {
 /* Sizes that are known when running come from Shape of the input. */
 Test(export, symbolic_sizes) {
   Diags d = {0};
-  Module *m = there_and_back("module m { dim N in 1..8 dim T in 1..8 input %x : f32[N,T,4] %y = reshape(%x) {shape=[T,2*N,2]} "
-                             "%z = slice(%y) {starts=[0,2*N - 1,0], steps=[1,-1,1], shape=[T,N,2]} output %z }", &d);
+  Module *m = there_and_back(
+      "module m { dim N in 1..8 dim T in 1..8 input %x : f32[N,T,4] %y = reshape(%x) {shape=[T,2*N,2]} "
+      "%z = slice(%y) {starts=[0,2*N - 1,0], steps=[1,-1,1], shape=[T,N,2]} output %z }",
+      &d);
   cr_assert(m, "%s", d.len ? d.at[0].text : "");
   cr_expect_str_eq(type_text(&value_of(m, m->main->outputs.at[0])->type), "f32[T,N,2]");
   module_free(m);
@@ -158,8 +163,10 @@ Test(export, scan_of_many_inputs) {
 
 Test(export, refusals_name_the_node) {
   Diags d = {0};
-  cr_expect_null(there_and_back("module m { input %x : f32[4] input %t : f32[4] %y = bitcast(%x) {to=i32} %z = mul(%x, %t) "
-                                "%w = cumprod(%z) {axis=0, exclusive=0, reverse=0} output %y output %w }", &d));
+  cr_expect_null(
+      there_and_back("module m { input %x : f32[4] input %t : f32[4] %y = bitcast(%x) {to=i32} %z = mul(%x, %t) "
+                     "%w = cumprod(%z) {axis=0, exclusive=0, reverse=0} output %y output %w }",
+                     &d));
   cr_expect_eq(d.errors, 2);
   cr_expect_str_eq(d.at[0].text, "bitcast cannot be exported: BitCast exists from opset 26 on");
 }

@@ -20,7 +20,8 @@ static const Shape shapes[] = {
   {0, 40, 70, 256, false, false},       // rows of B a power of two apart: packed
 };
 
-/* Constant weights and few rows: whole groups of panels, what is left of them, tails of every width, sums of odd length. */
+/* Constant weights and few rows: whole groups of panels, what is left of them, tails of every width, sums of odd
+ * length. */
 static const Shape few[] = {
   {0, 1, 64, 64, false, false},
   {0, 1, 33, 211, false, false},
@@ -37,11 +38,13 @@ static const Shape few[] = {
 
 /* Weights that are constant: tails of columns, few columns, one, rows that are odd. */
 static const Shape constants[] = {
-  {0, 9, 64, 1, false, false}, {0, 30, 20, 3, false, false}, {0, 7, 33, 2, false, false}, {2, 5, 32, 5, false, false}, {0, 11, 48, 9, false, false},
-  {0, 13, 17, 13, false, false}, {0, 14, 40, 31, false, false}, {0, 1, 24, 7, false, false}, {3, 6, 40, 103, false, false},
+    {0, 9, 64, 1, false, false}, {0, 30, 20, 3, false, false}, {0, 7, 33, 2, false, false},
+    {2, 5, 32, 5, false, false}, {0, 11, 48, 9, false, false}, {0, 13, 17, 13, false, false},
+    {0, 14, 40, 31, false, false}, {0, 1, 24, 7, false, false}, {3, 6, 40, 103, false, false},
 };
 
-typedef struct Form { const char *target; bool naive; int parts; } Form;      /* parts: of every kernel that can be shared */
+/* parts: of every kernel that can be shared */
+typedef struct Form { const char *target; bool naive; int parts; } Form;
 static const Form forms[] = {{"x86-64-v4", false, 1}, {"x86-64-v3", false, 1}, {"c99", false, 1}, {"x86-64", true, 1},
                              {"x86-64-v3", false, 2}, {"x86-64-v3", false, 7}, {"c99", false, 3}};
 
@@ -49,7 +52,8 @@ static void put_operand(Text *t, const char *name, int batch, int rows, int cols
   text_printf(t, "  input %%%s0 : f32[", name);
   if (batch) text_printf(t, "%d,", batch);
   text_printf(t, "%d,%d]\n", turn ? cols : rows, turn ? rows : cols);
-  text_printf(t, "  %%%s = transpose(%%%s0) {perm=[%s]}\n", name, name, turn ? (batch ? "0,2,1" : "1,0") : batch ? "0,1,2" : "0,1");
+  text_printf(t, "  %%%s = transpose(%%%s0) {perm=[%s]}\n", name, name,
+              turn ? (batch ? "0,2,1" : "1,0") : batch ? "0,1,2" : "0,1");
 }
 
 static Module *module_make(const Shape *s, bool constant, Diags *d) {
@@ -58,7 +62,8 @@ static Module *module_make(const Shape *s, bool constant, Diags *d) {
   put_operand(&t, "a", s->batch, s->m, s->k, s->turn_a);
   if (constant) text_printf(&t, "  weight %%b : f32[%d,%d] = random 1\n", s->k, s->n);
   else put_operand(&t, "b", s->batch, s->k, s->n, s->turn_b);
-  text_printf(&t, "  input %%c : f32[%d]\n  %%p = matmul(%%a, %%b)\n  %%q = add(%%p, %%c)\n  %%y = %s(%%q)\n  output %%y\n}\n", s->n,
+  text_printf(&t, "  input %%c : f32[%d]\n  %%p = matmul(%%a, %%b)\n  %%q = add(%%p, %%c)\n  %%y = %s(%%q)\n"
+                  "  output %%y\n}\n", s->n,
               s->m % 2 ? "gelu" : "relu");             // a long epilogue and a short one
   Module *m = module_parse(t.at, NULL, d);
   text_free(&t);
@@ -77,7 +82,8 @@ static void run_shape(const Shape *s, bool constant, const Form *f) {
   const Tensor *want = eval_value(&e, m->main->outputs.at[0]);
   PassOptions o = {.naive = f->naive, .verify = true, .part_cycles = f->parts > 1 ? 1 : 0};
   Program *p = compile_module(m, target_find(f->target), &o, &m->perm);
-  cr_assert(p && program_run_parts(p, f->parts, in, out, &m->perm, &d), "%s: %s", f->target, d.errors ? d.at[0].text : "?");
+  cr_assert(p && program_run_parts(p, f->parts, in, out, &m->perm, &d), "%s: %s", f->target,
+            d.errors ? d.at[0].text : "?");
   double worst = worst_difference(want, out[0]);
   cr_expect(worst < 1e-4, "%s %d x %d x %d x %d: off by %g", f->target, s->batch, s->m, s->k, s->n, worst);
   eval_end(&e);

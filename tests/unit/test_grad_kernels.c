@@ -1,6 +1,6 @@
 /* Kernels that train convolutions: forward with computed weights, gradients of inputs and weights, pools. Every shape
- * goes through all passes and the loop interpreter, tiled, vectorised, scalar and naive, and must give what the evaluator
- * does. x and dy arrive channels-last, as from a convolution before and after, or row-major. */
+ * goes through all passes and the loop interpreter, tiled, vectorised, scalar and naive, and must give what the
+ * evaluator does. x and dy arrive channels-last, as from a convolution before and after, or row-major. */
 #include "passes/pipeline.h"
 #include "tests/unit/evaluate.h"
 #include <string.h>
@@ -28,23 +28,31 @@ static const Shape shapes[] = {
 };
 enum { SHAPES = sizeof shapes / sizeof *shapes };
 
-static int out_size(int in, int k, const Shape *s) { return (in + s->pad_begin + s->pad_end - (k - 1) * s->dilation - 1) / s->stride + 1; }
+static int out_size(int in, int k, const Shape *s) {
+  return (in + s->pad_begin + s->pad_end - (k - 1) * s->dilation - 1) / s->stride + 1;
+}
 
 /* y = conv(x, w, b), its gradients by the rules; `last`: x and dy from a depthwise 1x1. */
 static const char *conv_module(Arena *a, const Shape *s, bool last) {
   Text t = {0};
   int oh = out_size(s->h, s->kh, s), ow = out_size(s->w, s->kw, s);
-  text_printf(&t, "module t {\n  input %%x0 : f32[%d,%d,%d,%d]\n  input %%g0 : f32[%d,%d,%d,%d]\n  input %%w : f32[%d,%d,%d,%d]\n  input %%b : f32[%d]\n",
+  text_printf(&t, "module t {\n  input %%x0 : f32[%d,%d,%d,%d]\n  input %%g0 : f32[%d,%d,%d,%d]\n"
+                  "  input %%w : f32[%d,%d,%d,%d]\n  input %%b : f32[%d]\n",
               s->n, s->c, s->h, s->w, s->n, s->m, oh, ow, s->m, s->c / s->group, s->kh, s->kw, s->m);
   static const char unit[] = "strides=[1,1], pads=[0,0,0,0], dilations=[1,1]";
   if (last)
-    text_printf(&t, "  weight %%i : f32[%d,1,1,1] = random 1\n  weight %%j : f32[%d,1,1,1] = random 2\n"
-                "  %%x = conv(%%x0, %%i) {%s, group=%d}\n  %%g = conv(%%g0, %%j) {%s, group=%d}\n", s->c, s->m, unit, s->c, unit, s->m);
+    text_printf(&t,
+                "  weight %%i : f32[%d,1,1,1] = random 1\n  weight %%j : f32[%d,1,1,1] = random 2\n"
+                "  %%x = conv(%%x0, %%i) {%s, group=%d}\n  %%g = conv(%%g0, %%j) {%s, group=%d}\n",
+                s->c, s->m, unit, s->c, unit, s->m);
   const char *x = last ? "x" : "x0", *g = last ? "g" : "g0";
-  text_printf(&t, "  %%y = conv(%%%s, %%w, %%b) {strides=[%d,%d], pads=[%d,%d,%d,%d], dilations=[%d,%d], group=%d}\n", x, s->stride,
-              s->stride, s->pad_begin, s->pad_begin, s->pad_end, s->pad_end, s->dilation, s->dilation, s->group);
+  text_printf(&t,
+              "  %%y = conv(%%%s, %%w, %%b) {strides=[%d,%d], pads=[%d,%d,%d,%d], dilations=[%d,%d], group=%d}\n",
+              x, s->stride, s->stride, s->pad_begin, s->pad_begin, s->pad_end, s->pad_end, s->dilation, s->dilation,
+              s->group);
   text_printf(&t, "  %%p = mul(%%y, %%%s)\n  %%l = reduce_sum(%%p) {axes=[0,1,2,3], keepdims=0}\n"
-              "  %%dx, %%dw, %%db = gradient(%%l, %%%s, %%w, %%b)\n  output %%y\n  output %%dx\n  output %%dw\n  output %%db\n}\n", g, x);
+              "  %%dx, %%dw, %%db = gradient(%%l, %%%s, %%w, %%b)\n  output %%y\n  output %%dx\n  output %%dw\n"
+              "  output %%db\n}\n", g, x);
   const char *r = arena_strdup(a, t.at);
   text_free(&t);
   return r;
@@ -63,10 +71,12 @@ static const char *pool_module(Arena *a, const char *pool, int c, bool last) {
 
 /* parts: of every kernel that can be shared */
 typedef struct Form { const char *target; bool naive; int parts; Winograd winograd; } Form;
-static const Form forms[] = {{"x86-64-v4", false, 1, WINOGRAD_AUTO}, {"x86-64-v3", false, 1, WINOGRAD_AUTO}, {"c99", false, 1, WINOGRAD_AUTO},
-                             {"x86-64", true, 1, WINOGRAD_AUTO}, {"x86-64-v3", false, 2, WINOGRAD_AUTO}, {"x86-64-v3", false, 7, WINOGRAD_AUTO},
-                             {"c99", false, 3, WINOGRAD_AUTO}, {"x86-64-v4", false, 1, WINOGRAD_F4}, {"x86-64-v3", false, 1, WINOGRAD_F4},
-                             {"x86-64-v3", false, 3, WINOGRAD_F4}, {"x86-64-v3", false, 1, WINOGRAD_F2}};
+static const Form forms[] = {{"x86-64-v4", false, 1, WINOGRAD_AUTO}, {"x86-64-v3", false, 1, WINOGRAD_AUTO},
+                             {"c99", false, 1, WINOGRAD_AUTO}, {"x86-64", true, 1, WINOGRAD_AUTO},
+                             {"x86-64-v3", false, 2, WINOGRAD_AUTO}, {"x86-64-v3", false, 7, WINOGRAD_AUTO},
+                             {"c99", false, 3, WINOGRAD_AUTO}, {"x86-64-v4", false, 1, WINOGRAD_F4},
+                             {"x86-64-v3", false, 1, WINOGRAD_F4}, {"x86-64-v3", false, 3, WINOGRAD_F4},
+                             {"x86-64-v3", false, 1, WINOGRAD_F2}};
 enum { FORMS = sizeof forms / sizeof *forms, PLAIN_FORMS = 7, MOST = 8 };   /* the rest: for 3x3 kernels */
 
 static void expect_close(const Tensor *got, const Tensor *want, double bound, const char *what, int output) {
@@ -95,10 +105,12 @@ static void check(const char *text, int nforms, const char *what) {
     Arena a = {0};
     char name[300];
     static const char *const tiles[] = {[WINOGRAD_F2] = " f2", [WINOGRAD_F4] = " f4"};
-    snprintf(name, sizeof name, "%s%s%s: %s", forms[f].target, forms[f].naive ? " naive" : "", forms[f].winograd ? tiles[forms[f].winograd] : "", what);
+    snprintf(name, sizeof name, "%s%s%s: %s", forms[f].target, forms[f].naive ? " naive" : "",
+             forms[f].winograd ? tiles[forms[f].winograd] : "", what);
     Module *m[2] = {module_parse(text, NULL, &d), module_parse(text, NULL, &d)};
     cr_assert(m[0] && m[1], "%s: %s\n%s", name, d.len ? d.at[0].text : "?", text);
-    PassOptions o = {.naive = forms[f].naive, .verify = true, .winograd = forms[f].winograd, .part_cycles = forms[f].parts > 1 ? 1 : 0};
+    PassOptions o = {.naive = forms[f].naive, .verify = true, .winograd = forms[f].winograd,
+                     .part_cycles = forms[f].parts > 1 ? 1 : 0};
     Program *p = compile_module(m[0], target_find(forms[f].target), &o, &a);
     cr_assert(p, "%s: %s\n%s", name, d.len ? d.at[0].text : "?", text);
     const Tensor *in[MOST] = {0};
@@ -112,7 +124,8 @@ static void check(const char *text, int nforms, const char *what) {
     }
     cr_assert(eval_graph(&e, m[1]->main), "%s: %s", name, d.len ? d.at[0].text : "?");
     cr_assert(program_run_parts(p, forms[f].parts, in, out, &a, &d), "%s: %s", name, d.len ? d.at[0].text : "?");
-    for (int k = 0; k < m[1]->main->outputs.len; k++) expect_close(out[k], eval_value(&e, m[1]->main->outputs.at[k]), forms[f].winograd ? 1e-5 : 2e-6, name, k);
+    for (int k = 0; k < m[1]->main->outputs.len; k++)
+      expect_close(out[k], eval_value(&e, m[1]->main->outputs.at[k]), forms[f].winograd ? 1e-5 : 2e-6, name, k);
     eval_end(&e);
     module_free(m[0]);
     module_free(m[1]);
@@ -127,7 +140,8 @@ Test(grad_kernels, convolutions) {
       Arena a = {0};
       char what[120];
       const Shape *s = &shapes[k];
-      snprintf(what, sizeof what, "%d->%d %dx%d kernel %dx%d stride %d group %d%s", s->c, s->m, s->h, s->w, s->kh, s->kw, s->stride, s->group, last ? " channels-last" : "");
+      snprintf(what, sizeof what, "%d->%d %dx%d kernel %dx%d stride %d group %d%s", s->c, s->m, s->h, s->w, s->kh,
+               s->kw, s->stride, s->group, last ? " channels-last" : "");
       bool filter = s->kh == 3 && s->kw == 3 && s->stride == 1 && s->dilation == 1 && s->group == 1;
       check(conv_module(&a, s, last), filter && last ? FORMS : PLAIN_FORMS, what);
       arena_free(&a);
@@ -148,28 +162,40 @@ Test(grad_kernels, pools) {
     for (int last = 0; last < 2; last++)
       for (int c = 2; c < 12; c += 9) {
         Arena a = {0};
-        check(pool_module(&a, arena_printf(&a, "%.*s(%s%s", (int)strcspn(pools[k], "("), pools[k], last ? "%x" : "%x0", strchr(pools[k], ')')), c, last), PLAIN_FORMS, pools[k]);
+        check(pool_module(&a,
+                          arena_printf(&a, "%.*s(%s%s", (int)strcspn(pools[k], "("), pools[k], last ? "%x" : "%x0",
+                                       strchr(pools[k], ')')),
+                          c, last),
+              PLAIN_FORMS, pools[k]);
         arena_free(&a);
       }
 }
 
-/* The rule's op against the evaluator; see test_eval.c for whether it is the slope. A rounded weight may differ by order. */
+/* The rule's op against the evaluator; see test_eval.c for whether it is the slope. A rounded weight may differ by
+ * order. */
 Test(grad_kernels, sampling) {
   static const char *const samples[] = {
-    "roi_align(%x, %r, %b) {height=2, width=3, ratio=0, max=0}", "roi_align(%x, %r, %b) {height=2, width=3, ratio=2, max=1}",
-    "grid_sample(%x, %g) {mode=\"linear\", padding=\"zeros\", align_corners=0}",
-    "grid_sample(%x, %g) {mode=\"linear\", padding=\"border\", align_corners=1}",
-    "grid_sample(%x, %g) {mode=\"cubic\", padding=\"reflection\", align_corners=0}",
+      "roi_align(%x, %r, %b) {height=2, width=3, ratio=0, max=0}",
+      "roi_align(%x, %r, %b) {height=2, width=3, ratio=2, max=1}",
+      "grid_sample(%x, %g) {mode=\"linear\", padding=\"zeros\", align_corners=0}",
+      "grid_sample(%x, %g) {mode=\"linear\", padding=\"border\", align_corners=1}",
+      "grid_sample(%x, %g) {mode=\"cubic\", padding=\"reflection\", align_corners=0}",
   };
   for (size_t k = 0; k < sizeof samples / sizeof *samples; k++)
     for (int last = 0; last < 2; last++) {
       Arena a = {0};
-      check(arena_printf(&a, "module t {\n  input %%x0 : f32[2,9,6,5]\n  input %%w : f32[9,9,1,1]\n  input %%g : f32[2,3,4,2]\n"
-                         "  weight %%r : f32[3,4] = [0,0.5,4,3, 1.5,1,3,5, -3,0,2,4]\n  weight %%b : i64[3] = [0,1,1]\n%s  %%y = %s\n"
-                         "  %%p = mul(%%y, %%y)\n  %%l = reduce_sum(%%p) {axes=[0,1,2,3], keepdims=0}\n  %%dx, %%dg = gradient(%%l, %s, %%g)\n"
+      check(arena_printf(&a,
+                         "module t {\n  input %%x0 : f32[2,9,6,5]\n  input %%w : f32[9,9,1,1]\n"
+                         "  input %%g : f32[2,3,4,2]\n"
+                         "  weight %%r : f32[3,4] = [0,0.5,4,3, 1.5,1,3,5, -3,0,2,4]\n"
+                         "  weight %%b : i64[3] = [0,1,1]\n%s  %%y = %s\n"
+                         "  %%p = mul(%%y, %%y)\n  %%l = reduce_sum(%%p) {axes=[0,1,2,3], keepdims=0}\n"
+                         "  %%dx, %%dg = gradient(%%l, %s, %%g)\n"
                          "  %%z = relu(%%dx)\n  output %%z\n  output %%dg\n}\n",
-                         last ? "  %x = conv(%x0, %w) {strides=[1,1], pads=[0,0,0,0], dilations=[1,1], group=1}\n" : "  %x = copy(%x0)\n",
-                         samples[k], "%x"), PLAIN_FORMS, samples[k]);
+                         last ? "  %x = conv(%x0, %w) {strides=[1,1], pads=[0,0,0,0], dilations=[1,1], group=1}\n"
+                              : "  %x = copy(%x0)\n",
+                         samples[k], "%x"),
+            PLAIN_FORMS, samples[k]);
       arena_free(&a);
     }
 }
@@ -185,11 +211,16 @@ Test(grad_kernels, recurrent) {
       const char *gates = strchr(layers[k], ':') + 1, *batch = strchr(gates, ':') + 1, *more = strchr(batch, ':') + 1;
       int h = 24, g = atoi(gates) * h, b = atoi(batch);
       const char *op = arena_printf(&a, "%.*s", (int)(gates - layers[k]) - 1, layers[k]);
-      check(arena_printf(&a, "module t {\n  input %%x : f32[4,%d,6]\n  input %%w : f32[%d,%d,6]\n  input %%r : f32[%d,%d,%d]\n"
+      check(arena_printf(&a,
+                         "module t {\n  input %%x : f32[4,%d,6]\n  input %%w : f32[%d,%d,6]\n"
+                         "  input %%r : f32[%d,%d,%d]\n"
                          "  %%y, %%h%s = %s(%%x, %%w, %%r) {hidden=%d, direction=\"%s\", activations=s[], alpha=f[], beta=f[], clip=0.0%s%s}\n"
-                         "  %%p = mul(%%y, %%y)\n  %%l = reduce_sum(%%p) {axes=[0,1,2,3], keepdims=0}\n  %%dx, %%dw, %%dr = gradient(%%l, %%x, %%w, %%r)\n"
-                         "  output %%dx\n  output %%dw\n  output %%dr\n}\n", b, n, g, n, g, h, g == 4 * h ? ", %c" : "", op, h,
-                         n == 2 ? "bidirectional" : "reverse", g == 4 * h ? ", input_forget=0" : "", more), PLAIN_FORMS, layers[k]);
+                         "  %%p = mul(%%y, %%y)\n  %%l = reduce_sum(%%p) {axes=[0,1,2,3], keepdims=0}\n"
+                         "  %%dx, %%dw, %%dr = gradient(%%l, %%x, %%w, %%r)\n"
+                         "  output %%dx\n  output %%dw\n  output %%dr\n}\n",
+                         b, n, g, n, g, h, g == 4 * h ? ", %c" : "", op, h, n == 2 ? "bidirectional" : "reverse",
+                         g == 4 * h ? ", input_forget=0" : "", more),
+            PLAIN_FORMS, layers[k]);
       arena_free(&a);
     }
 }

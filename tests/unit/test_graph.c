@@ -6,31 +6,31 @@
 #include <unistd.h>
 
 static const char *all =
-  "module \"two words\" from \"a/b.onnx\" {\n"
-  "  dim N in 1..32\n"
-  "  dim 'past len' in 0..2147483647\n"
-  "  input %image : f32[N,1,28,28]\n"
-  "  input %\"x:0\" : i64['past len' + 1]\n"
-  "  input %c : bool[]\n"
-  "  weight %w1 : f32[8,1,5,5] = fill 0.5\n"
-  "  weight %b1 : f32[8] = [0.0, 1.5, -2.0, inf, nan, 1e-10, -0.0, 3.4028235e+38]\n"
-  "  %c1 : f32[N,8,28,28] = conv(%image, %w1, %b1) {strides=[1,1], pads=[2,2,2,2], dilations=[1,1], group=1}"
-  " @\"Convolution28\":\"Conv\":7\n"
-  "  %p : f32[N,8,14,14] = max_pool(%c1) {kernel=[2,2], strides=[2,2], pads=[0,0,0,0], dilations=[1,1], ceil=0} fused 3\n"
-  "  %i : f32[N] = iota() {dtype=f32, shape=[N], axis=0} @_:\"Range\"\n"
-  "  %d : i64[2] = dims() {dims=[2*N,7], rank=1}\n"
-  "  %q : f32[N,8,28,28] = layer_norm(%c1, %w2, _) {axis=3, epsilon=1e-05}\n"
-  "  %y : f32[N,8,28,28] = if(%c) @\"branch \\\"1\\\"\"\n"
-  "    region then() {\n"
-  "      %r : f32[N,8,28,28] = relu(%c1)\n"
-  "      yield %r\n"
-  "    }\n"
-  "    region else() {\n"
-  "      yield %q\n"
-  "    }\n"
-  "  output %y\n"
-  "  output %i\n"
-  "}\n";
+    "module \"two words\" from \"a/b.onnx\" {\n"
+    "  dim N in 1..32\n"
+    "  dim 'past len' in 0..2147483647\n"
+    "  input %image : f32[N,1,28,28]\n"
+    "  input %\"x:0\" : i64['past len' + 1]\n"
+    "  input %c : bool[]\n"
+    "  weight %w1 : f32[8,1,5,5] = fill 0.5\n"
+    "  weight %b1 : f32[8] = [0.0, 1.5, -2.0, inf, nan, 1e-10, -0.0, 3.4028235e+38]\n"
+    "  %c1 : f32[N,8,28,28] = conv(%image, %w1, %b1) {strides=[1,1], pads=[2,2,2,2], dilations=[1,1], group=1}"
+    " @\"Convolution28\":\"Conv\":7\n"
+    "  %p : f32[N,8,14,14] = max_pool(%c1) {kernel=[2,2], strides=[2,2], pads=[0,0,0,0], dilations=[1,1], ceil=0} fused 3\n"
+    "  %i : f32[N] = iota() {dtype=f32, shape=[N], axis=0} @_:\"Range\"\n"
+    "  %d : i64[2] = dims() {dims=[2*N,7], rank=1}\n"
+    "  %q : f32[N,8,28,28] = layer_norm(%c1, %w2, _) {axis=3, epsilon=1e-05}\n"
+    "  %y : f32[N,8,28,28] = if(%c) @\"branch \\\"1\\\"\"\n"
+    "    region then() {\n"
+    "      %r : f32[N,8,28,28] = relu(%c1)\n"
+    "      yield %r\n"
+    "    }\n"
+    "    region else() {\n"
+    "      yield %q\n"
+    "    }\n"
+    "  output %y\n"
+    "  output %i\n"
+    "}\n";
 
 static Module *parse(const char *text, Diags *d) {
   Module *m = module_parse(text, NULL, d);
@@ -83,7 +83,9 @@ Test(graph, attributes_of_every_kind) {
 
 Test(graph, side_file) {
   Diags d = {0};
-  Module *m = parse("module m { input %x : f32[2,64] weight %w : f32[64,64] = random 3 %y = matmul(%x, %w) output %y }", &d);
+  Module *m =
+      parse("module m { input %x : f32[2,64] weight %w : f32[64,64] = random 3 %y = matmul(%x, %w) output %y }",
+            &d);
   cr_assert(m);
   char path[] = "/tmp/lathe_graph_XXXXXX", why[200];
   close(mkstemp(path));
@@ -130,7 +132,8 @@ Test(graph, wrong_text) {
   refused("module m {\n  %y = relu(%x)\n}", "2:13", "%x is not defined");
   refused("module m { input %x : f33[2] }", "1:23", "'f33' is not an element type");
   refused("module m { input %x : f32[2] input %x : f32[2] }", "1:37", "defined twice");
-  refused("module m { input %x : f32[8] %y, %y = topk(%x) {axis=0, k=[2], largest=1, sorted=1} }", NULL, "defined twice");
+  refused("module m { input %x : f32[8] %y, %y = topk(%x) {axis=0, k=[2], largest=1, sorted=1} }", NULL,
+          "defined twice");
   refused("module m { input %x : f32[2] %y = rellu(%x) }", "1:35", "no op 'rellu'");
   refused("module m { input %x : f32[2] %y : f32[3] = relu(%x) }", "1:30", "f32[2]");
   refused("module m { input %x : f32[2] %y = relu(%x, %x) }", NULL, "input");

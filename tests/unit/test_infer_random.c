@@ -21,8 +21,25 @@ static int below(int n) { return (int)(random_bits() % (uint64_t)n); }
 static bool one_in(int n) { return below(n) == 0; }
 
 static int64_t wild_int(void) {
-  static const int64_t v[] = {0, 1, -1, 2, 3, 7, 64, 65, -2, INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN, INT64_C(1) << 32,
-                              INT64_C(1) << 48, -(INT64_C(1) << 48), INT64_MAX - 1, 255, 1 << 20};
+  static const int64_t v[] = {0,
+                              1,
+                              -1,
+                              2,
+                              3,
+                              7,
+                              64,
+                              65,
+                              -2,
+                              INT32_MAX,
+                              INT32_MIN,
+                              INT64_MAX,
+                              INT64_MIN,
+                              INT64_C(1) << 32,
+                              INT64_C(1) << 48,
+                              -(INT64_C(1) << 48),
+                              INT64_MAX - 1,
+                              255,
+                              1 << 20};
   return v[below(sizeof v / sizeof *v)];
 }
 
@@ -39,25 +56,59 @@ static Dim random_dim(bool wild) {
 
 static Type random_type(bool wild) {
   static const DType usual[] = {DT_F32, DT_F32, DT_F32, DT_I64, DT_BOOL, DT_I32};
-  Type t = {.dtype = one_in(8) ? (DType)(1 + below(DT_COUNT - 1)) : usual[below(6)], .rank = wild && one_in(6) ? below(13) : below(5)};
+  Type t = {.dtype = one_in(8) ? (DType)(1 + below(DT_COUNT - 1)) : usual[below(6)],
+            .rank = wild && one_in(6) ? below(13) : below(5)};
   for (int i = 0; i < t.rank; i++) t.dims[i] = random_dim(wild && one_in(2));
   if (wild && one_in(30)) t.kind = one_in(2) ? KIND_SEQUENCE : KIND_OPTIONAL;
   return t;
 }
 
 static const char *random_word(void) {
-  static const char *const v[] = {"constant", "reflect", "edge", "wrap", "none", "add", "mul", "max", "min", "nearest", "linear",
-    "cubic", "half_pixel", "asymmetric", "align_corners", "floor", "ceil", "zeros", "border", "reflection", "forward", "reverse",
-    "bidirectional", "Tanh", "Sigmoid", "Relu", "uniform", "normal", "", "%s%n", "round_prefer_floor", "tf_crop_and_resize"};
+  static const char *const v[] = {"constant",
+                                  "reflect",
+                                  "edge",
+                                  "wrap",
+                                  "none",
+                                  "add",
+                                  "mul",
+                                  "max",
+                                  "min",
+                                  "nearest",
+                                  "linear",
+                                  "cubic",
+                                  "half_pixel",
+                                  "asymmetric",
+                                  "align_corners",
+                                  "floor",
+                                  "ceil",
+                                  "zeros",
+                                  "border",
+                                  "reflection",
+                                  "forward",
+                                  "reverse",
+                                  "bidirectional",
+                                  "Tanh",
+                                  "Sigmoid",
+                                  "Relu",
+                                  "uniform",
+                                  "normal",
+                                  "",
+                                  "%s%n",
+                                  "round_prefer_floor",
+                                  "tf_crop_and_resize"};
   return v[below(sizeof v / sizeof *v)];
 }
 
 /* A word the attribute takes: tried from the list until inference stops complaining is too slow, so by name. */
 static const char *word_for(const char *name) {
-  static const char *const fit[][5] = {{"mode", "constant", "reflect", "edge", "linear"}, {"mode", "nearest", "cubic", "wrap", "linear"},
-    {"reduction", "none", "add", "max", "mul"}, {"direction", "forward", "reverse", "bidirectional", "forward"},
-    {"coord", "asymmetric", "half_pixel", "align_corners", "pytorch_half_pixel"}, {"nearest", "floor", "ceil", "round_prefer_floor", "round_prefer_ceil"},
-    {"padding", "zeros", "border", "reflection", "zeros"}, {"kind", "uniform", "normal", "uniform", "normal"}};
+  static const char *const fit[][5] = {{"mode", "constant", "reflect", "edge", "linear"},
+                                       {"mode", "nearest", "cubic", "wrap", "linear"},
+                                       {"reduction", "none", "add", "max", "mul"},
+                                       {"direction", "forward", "reverse", "bidirectional", "forward"},
+                                       {"coord", "asymmetric", "half_pixel", "align_corners", "pytorch_half_pixel"},
+                                       {"nearest", "floor", "ceil", "round_prefer_floor", "round_prefer_ceil"},
+                                       {"padding", "zeros", "border", "reflection", "zeros"},
+                                       {"kind", "uniform", "normal", "uniform", "normal"}};
   for (int tries = 0; tries < 40; tries++) {
     int k = below(sizeof fit / sizeof *fit);
     if (!strcmp(fit[k][0], name)) return fit[k][1 + below(4)];
@@ -89,7 +140,8 @@ static Attr random_attr(Module *m, const char *spec, size_t len, int rank, bool 
   double f[40];
   const char *s[40];
   for (int i = 0; i < n; i++) {
-    bool one = !strcmp(name, "steps") || !strcmp(name, "strides") || !strcmp(name, "dilations") || !strcmp(name, "kernel");
+    bool one = !strcmp(name, "steps") || !strcmp(name, "strides") || !strcmp(name, "dilations") ||
+        !strcmp(name, "kernel");
     d[i] = wild && one_in(3) ? random_dim(true) : DIM(one ? 1 + below(2) : below(3));
     if (!strcmp(name, "perm")) d[i] = DIM(i);
     if (!strcmp(name, "axes")) d[i] = DIM(i);
@@ -138,7 +190,8 @@ static Type input_type(Module *m, const ValueId *in, int k, Op op, bool wild) {
   const Type *first = &value_of(m, in[0])->type;
   if (!one_in(4)) t.dtype = first->dtype;
   if (one_in(2)) t = *first;
-  if (strstr(op_info[op].text, "gather") || (strstr(op_info[op].text, "scatter") && k == 1)) t.dtype = one_in(2) ? DT_I64 : DT_I32;
+  if (strstr(op_info[op].text, "gather") || (strstr(op_info[op].text, "scatter") && k == 1))
+    t.dtype = one_in(2) ? DT_I64 : DT_I32;
   if (!strcmp(op_info[op].text, "conv") && k == 1 && !wild && first->rank > 2) {
     t = *first;
     for (int i = 2; i < t.rank; i++) t.dims[i] = DIM(1 + below(2));
@@ -176,7 +229,8 @@ static void one_case(Op op, bool wild) {
   accepted += ok;
   const Node *node = node_of(m, n);
   for (int k = 0; k < nin; k++) run = run && (!in[k] || small(&value_of(m, in[k])->type));
-  for (int k = 0; k < nout; k++) run = run && (small(&value_of(m, node->out[k])->type) || (info->how == HOW_CALL && !wild));
+  for (int k = 0; k < nout; k++)
+    run = run && (small(&value_of(m, node->out[k])->type) || (info->how == HOW_CALL && !wild));
   if (run) {
     Eval e;
     eval_begin(&e, m);
@@ -217,7 +271,9 @@ Test(infer_random, accepted_is_computed) {
   for (Op op = OP_NONE + 1; op < OP_COUNT; op++) {
     int before = accepted, ran = computed, n = op_is_scalar(op) ? 30 : 200;
     cases(op, 0, n, false);
-    if (getenv("VERBOSE")) fprintf(stderr, "%-18s %3d accepted, %3d computed of %d\n", op_info[op].text, accepted - before, computed - ran, n);
+    if (getenv("VERBOSE"))
+      fprintf(stderr, "%-18s %3d accepted, %3d computed of %d\n", op_info[op].text, accepted - before,
+              computed - ran, n);
     symbols_reset();
   }
   cr_expect_gt(computed, 1000);

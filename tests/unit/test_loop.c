@@ -39,7 +39,8 @@ static const char *text_of(Fixture *f, Expr *e) {
   Block body = {0}, *at = f->b.at;
   Kernel k = {.name = "k", .body = &body, .flops = DIM(0)};
   f->b.at = &body;
-  if (e->lanes == 1 && e->elem == DT_I64) st_store(&f->b, f->x, e, ex_const(&f->b, DT_F32, 1));   // not through let: it passes leaves
+  // not through let: it passes leaves
+  if (e->lanes == 1 && e->elem == DT_I64) st_store(&f->b, f->x, e, ex_const(&f->b, DT_F32, 1));
   else reg(&f->b, "r", e);
   f->b.at = at;
   kernel_print(&t, &k);
@@ -156,7 +157,8 @@ Test(loop, statements_dissolve) {
   kernel_finish(k);
   Text t = {0};
   kernel_print(&t, k);
-  cr_expect_str_eq(t.at, "kernel k lanes 1 group 0 root 0 flops 0 (\n  out y: f32[4]\n) {\n  y[2] = 1.0\n  y[1] = 4.0\n}\n");
+  cr_expect_str_eq(t.at, "kernel k lanes 1 group 0 root 0 flops 0 (\n  out y: f32[4]\n) {\n  y[2] = 1.0\n"
+                         "  y[1] = 4.0\n}\n");
   text_free(&t);
   arena_free(&a);
 }
@@ -264,7 +266,10 @@ static int64_t two(const char *name, void *ctx) { (void)name, (void)ctx; return 
 static double traffic(const char *body) {
   Arena a = {0};
   Diags d = {0};
-  const char *at = arena_printf(&a, "kernel k lanes 1 group 0 root 0 flops 0 ( in x: f32[8] in t: f32[100] out y: f32[8] local s: f32[4] ) { %s }", body);
+  const char *at = arena_printf(
+      &a,
+      "kernel k lanes 1 group 0 root 0 flops 0 ( in x: f32[8] in t: f32[100] out y: f32[8] local s: f32[4] ) { %s }",
+      body);
   Kernel *k = kernel_parse(&a, &at, &d);
   cr_assert(k, "%s", body);
   double bytes = kernel_traffic(k, two, NULL);
@@ -277,7 +282,8 @@ Test(loop, traffic) {
   cr_expect_eq(traffic("for i in 0..8 step 4 { y[ramp(i, 1, 4)] = x[ramp(i, 1, 4)] }"), 64);
   cr_expect_eq(traffic("for j in 0..5 { for i in 0..8 { y[i] = x[i] * x[0] } }"), 64, "each element counts once");
   cr_expect_eq(traffic("for i in 0..3 { y[i] = t[i * 30] }"), 24, "what is looked up, not the table");
-  cr_expect_eq(traffic("for i in 0..3 { s[i] = x[i] } if x[0] < 1.0 { y[0] = s[1] } else { y[1] = s[2] }"), 16 + 8, "a local is no traffic");
+  cr_expect_eq(traffic("for i in 0..3 { s[i] = x[i] } if x[0] < 1.0 { y[0] = s[1] } else { y[1] = s[2] }"), 16 + 8,
+               "a local is no traffic");
   cr_expect_eq(traffic("call lt_fn(t, y)"), 432, "a call takes all of its buffers");
 }
 
@@ -286,7 +292,10 @@ Test(loop, traffic) {
 static bool run(const char *body, float *x, float *y, char *why) {
   Arena a = {0};
   Diags d = {0};
-  const char *at = arena_printf(&a, "kernel k lanes 1 group 0 root 0 flops 0 ( in x: f32[8] out y: f32[8] local t: f32[4] ) { %s }", body);
+  const char *at =
+      arena_printf(&a,
+                   "kernel k lanes 1 group 0 root 0 flops 0 ( in x: f32[8] out y: f32[8] local t: f32[4] ) { %s }",
+                   body);
   Kernel *k = kernel_parse(&a, &at, &d);
   Memory mem[2] = {{x, 8}, {y, 8}};
   bool ok = k && kernel_verify(k, &d) && kernel_run(k, mem, NULL, &d);
@@ -299,15 +308,21 @@ static bool run(const char *body, float *x, float *y, char *why) {
 Test(loop, interpreter) {
   float x[8] = {1, -2, 3, -4, 5, -6, 7, -8}, y[8] = {0};
   char why[400];
-  cr_expect(run("for i in 0..8 step 4 { y[ramp(i, 1, 4)] = max(x[ramp(7 - i, -1, 4)], splat(0.0, 4)) }", x, y, why), "%s", why);
+  cr_expect(run("for i in 0..8 step 4 { y[ramp(i, 1, 4)] = max(x[ramp(7 - i, -1, 4)], splat(0.0, 4)) }", x, y, why),
+            "%s", why);
   float want[8] = {0, 7, 0, 5, 0, 3, 0, 1};
   cr_expect_arr_eq(y, want, sizeof want);
-  cr_expect(run("var a = 0.0 for i in 0..8 { if i % 2 == 0 { a = a + x[i] } else { a = a - x[i] } } y[0] = a", x, y, why), "%s", why);
+  cr_expect(run("var a = 0.0 for i in 0..8 { if i % 2 == 0 { a = a + x[i] } else { a = a - x[i] } } y[0] = a", x, y,
+                why),
+            "%s", why);
   cr_expect_eq(y[0], 36);
-  cr_expect(run("y[0] = reduce_add(x[ramp(0, 1, 8)]) y[1] = where(x[0] > 0.0, 1.0, x[9])", x, y, why), "%s", why);   // lazy
+  // lazy
+  cr_expect(run("y[0] = reduce_add(x[ramp(0, 1, 8)]) y[1] = where(x[0] > 0.0, 1.0, x[9])", x, y, why), "%s", why);
   cr_expect_eq(y[0], -4);
   cr_expect_eq(y[1], 1);
-  cr_expect(run("let v = x[ramp(0, 1, 8)] y[ramp(0, 1, 2)] = part(v, 3, 2) y[2] = part(v, 5, 1) y[ramp(4, 1, 4)] = part(v + v, 1, 4)", x, y, why), "%s", why);
+  cr_expect(run("let v = x[ramp(0, 1, 8)] y[ramp(0, 1, 2)] = part(v, 3, 2) y[2] = part(v, 5, 1) y[ramp(4, 1, 4)] = part(v + v, 1, 4)",
+                x, y, why),
+            "%s", why);
   float parts[8] = {7, -8, -6, y[3], 10, -12, 14, -16};
   cr_expect_arr_eq(y, parts, sizeof parts);
   cr_expect(run("t[1] = 2.5 y[0] = t[1]", x, y, why), "%s", why);

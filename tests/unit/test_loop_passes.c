@@ -1,5 +1,6 @@
-/* Passes over loop IR: what comes out, as text. tests/passes/NAME.loop is `// run: pass,pass`, a kernel before, `---`, the kernel
- * after, for a target of eight lanes; both must compute the same. BLESS=1 writes what comes out into the files. */
+/* Passes over loop IR: what comes out, as text. tests/passes/NAME.loop is `// run: pass,pass`, a kernel before, `---`,
+ * the kernel after, for a target of eight lanes; both must compute the same. BLESS=1 writes what comes out into the
+ * files. */
 #include "base/text.h"
 #include "passes/loops.h"
 #include <criterion/criterion.h>
@@ -14,7 +15,10 @@ static void expect(Pass pass, const char *body, const char *want) {
   Arena a = {0};
   Diags d = {0};
   symbols_reset();
-  const char *at = arena_printf(&a, "kernel k lanes 1 group 0 root 0 flops 0 ( in x: f32[9999] out y: f32[9999] ) dims N in 1..9 { %s }", body);
+  const char *at =
+      arena_printf(&a,
+                   "kernel k lanes 1 group 0 root 0 flops 0 ( in x: f32[9999] out y: f32[9999] ) dims N in 1..9 { %s }",
+                   body);
   Kernel *k = kernel_parse(&a, &at, &d);
   cr_assert(k && kernel_verify(k, &d), "%s", body);
   pass(&a, k);
@@ -50,15 +54,19 @@ Test(loop_passes, dead_code) {
 
 Test(loop_passes, repeated_indices) {
   expect(kernel_simplify, "for i in 0..9 { for j in 0..9 { y[i * 9 + j] = x[i * 9 + j] + x[i * 9 + j + 1] } }",
-         "  for i in 0..9 {\n    for j in 0..9 {\n      let at = i * 9 + j\n      y[at] = x[at] + x[at + 1]\n    }\n  }\n");
+         "  for i in 0..9 {\n    for j in 0..9 {\n      let at = i * 9 + j\n      y[at] = x[at] + x[at + 1]\n    }\n"
+         "  }\n");
   expect(kernel_simplify, "for i in 0..9 { for j in 0..9 { y[i * 9 + j] = x[i * 9 + j] } }",   // twice is not often
          "  for i in 0..9 {\n    for j in 0..9 {\n      y[i * 9 + j] = x[i * 9 + j]\n    }\n  }\n");
   expect(kernel_simplify,                                       // goes where its last variable is
          "for i in 0..9 { for j in 0..9 { y[(i * 2 + N) * j] = x[(i * 2 + N) * 3] + x[(i * 2 + N) * 5] } }",
-         "  for i in 0..9 {\n    let at = i * 2 + N\n    for j in 0..9 {\n      y[at * j] = x[at * 3] + x[at * 5]\n    }\n  }\n");
-  expect(kernel_simplify, "for i in 0..9 { let p = i * 9 + N y[i * 9 + N] = x[i * 9 + N] + x[p] }",   // a let that is there serves
+         "  for i in 0..9 {\n    let at = i * 2 + N\n    for j in 0..9 {\n      y[at * j] = x[at * 3] + x[at * 5]\n"
+         "    }\n  }\n");
+  // a let that is there serves
+  expect(kernel_simplify, "for i in 0..9 { let p = i * 9 + N y[i * 9 + N] = x[i * 9 + N] + x[p] }",
          "  for i in 0..9 {\n    let p = i * 9 + N\n    y[p] = x[p] + x[p]\n  }\n");
-  expect(kernel_simplify, "var s = 0 for i in 0..9 { s = s + 1 y[s * 2 + i] = x[s * 2 + i] + x[s * 2 + i] }",   // s changes
+  // s changes
+  expect(kernel_simplify, "var s = 0 for i in 0..9 { s = s + 1 y[s * 2 + i] = x[s * 2 + i] + x[s * 2 + i] }",
          "  var s = 0\n  for i in 0..9 {\n    s = s + 1\n    y[s * 2 + i] = x[s * 2 + i] + x[s * 2 + i]\n  }\n");
 }
 
@@ -92,7 +100,10 @@ static bool same_file(const char *path, char *text, Arena *a, Diags *d) {
   const char *list = strstr(text, "// run:"), *before = strstr(text, "kernel "), *again = before;
   if (!split || !list || !before) { diag_error(d, "test", NULL, "no '// run:', no kernel or no '---'"); return false; }
   Kernel *k = kernel_parse(a, &before, d), *was = kernel_parse(a, &again, d);
-  if (!k || !was || !run_file_passes(list + 7, a, k)) { diag_error(d, "test", NULL, "no such kernel or pass"); return false; }
+  if (!k || !was || !run_file_passes(list + 7, a, k)) {
+    diag_error(d, "test", NULL, "no such kernel or pass");
+    return false;
+  }
   Text t = {0};
   kernel_print(&t, k);
   bool ok = !strcmp(t.at, split + 4);

@@ -3,7 +3,8 @@
 #include "passes/pipeline.h"
 #include "tests/unit/cases.h"
 
-typedef struct Form { const char *target; bool naive; int parts; } Form;      /* parts: of every kernel that can be shared */
+/* parts: of every kernel that can be shared */
+typedef struct Form { const char *target; bool naive; int parts; } Form;
 static const Form forms[] = {{"x86-64-v4", false, 1}, {"x86-64", false, 1}, {"c99", false, 1}, {"x86-64", true, 1},
                              {"x86-64-v3", false, 2}, {"x86-64-v3", false, 7}, {"c99", false, 3}};
 enum { FORMS = sizeof forms / sizeof *forms };
@@ -31,7 +32,8 @@ static Program *compile(const Case *c, const Form *f, bool constant, Module *m, 
 
 static void run_case(const Case *c, const Form *f) {
   char what[500];
-  snprintf(what, sizeof what, "%s%s: %s {%s} of %s", f->target, f->naive ? " naive" : "", c->op, c->attrs, c->in[0] ? c->in[0] : "nothing");
+  snprintf(what, sizeof what, "%s%s: %s {%s} of %s", f->target, f->naive ? " naive" : "", c->op, c->attrs,
+           c->in[0] ? c->in[0] : "nothing");
   for (int constant = 0; constant < 2; constant++) {
     symbols_reset();
     Diags d = {0};
@@ -55,7 +57,8 @@ Test(lower, table) {
     for (int f = 0; f < FORMS; f++) run_case(&cases[k], &forms[f]);
 }
 
-/* A transposed B lies strided in its input: read in place it would be gathered again and again, so it is packed once. */
+/* A transposed B lies strided in its input: read in place it would be gathered again and again, so it is packed
+ * once. */
 Test(lower, transposed_operand_is_packed) {
   Diags d = {0};
   Module *m = module_parse("module m { input %x : f32[32,64] input %w : f32[48,64] %t = transpose(%w) {perm=[1,0]} "

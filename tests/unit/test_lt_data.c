@@ -1,5 +1,5 @@
-/* runtime/lt_data*.c, lt_zip.c, lt_csv.c: every reader on small files, its errors, and damaged files. A row's call gives a
- * text: type, rows, tokens and values; or the error. */
+/* runtime/lt_data*.c, lt_zip.c, lt_csv.c: every reader on small files, its errors, and damaged files. A row's call
+ * gives a text: type, rows, tokens and values; or the error. */
 #include "runtime/lt_data.h"
 #include <criterion/criterion.h>
 #include <stdbool.h>
@@ -73,19 +73,24 @@ static const char *said(const char *call) {
   size_t n = 0;
   lt_data d;
   if (lt_data_open(call, folder, &d, why, sizeof why)) {
-    bool whole = !strncmp(why, folder, strlen(folder));        /* paths with the folder in front, where a system call failed */
+    /* paths with the folder in front, where a system call failed */
+    bool whole = !strncmp(why, folder, strlen(folder));
     snprintf(text, sizeof text, "%s", why + (whole ? strlen(folder) + 1 : 0));
     return text;
   }
   n += (size_t)snprintf(text + n, sizeof text - n, "%s[", d.dtype);
-  for (int k = 0; k < d.rank; k++) n += (size_t)snprintf(text + n, sizeof text - n, "%s%lld", k ? "," : "", (long long)d.dims[k]);
+  for (int k = 0; k < d.rank; k++)
+    n += (size_t)snprintf(text + n, sizeof text - n, "%s%lld", k ? "," : "", (long long)d.dims[k]);
   n += (size_t)snprintf(text + n, sizeof text - n, "] x %lld", (long long)d.rows);
-  for (int64_t k = 0; k < d.classes; k++) n += (size_t)snprintf(text + n, sizeof text - n, "%s%s", k ? "," : " of ", d.token[k]);
+  for (int64_t k = 0; k < d.classes; k++)
+    n += (size_t)snprintf(text + n, sizeof text - n, "%s%s", k ? "," : " of ", d.token[k]);
   for (int64_t row = 0; row < d.rows && n < sizeof text - 500; row++) {
-    lt_tensor t = {.elem_bytes = d.elem_bytes, .count = (int64_t)d.row_bytes / d.elem_bytes, .data = malloc(d.row_bytes)};
+    lt_tensor t = {.elem_bytes = d.elem_bytes, .count = (int64_t)d.row_bytes / d.elem_bytes,
+                   .data = malloc(d.row_bytes)};
     strcpy(t.dtype, d.dtype);
     cr_assert(!lt_data_rows(&d, &row, 1, t.data, why, sizeof why), "%s", why);
-    for (int64_t i = 0; i < t.count; i++) n += (size_t)snprintf(text + n, sizeof text - n, "%s%g", i ? " " : ": ", lt_get(&t, i));
+    for (int64_t i = 0; i < t.count; i++)
+      n += (size_t)snprintf(text + n, sizeof text - n, "%s%g", i ? " " : ": ", lt_get(&t, i));
     lt_tensor_free(&t);
   }
   lt_data_close(&d);
@@ -156,22 +161,24 @@ Test(lt_data, text, .init = start, .fini = stop) {
   put("first.txt", "pos good film\n neg  bad\n\npos\n");
   put("ten.txt", "10 x\n9 y\n10 z\n");
   static const Case cases[] = {
-    {"text(\"abc.txt\", length=3)", "i32[3] x 2 of a,b,c: 0 1 2: 0 1 2"},
-    {"text(\"abc.txt\", length=3, stride=2)", "i32[3] x 3 of a,b,c: 0 1 2: 2 0 1: 1 2 0"},
-    {"text(\"abc.txt\", \"abc.txt\", length=5, stride=1)",
-     "i32[5] x 6 of a,b,c: 0 1 2 0 1: 1 2 0 1 2: 2 0 1 2 0: 0 1 2 0 1: 1 2 0 1 2: 2 0 1 2 0"},
-    {"text(\"abc.txt\", length=9)", "abc.txt has fewer than the 9 characters of one row"},
-    {"characters(\"latin.txt\", length=4)", "i32[4] x 2 of ,?,t,u,\xc3\xa9: 4 2 4 0: 3 0 0 0"},
-    {"characters(\"latin.txt\", length=2, pad=\"left\")", "i32[2] x 2 of ,?,t,u,\xc3\xa9: 4 2: 0 3"},
-    {"words(\"texts.zip/a.txt\", \"texts.zip/data/b.txt\", length=3)",
-     "i32[3] x 5 of <pad>,<unk>,two,one,three,four: 3 2 2: 4 2 3: 3 2 2: 4 2 3: 5 0 0"},
-    {"words(\"texts.zip/a.txt\", \"texts.zip/b.txt\", length=2, vocab=4)", "i32[2] x 5 of <pad>,<unk>,two,one: 3 2: 1 2: 3 2: 1 2: 1 0"},
-    {"words(\"texts.zip/b.txt\", length=2, min_count=2)", "i32[2] x 1 of <pad>,<unk>: 1 0"},
-    {"labels(\"texts.zip/a.txt\", \"texts.zip/b.txt\")", "i32[] x 5 of a,b: 0: 0: 0: 0: 1"},
-    {"words(\"first.txt\", label=\"first\", length=2)", "i32[2] x 3 of <pad>,<unk>,bad,film,good: 4 3: 2 0: 0 0"},
-    {"labels(\"first.txt\", label=\"first\")", "i32[] x 3 of neg,pos: 1: 0: 1"},
-    {"labels(\"ten.txt\", label=\"first\")", "i32[] x 3 of 9,10: 1: 0: 1"},
-    {"words(\"texts.zip\", length=1)", "texts.zip: say which member of the archive, as archive.zip/member: it holds data/a.txt, data/b.txt"},
+      {"text(\"abc.txt\", length=3)", "i32[3] x 2 of a,b,c: 0 1 2: 0 1 2"},
+      {"text(\"abc.txt\", length=3, stride=2)", "i32[3] x 3 of a,b,c: 0 1 2: 2 0 1: 1 2 0"},
+      {"text(\"abc.txt\", \"abc.txt\", length=5, stride=1)",
+       "i32[5] x 6 of a,b,c: 0 1 2 0 1: 1 2 0 1 2: 2 0 1 2 0: 0 1 2 0 1: 1 2 0 1 2: 2 0 1 2 0"},
+      {"text(\"abc.txt\", length=9)", "abc.txt has fewer than the 9 characters of one row"},
+      {"characters(\"latin.txt\", length=4)", "i32[4] x 2 of ,?,t,u,\xc3\xa9: 4 2 4 0: 3 0 0 0"},
+      {"characters(\"latin.txt\", length=2, pad=\"left\")", "i32[2] x 2 of ,?,t,u,\xc3\xa9: 4 2: 0 3"},
+      {"words(\"texts.zip/a.txt\", \"texts.zip/data/b.txt\", length=3)",
+       "i32[3] x 5 of <pad>,<unk>,two,one,three,four: 3 2 2: 4 2 3: 3 2 2: 4 2 3: 5 0 0"},
+      {"words(\"texts.zip/a.txt\", \"texts.zip/b.txt\", length=2, vocab=4)",
+       "i32[2] x 5 of <pad>,<unk>,two,one: 3 2: 1 2: 3 2: 1 2: 1 0"},
+      {"words(\"texts.zip/b.txt\", length=2, min_count=2)", "i32[2] x 1 of <pad>,<unk>: 1 0"},
+      {"labels(\"texts.zip/a.txt\", \"texts.zip/b.txt\")", "i32[] x 5 of a,b: 0: 0: 0: 0: 1"},
+      {"words(\"first.txt\", label=\"first\", length=2)", "i32[2] x 3 of <pad>,<unk>,bad,film,good: 4 3: 2 0: 0 0"},
+      {"labels(\"first.txt\", label=\"first\")", "i32[] x 3 of neg,pos: 1: 0: 1"},
+      {"labels(\"ten.txt\", label=\"first\")", "i32[] x 3 of 9,10: 1: 0: 1"},
+      {"words(\"texts.zip\", length=1)",
+       "texts.zip: say which member of the archive, as archive.zip/member: it holds data/a.txt, data/b.txt"},
   };
   RUN(cases);
 }

@@ -76,10 +76,14 @@ Test(lt_file, npy_damaged) {
   size_t n = npy(f, "{'descr': '<f4', 'fortran_order': False, 'shape': (4,), }\n", x, sizeof x);
   for (size_t cut = 0; cut < n; cut++) cr_expect(lt_npy_parse(f, cut, &t, why, sizeof why) != 0, "cut at %zu", cut);
   static const char *const bad[] = {
-    "{'descr': '<f4', 'fortran_order': False, }\n", "{'descr': '<c8', 'fortran_order': False, 'shape': (1,), }\n", "{}\n",
-    "{'descr': '<f4', 'fortran_order': False, 'shape': (-4,), }\n", "{'descr': '<f4', 'fortran_order': False, 'shape': (x,), }\n",
-    "{'descr': '<f4', 'fortran_order': False, 'shape': (9223372036854775807, 9223372036854775807), }\n",
-    "{'descr': '<f4', 'fortran_order': False, 'shape': (1,1,1,1,1,1,1,1,1,1,1,1,1), }\n", "{'descr': '",
+      "{'descr': '<f4', 'fortran_order': False, }\n",
+      "{'descr': '<c8', 'fortran_order': False, 'shape': (1,), }\n",
+      "{}\n",
+      "{'descr': '<f4', 'fortran_order': False, 'shape': (-4,), }\n",
+      "{'descr': '<f4', 'fortran_order': False, 'shape': (x,), }\n",
+      "{'descr': '<f4', 'fortran_order': False, 'shape': (9223372036854775807, 9223372036854775807), }\n",
+      "{'descr': '<f4', 'fortran_order': False, 'shape': (1,1,1,1,1,1,1,1,1,1,1,1,1), }\n",
+      "{'descr': '",
   };
   for (size_t k = 0; k < sizeof bad / sizeof *bad; k++) {
     n = npy(f, bad[k], x, sizeof x);
@@ -89,23 +93,29 @@ Test(lt_file, npy_damaged) {
 
 Test(lt_file, pb_fields) {
   lt_tensor t;
-  const unsigned char raw[] = {0x08, 2, 0x10, 1, 0x4a, 8, 0, 0, 0x80, 0x3f, 0, 0, 0, 0xc0};            // dims 2, f32, raw_data
+  // dims 2, f32, raw_data
+  const unsigned char raw[] = {0x08, 2, 0x10, 1, 0x4a, 8, 0, 0, 0x80, 0x3f, 0, 0, 0, 0xc0};
   cr_assert(lt_pb_parse(raw, sizeof raw, &t, why, sizeof why) == 0, "%s", why);
   cr_expect(t.rank == 1 && t.dims[0] == 2 && lt_get(&t, 0) == 1 && lt_get(&t, 1) == -2);
   lt_tensor_free(&t);
-  const unsigned char packed[] = {0x0a, 2, 1, 2, 0x10, 7, 0x3a, 11, 5, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1};   // packed dims, int64_data 5, -1
+  // packed dims, int64_data 5, -1
+  const unsigned char packed[] = {0x0a, 2, 1, 2, 0x10, 7, 0x3a, 11, 5, 0xff,
+                                  0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1};
   cr_assert(lt_pb_parse(packed, sizeof packed, &t, why, sizeof why) == 0, "%s", why);
   cr_expect(t.rank == 2 && t.dims[1] == 2 && lt_get(&t, 0) == 5 && lt_get(&t, 1) == -1);
   lt_tensor_free(&t);
-  const unsigned char single[] = {0x08, 2, 0x10, 6, 0x28, 3, 0x28, 4};                                  // int32_data, one field each
+  // int32_data, one field each
+  const unsigned char single[] = {0x08, 2, 0x10, 6, 0x28, 3, 0x28, 4};
   cr_assert(lt_pb_parse(single, sizeof single, &t, why, sizeof why) == 0, "%s", why);
   cr_expect(lt_get(&t, 0) == 3 && lt_get(&t, 1) == 4);
   lt_tensor_free(&t);
-  const unsigned char i4[] = {0x08, 3, 0x10, 22, 0x4a, 2, 0x7f, 0x08};                                  // -1, 7, -8 in 4 bits
+  // -1, 7, -8 in 4 bits
+  const unsigned char i4[] = {0x08, 3, 0x10, 22, 0x4a, 2, 0x7f, 0x08};
   cr_assert(lt_pb_parse(i4, sizeof i4, &t, why, sizeof why) == 0, "%s", why);
   cr_expect(lt_get(&t, 0) == -1 && lt_get(&t, 1) == 7 && lt_get(&t, 2) == -8);
   lt_tensor_free(&t);
-  for (size_t cut = 1; cut < sizeof raw; cut++) cr_expect(lt_pb_parse(raw, cut, &t, why, sizeof why) != 0, "cut at %zu", cut);
+  for (size_t cut = 1; cut < sizeof raw; cut++)
+    cr_expect(lt_pb_parse(raw, cut, &t, why, sizeof why) != 0, "cut at %zu", cut);
   const unsigned char external[] = {0x08, 1, 0x10, 1, 0x70, 1};
   cr_expect(lt_pb_parse(external, sizeof external, &t, why, sizeof why) != 0);
   cr_expect_str_eq(why, "the tensor's data is in another file");

@@ -1,4 +1,5 @@
-/* The threads of lt_pool.c, with waits where another thread may come between: nobody sleeps through a job or the end. */
+/* The threads of lt_pool.c, with waits where another thread may come between: nobody sleeps through a job or the
+ * end. */
 #define _POSIX_C_SOURCE 200809L
 #include <pthread.h>
 #include <time.h>
@@ -38,6 +39,8 @@ Test(lt_pool, nobody_sleeps_on, .timeout = 60) {
       for (int i = 0; i < parts; i++) want[i]++;
     }
     lt_pool_close(pool);
-    for (int i = 0; i < 8; i++) cr_assert_eq(c.parts[i * 16], want[i], "round %d: part %d ran %d times, not %d", round, i, c.parts[i * 16], want[i]);
+    for (int i = 0; i < 8; i++)
+      cr_assert_eq(c.parts[i * 16], want[i], "round %d: part %d ran %d times, not %d", round, i, c.parts[i * 16],
+                   want[i]);
   }
 }

@@ -75,7 +75,8 @@ Test(lt_state, every_cut_and_every_turned_bit_is_found, .init = start, .fini = s
     cr_assert(f && fwrite(bad, 1, n, f) == n);
     fclose(f);
     bool ok = !lt_state_load(path, &s, why, sizeof why);
-    cr_expect(ok == (n == BYTES), "%s", n < sizeof good ? "cut off" : "a bit");      /* cut to the block alone: as fwrite makes */
+    /* cut to the block alone: as fwrite makes */
+    cr_expect(ok == (n == BYTES), "%s", n < sizeof good ? "cut off" : "a bit");
     if (ok) lt_state_free(&s);
   }
 }

@@ -1,5 +1,6 @@
-/* runtime/lt_watch.c and lt_loader.c: which tensor a warning names; batches made by the second thread against rows read one
- * by one; the split and the order as functions of the seed. runtime/lt_curves.c: a curve that is flat but for rounding. */
+/* runtime/lt_watch.c and lt_loader.c: which tensor a warning names; batches made by the second thread against rows read
+ * one by one; the split and the order as functions of the seed. runtime/lt_curves.c: a curve that is flat but for
+ * rounding. */
 #include "runtime/lt_loader.h"
 #include "runtime/lt_run.h"
 #include "runtime/lt_watch.h"
@@ -38,11 +39,14 @@ static const char *warnings(const float *change) {
 Test(lt_watch, names_the_tensor) {
   cr_expect_str_eq(warnings((float[]){1e-3f, 2e-3f, 1e-2f}), "");
   cr_expect_str_eq(warnings((float[]){0, 0, 0}), "", "a learning rate of 0 is no vanishing gradient");
-  cr_expect_str_eq(warnings((float[]){1e-3f, 0, 1e-3f}), "step 32: the gradient of 'b.weight' vanishes: a step changes it by "
+  cr_expect_str_eq(warnings((float[]){1e-3f, 0, 1e-3f}),
+                   "step 32: the gradient of 'b.weight' vanishes: a step changes it by "
                    "0.0e+00 of its size, a typical tensor by 1.0e-03");
-  cr_expect_str_eq(warnings((float[]){1e-3f, 50, 1e-3f}), "step 30: the updates of 'b.weight' explode: a step changes it "
+  cr_expect_str_eq(warnings((float[]){1e-3f, 50, 1e-3f}),
+                   "step 30: the updates of 'b.weight' explode: a step changes it "
                    "by 5.0e+01 of its size; try a smaller --lr, or clipping");
-  cr_expect_str_eq(warnings((float[]){1e-3f, 1e-3f, 3}), "step 31: the updates of 'c.weight' explode: a step changes it by "
+  cr_expect_str_eq(warnings((float[]){1e-3f, 1e-3f, 3}),
+                   "step 31: the updates of 'c.weight' explode: a step changes it by "
                    "3.0e+00 of its size; try a smaller --lr, or clipping");
 }
 
@@ -94,7 +98,8 @@ static const lt_column columns[] = {
   {.name = "y", .dtype = "f32", .elem_bytes = 4, .rank = 1, .dims = (const int64_t[]){2}},
 };
 static const char *const calls[] = {"csv(\"t.csv\", column=1)", "npy(\"none\")", "csv(\"t.csv\")"};
-static lt_bundle bundle = {.functions = 1, .function = functions, .columns = 3, .column = columns, .shuffle = 1, .hold_out = 0.1};
+static lt_bundle bundle =
+    {.functions = 1, .function = functions, .columns = 3, .column = columns, .shuffle = 1, .hold_out = 0.1};
 
 static void start(void) {
   char path[100];

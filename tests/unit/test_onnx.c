@@ -33,7 +33,8 @@ static void sketch_begin(Sketch *s, int opset) {
   s->model.has_ir_version = 1, s->model.ir_version = 8;
   s->model.n_opset_import = 1, s->model.opset_import = s->opsets;
   s->model.graph = &s->graph;
-  s->graph.node = s->node, s->graph.initializer = s->initializer, s->graph.input = s->input, s->graph.output = s->output;
+  s->graph.node = s->node, s->graph.initializer = s->initializer, s->graph.input = s->input,
+  s->graph.output = s->output;
   s->model.functions = s->function;
 }
 
@@ -95,8 +96,13 @@ static Onnx__ValueInfo *port(Sketch *s, const char *name, int elem, const char *
   return v;
 }
 
-static void input(Sketch *s, const char *name, const char *dims) { s->input[s->graph.n_input++] = port(s, name, 1, dims); }
-static void output(Sketch *s, const char *name) { s->output[s->graph.n_output++] = port(s, name, 0, ""); s->output[s->graph.n_output - 1]->type = NULL; }
+static void input(Sketch *s, const char *name, const char *dims) {
+  s->input[s->graph.n_input++] = port(s, name, 1, dims);
+}
+static void output(Sketch *s, const char *name) {
+  s->output[s->graph.n_output++] = port(s, name, 0, "");
+  s->output[s->graph.n_output - 1]->type = NULL;
+}
 
 static Onnx__Tensor *tensor(Sketch *s, const char *name, int type, int64_t n) {
   Onnx__Tensor *t = NEW(&s->a, Onnx__Tensor);
@@ -432,7 +438,8 @@ Test(onnx, calls_that_multiply_come_to_an_end) {
     f->n_input = words(&s, "v", &f->input), f->n_output = words(&s, "o0", &f->output);
     f->node = NEW_N(&s.a, Onnx__Node *, 8);
     for (int i = 0; i < 8; i++) {
-      Onnx__Node *n = make_node(&s, k < 14 ? arena_printf(&s.a, "f%d", k + 1) : "Identity", "v", arena_printf(&s.a, "o%d", i));
+      Onnx__Node *n = make_node(&s, k < 14 ? arena_printf(&s.a, "f%d", k + 1) : "Identity", "v",
+                                arena_printf(&s.a, "o%d", i));
       if (k < 14) n->domain = copy(&s, "mine");
       f->node[f->n_node++] = n;
     }
@@ -521,7 +528,8 @@ Test(onnx, resize_by_scales_says_a_policy) {
   Onnx__Tensor *scales = tensor(&s, "scales", 1, 4);
   scales->n_float_data = 4, scales->float_data = arena_dup(&s.a, (float[]){1, 1, 2, 2}, 4 * sizeof(float));
   s.initializer[s.graph.n_initializer++] = scales;
-  Onnx__Attribute *policy = attribute(&s, node(&s, "Resize", "x - scales", "y"), "keep_aspect_ratio_policy", ONNX_STRING);
+  Onnx__Attribute *policy = attribute(&s, node(&s, "Resize", "x - scales", "y"), "keep_aspect_ratio_policy",
+                                      ONNX_STRING);
   policy->has_s = 1, policy->s.data = (uint8_t *)copy(&s, "stretch"), policy->s.len = 7;
   output(&s, "y");
   Diags d = {0};

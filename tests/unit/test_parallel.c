@@ -38,8 +38,10 @@ Test(parallel, races) {
   RACE(Y, "par i in 0..4 { y[0] = 1.0 }", "writes y[0], which another iteration of a parallel loop wrote, too");
   RACE(Y, "par i in 0..4 { for j in 0..4 { y[j] = 1.0 } }", "wrote, too");
   RACE(X Y, "par i in 0..4 { par j in 0..4 { y[i + j] = x[j] } }", "wrote, too");
-  RACE(X Y, "par i in 0..4 { let v = y[0]\n y[3 - i] = v }", "writes y[0], which another iteration of a parallel loop reads");
-  RACE(Y, "par i in 0..4 { if i < 3 { let v = y[0]\n y[8 + i] = v } else { y[0] = 1.0 } }", "writes y[0], which another iteration");
+  RACE(X Y, "par i in 0..4 { let v = y[0]\n y[3 - i] = v }",
+       "writes y[0], which another iteration of a parallel loop reads");
+  RACE(Y, "par i in 0..4 { if i < 3 { let v = y[0]\n y[8 + i] = v } else { y[0] = 1.0 } }",
+       "writes y[0], which another iteration");
   FINE(Y, "for t in 0..3 { par i in 0..8 { y[i] = y[15 - i] }\n par i in 0..8 { y[8 + i] = y[i] } }");
 }
 
@@ -54,7 +56,8 @@ Test(parallel, private_scratch) {
   FINE(Y PRIVATE, "par i in 0..4 { for j in 0..4 { s[j] = 1.0 }\n y[i] = s[3] }");
   RACE(Y SHARED, "par i in 0..4 { for j in 0..4 { s[j] = 1.0 }\n y[i] = s[3] }", "writes s[0]");
   FINE(Y SHARED, "for j in 0..4 { s[j] = 1.0 }\n par i in 0..4 { y[i] = s[i] }");
-  RACE(Y PRIVATE, "for j in 0..4 { s[j] = 1.0 }\n par i in 0..4 { y[i] = s[i] }", "scratch made inside a parallel loop");
+  RACE(Y PRIVATE, "for j in 0..4 { s[j] = 1.0 }\n par i in 0..4 { y[i] = s[i] }",
+       "scratch made inside a parallel loop");
   RACE(Y PRIVATE, "par i in 0..4 { if i < 1 { s[0] = 1.0 }\n y[i] = s[0] }", "scratch made inside a parallel loop");
   FINE(Y PRIVATE, "par i in 0..4 { par j in 0..4 { s[j] = 1.0 }\n par j in 0..4 { y[i * 4 + j] = s[3 - j] } }");
   RACE(Y PRIVATE, "par i in 0..4 { par j in 0..4 { s[0] = 1.0\n y[i * 4 + j] = s[0] } }", "writes s[0]");

@@ -141,7 +141,8 @@ Test(passes, before_and_after) {
 /* ---- the runner ---- */
 
 static int nodes_after(const PassOptions *o, PassContext *c) {
-  static const char *text = "module m { input %x : f32[2] %a = copy(%x) %s = sigmoid(%a) %b = mul(%a, %s) %y = neg(%b) output %y }";
+  static const char *text =
+      "module m { input %x : f32[2] %a = copy(%x) %s = sigmoid(%a) %b = mul(%a, %s) %y = neg(%b) output %y }";
   static Diags d;
   static Arena arena;
   Module *m = module_parse(text, NULL, &d);
@@ -155,8 +156,14 @@ Test(passes, rules_can_be_left_out) {
   PassContext c;
   cr_assert_eq(nodes_after(&(PassOptions){.stop_after = "dce"}, &c), 2);
   cr_assert(c.stopped && !c.fusion);
-  cr_assert_eq(nodes_after(&(PassOptions){.stop_after = "dce", .no_rule = (const char *[]){"silu"}, .nno_rule = 1}, &c), 3);
-  cr_assert_eq(nodes_after(&(PassOptions){.stop_after = "dce", .no_rule = (const char *[]){"canonicalise.identity", "silu"}, .nno_rule = 2}, &c), 4);
+  cr_assert_eq(nodes_after(&(PassOptions){.stop_after = "dce", .no_rule = (const char *[]){"silu"}, .nno_rule = 1},
+                           &c),
+               3);
+  cr_assert_eq(nodes_after(&(PassOptions){.stop_after = "dce",
+                                          .no_rule = (const char *[]){"canonicalise.identity", "silu"},
+                                          .nno_rule = 2},
+                           &c),
+               4);
 }
 
 Test(passes, rewrites_can_be_limited) {

@@ -1,15 +1,21 @@
-/* lstm, gru and rnn: weights that are constants and weights that are inputs, one sequence and several, in both directions.
- * Every case goes through all passes and the loop interpreter, tiled, vectorised, scalar and naive, by one thread and in
- * parts, and must give what the evaluator does. */
+/* lstm, gru and rnn: weights that are constants and weights that are inputs, one sequence and several, in both
+ * directions. Every case goes through all passes and the loop interpreter, tiled, vectorised, scalar and naive, by one
+ * thread and in parts, and must give what the evaluator does. */
 #include "passes/pipeline.h"
 #include "tests/unit/evaluate.h"
 
-typedef struct Case { const char *op; int gates, steps, batch, features, hidden, directions; const char *attributes; } Case;
+typedef struct Case {
+  const char *op;
+  int gates, steps, batch, features, hidden, directions;
+  const char *attributes;
+} Case;
 
 static const Case cases[] = {
-  {"lstm", 4, 3, 1, 9, 20, 1, ", input_forget=0"},                              // one row: streams of weights; steps forwards and backwards
+  // one row: streams of weights; steps forwards and backwards
+  {"lstm", 4, 3, 1, 9, 20, 1, ", input_forget=0"},
   {"lstm", 4, 1, 1, 8, 16, 1, ", input_forget=0"},                              // the input's product has one row, too
-  {"lstm", 4, 2, 2, 5, 40, 2, ", input_forget=0"},                              // a row of each sequence; both directions
+  // a row of each sequence; both directions
+  {"lstm", 4, 2, 2, 5, 40, 2, ", input_forget=0"},
   {"lstm", 4, 3, 7, 12, 24, 1, ", input_forget=0"},                             // tiles
   {"lstm", 4, 2, 1, 3, 9, 1, ", input_forget=1"},
   {"gru", 3, 4, 1, 10, 33, 1, ", linear_before_reset=1"},
@@ -18,9 +24,11 @@ static const Case cases[] = {
   {"rnn", 1, 3, 1, 6, 70, 1, ""},                               // panels beyond whole groups of streams
 };
 
-typedef struct Form { const char *target; bool naive; int parts; } Form;      /* parts: of every kernel that can be shared */
-static const Form forms[] = {{"x86-64-v4", false, 1}, {"x86-64-v3", false, 1}, {"c99", false, 1}, {"x86-64", true, 1},
-                             {"x86-64-v4", false, 3}, {"x86-64-v3", false, 2}, {"x86-64-v3", false, 7}, {"c99", false, 2}};
+/* parts: of every kernel that can be shared */
+typedef struct Form { const char *target; bool naive; int parts; } Form;
+static const Form forms[] = {{"x86-64-v4", false, 1}, {"x86-64-v3", false, 1}, {"c99", false, 1},
+                             {"x86-64", true, 1}, {"x86-64-v4", false, 3}, {"x86-64-v3", false, 2},
+                             {"x86-64-v3", false, 7}, {"c99", false, 2}};
 
 static Module *module_make(const Case *c, bool constant, Diags *d) {
   Text t = {0};
@@ -30,8 +38,9 @@ static Module *module_make(const Case *c, bool constant, Diags *d) {
   text_printf(&t, "  %s %%w : f32[%d,%d,%d]%s\n", kind, n, g * h, c->features, seeds[constant]);
   text_printf(&t, "  %s %%r : f32[%d,%d,%d]%s\n", kind, n, g * h, h, seeds[2 * constant]);
   text_printf(&t, "  %s %%b : f32[%d,%d]%s\n", kind, n, 2 * g * h, seeds[3 * constant]);
-  text_printf(&t, "  %%y, %%h%s = %s(%%x, %%w, %%r, %%b) {hidden=%d, direction=\"%s\", activations=s[], alpha=f[], beta=f[], clip=0.0%s}\n", g == 4 ? ", %c" : "", c->op, h,
-              n == 2 ? "bidirectional" : "forward", c->attributes);
+  text_printf(&t,
+              "  %%y, %%h%s = %s(%%x, %%w, %%r, %%b) {hidden=%d, direction=\"%s\", activations=s[], alpha=f[], beta=f[], clip=0.0%s}\n",
+              g == 4 ? ", %c" : "", c->op, h, n == 2 ? "bidirectional" : "forward", c->attributes);
   text_printf(&t, "  output %%y\n  output %%h\n%s}\n", g == 4 ? "  output %c\n" : "");
   Module *m = module_parse(t.at, NULL, d);
   text_free(&t);
@@ -51,11 +60,12 @@ static void run_case(const Case *c, bool constant, const Form *f) {
   for (int k = 0; k < outputs; k++) want[k] = eval_value(&e, m->main->outputs.at[k]);
   PassOptions o = {.naive = f->naive, .verify = true, .part_cycles = f->parts > 1 ? 1 : 0};
   Program *p = compile_module(m, target_find(f->target), &o, &m->perm);
-  cr_assert(p && program_run_parts(p, f->parts, in, out, &m->perm, &d), "%s: %s", f->target, d.errors ? d.at[0].text : "?");
+  cr_assert(p && program_run_parts(p, f->parts, in, out, &m->perm, &d), "%s: %s", f->target,
+            d.errors ? d.at[0].text : "?");
   for (int k = 0; k < outputs; k++) {
     double worst = worst_difference(want[k], out[k]);
-    cr_expect(worst < 2e-5, "%s in %d parts, %s %d steps of %d, %d -> %d%s: output %d off by %g", f->target, f->parts, c->op, c->steps,
-              c->batch, c->features, c->hidden, constant ? ", constant" : "", k, worst);
+    cr_expect(worst < 2e-5, "%s in %d parts, %s %d steps of %d, %d -> %d%s: output %d off by %g", f->target,
+              f->parts, c->op, c->steps, c->batch, c->features, c->hidden, constant ? ", constant" : "", k, worst);
   }
   eval_end(&e);
   module_free(m);
@@ -68,8 +78,8 @@ Test(recurrent, layers) {
       for (int constant = 0; constant < 2; constant++) run_case(&cases[k], constant, &forms[f]);
 }
 
-/* Steps that are worth a thread are a loop of the program, and its number is known in it only; others stay in one kernel.
- * Kernels count what they do in one step, so that a call does as much either way. */
+/* Steps that are worth a thread are a loop of the program, and its number is known in it only; others stay in one
+ * kernel. Kernels count what they do in one step, so that a call does as much either way. */
 Test(recurrent, steps_of_threads) {
   static const Case large = {"lstm", 4, 5, 1, 9, 64, 1, ", input_forget=0"};
   int64_t flops[3];
@@ -105,12 +115,15 @@ Test(recurrent, steps_of_any_number) {
     for (int parts = 1; parts <= 3; parts += 2) {
       symbols_reset();
       Diags d = {0};
-      Module *m = module_parse("module t {\n  dim T in 1..6\n  dim N in 1..4\n  input %x : f32[T,N,7]\n"
-                               "  weight %w : f32[2,48,7] = random 1\n  weight %r : f32[2,48,16] = random 2\n"
-                               "  %y, %h = gru(%x, %w, %r) {hidden=16, direction=\"bidirectional\", activations=s[], alpha=f[], beta=f[], "
-                               "clip=0.0, linear_before_reset=1}\n  output %y\n  output %h\n}\n", NULL, &d);
+      Module *m = module_parse(
+          "module t {\n  dim T in 1..6\n  dim N in 1..4\n  input %x : f32[T,N,7]\n"
+          "  weight %w : f32[2,48,7] = random 1\n  weight %r : f32[2,48,16] = random 2\n"
+          "  %y, %h = gru(%x, %w, %r) {hidden=16, direction=\"bidirectional\", activations=s[], alpha=f[], beta=f[], "
+          "clip=0.0, linear_before_reset=1}\n  output %y\n  output %h\n}\n",
+          NULL, &d);
       cr_assert(m, "%s", d.errors ? d.at[0].text : "?");
-      const Tensor *in[1] = {random_input(&m->perm, &(Type){.dtype = DT_F32, .rank = 3, .dims = {DIM(steps), DIM(3), DIM(7)}}, 1)};
+      const Tensor *in[1] = {
+          random_input(&m->perm, &(Type){.dtype = DT_F32, .rank = 3, .dims = {DIM(steps), DIM(3), DIM(7)}}, 1)};
       Tensor *out[2] = {0};
       Eval e;
       eval_begin(&e, m);

@@ -1,5 +1,5 @@
-/* Reductions over leading and middle axes: every module goes through all passes and the loop interpreter, as sums of rows,
- * scalar and naive, and must give what the evaluator does. */
+/* Reductions over leading and middle axes: every module goes through all passes and the loop interpreter, as sums of
+ * rows, scalar and naive, and must give what the evaluator does. */
 #include "passes/pipeline.h"
 #include "tests/unit/evaluate.h"
 
@@ -16,7 +16,8 @@ static const Case cases[] = {
   {"f32[30,5]", "reduce_sum(%x) {axes=[0], keepdims=1}"},           // too few columns
 };
 
-typedef struct Form { const char *target; bool naive; int parts; } Form;      /* parts: of every kernel that can be shared */
+/* parts: of every kernel that can be shared */
+typedef struct Form { const char *target; bool naive; int parts; } Form;
 static const Form forms[] = {{"x86-64-v4", false, 1}, {"x86-64-v3", false, 1}, {"c99", false, 1}, {"x86-64", true, 1},
                              {"x86-64-v3", false, 2}, {"x86-64-v3", false, 7}, {"c99", false, 3}};
 
@@ -24,7 +25,8 @@ static void run_case(const Case *c, const Form *f) {
   symbols_reset();
   Diags d = {0};
   Text t = {0};
-  text_printf(&t, "module t {\n  input %%x0 : %s\n  %%x = mul(%%x0, %%x0)\n  %%s = %s\n  %%y = relu(%%s)\n  output %%y\n}\n", c->x, c->y);
+  text_printf(&t, "module t {\n  input %%x0 : %s\n  %%x = mul(%%x0, %%x0)\n  %%s = %s\n  %%y = relu(%%s)\n"
+                  "  output %%y\n}\n", c->x, c->y);
   Module *m = module_parse(t.at, NULL, &d);
   cr_assert(m, "%s", d.errors ? d.at[0].text : "no module");
   const Type *type = &value_of(m, m->main->inputs.at[0])->type;
@@ -38,7 +40,8 @@ static void run_case(const Case *c, const Form *f) {
   const Tensor *want = eval_value(&e, m->main->outputs.at[0]), *in[1] = {x};
   PassOptions o = {.naive = f->naive, .verify = true, .part_cycles = f->parts > 1 ? 1 : 0};
   Program *p = compile_module(m, target_find(f->target), &o, &m->perm);
-  cr_assert(p && program_run_parts(p, f->parts, in, out, &m->perm, &d), "%s: %s", f->target, d.errors ? d.at[0].text : "?");
+  cr_assert(p && program_run_parts(p, f->parts, in, out, &m->perm, &d), "%s: %s", f->target,
+            d.errors ? d.at[0].text : "?");
   double worst = worst_difference(want, out[0]);
   cr_expect(worst < 1e-4, "%s %s %s: off by %g", f->target, c->x, c->y, worst);
   eval_end(&e);

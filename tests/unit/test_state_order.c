@@ -1,6 +1,6 @@
 /* Updates in place, on steps that no optimizer would write: values of the state and of what is made of them, through
- * elementwise nodes, views, products and branches, become the next state of any tensor; results show old values. What the
- * planned program leaves in memory is what the evaluator says, whatever is written where it is still to be read.
+ * elementwise nodes, views, products and branches, become the next state of any tensor; results show old values. What
+ * the planned program leaves in memory is what the evaluator says, whatever is written where it is still to be read.
  * A failure prints the module, which is all that is needed to see it again. */
 #include "ir/build.h"
 #include "ir/eval.h"
@@ -10,7 +10,9 @@
 
 enum { STEPS = 1000, STATES = 4, POOL = 24 };
 
-static unsigned draw(unsigned *r, unsigned n) { return (*r = *r * 1103515245u + 12345u) >> 16 & 0x7fff ? (*r >> 16 & 0x7fff) % n : 0; }
+static unsigned draw(unsigned *r, unsigned n) {
+  return (*r = *r * 1103515245u + 12345u) >> 16 & 0x7fff ? (*r >> 16 & 0x7fff) % n : 0;
+}
 
 static ValueId branch(Module *m, ValueId a, ValueId b) {
   Graph *g = m->main;
@@ -35,7 +37,9 @@ static ValueId one_more(Module *m, ValueId a, ValueId b, unsigned kind) {
   case 1: return build_op(g, OP_SLICE, &a, 1, turn, 3);
   case 2: return build_op1(g, OP_TANH, build_matmul(g, a, b));
   case 3: return build_expand(g, build_reduce(g, OP_REDUCE_SUM, a, (int[]){1}, 1, true), two, 2);
-  case 4: return build_concat(g, 0, (ValueId[]){build_slice(g, a, 0, DIM(0), DIM(1)), build_slice(g, b, 0, DIM(1), DIM(1))}, 2);
+  case 4:
+    return build_concat(g, 0,
+                        (ValueId[]){build_slice(g, a, 0, DIM(0), DIM(1)), build_slice(g, b, 0, DIM(1), DIM(1))}, 2);
   case 5: return branch(m, a, b);
   case 6: return build_op1(g, OP_COPY, a);
   case 7: return build_mul(g, a, b);
@@ -83,7 +87,9 @@ static void step_agrees(unsigned seed, bool naive, int parts) {
   eval_begin(&e, meant);
   for (int k = 0; k < meant->main->inputs.len; k++) cr_assert(eval_bind_input(&e, k, in[k]));
   cr_assert(eval_graph(&e, meant->main));
-  Program *p = compile_module(m, target_find("x86-64-v3"), &(PassOptions){.verify = true, .naive = naive, .part_cycles = parts > 1 ? 1 : 0}, &m->perm);
+  Program *p = compile_module(m, target_find("x86-64-v3"),
+                              &(PassOptions){.verify = true, .naive = naive, .part_cycles = parts > 1 ? 1 : 0},
+                              &m->perm);
   bool ok = p && program_run_parts(p, parts, in, out, &m->perm, &d);
   double worst = ok ? 0 : HUGE_VAL;
   for (int k = 0; ok && k < meant->main->outputs.len; k++) {

@@ -4,12 +4,14 @@
 #include "tests/unit/evaluate.h"
 #include <math.h>
 
-#define CONV(y, x, w, stride, pad, group) \
-  "  %" y " = conv(%" x ", %" w ") {strides=[" stride "," stride "], dilations=[1,1], pads=[" pad "," pad "," pad "," pad "], group=" group "}\n"
+#define CONV(y, x, w, stride, pad, group)                                                                         \
+  "  %" y " = conv(%" x ", %" w ") {strides=[" stride "," stride "], dilations=[1,1], pads=[" pad "," pad "," pad \
+  "," pad "], group=" group "}\n"
 #define RELU(y, x) "  %" y " = relu(%" x ")\n"
 #define WEIGHT(w, shape) "  weight %" w " : f32[" shape "] = random 7\n"
-#define POOL(kind, y, x, k, stride, pad, more) \
-  "  %" y " = " kind "(%" x ") {kernel=[" k "," k "], strides=[" stride "," stride "], pads=[" pad "," pad "," pad "," pad "], dilations=[1,1], ceil=0" more "}\n"
+#define POOL(kind, y, x, k, stride, pad, more)                                                                     \
+  "  %" y " = " kind "(%" x ") {kernel=[" k "," k "], strides=[" stride "," stride "], pads=[" pad "," pad "," pad \
+  "," pad "], dilations=[1,1], ceil=0" more "}\n"
 
 /* The network's output is row-major, which has no rows of pixels: one more convolution makes it. */
 #define LAST(x, channels) WEIGHT("o", "5," channels ",1,1") CONV("y", x, "o", "1", "0", "1") "  output %y\n"
@@ -78,8 +80,10 @@ static Module *module_of(const Case *x, Diags *d) {
   return m;
 }
 
-/* The outputs' bytes, one after the other, for the inputs of the evaluator, and how they differ from the evaluator's. */
-static Tensor *run_case(const Case *x, const char *target, int rows, int parts, Arena *keep, double *off, const char **strips) {
+/* The outputs' bytes, one after the other, for the inputs of the evaluator, and how they differ from the
+ * evaluator's. */
+static Tensor *run_case(const Case *x, const char *target, int rows, int parts, Arena *keep, double *off,
+                        const char **strips) {
   Diags d = {0};
   Module *m = module_of(x, &d);
   const Tensor *in[2];
@@ -89,7 +93,8 @@ static Tensor *run_case(const Case *x, const char *target, int rows, int parts, 
   PassOptions o = {.strips = rows, .part_cycles = parts > 1 ? 10 : 0, .winograd = WINOGRAD_OFF};
   Arena a = {0};
   Program *p = compile_module(m, target_find(target), &o, &a);
-  cr_assert(p && program_run_parts(p, parts, in, out, &a, &d), "%s, %s, %d rows, %d parts: %s", x->name, target, rows, parts, d.len ? d.at[0].text : "?");
+  cr_assert(p && program_run_parts(p, parts, in, out, &a, &d), "%s, %s, %d rows, %d parts: %s", x->name, target,
+            rows, parts, d.len ? d.at[0].text : "?");
   *strips = strips_of(keep, &p->steps);
   *off = 0;
   int64_t bytes = 0, at = 0;
@@ -119,15 +124,17 @@ Test(strips, same_bits) {
       for (int h = 0; h < 4; h++)
         for (int q = 0; q < 4; q++) {
           Tensor *got = run_case(&cases[c], names[t], heights[h], parts[q], &keep, &off, &strips);
-          cr_expect(!memcmp(want->data, got->data, tensor_bytes(want)), "%s, %s, %d rows, %d parts: off by %g", cases[c].name, names[t],
-                    heights[h], parts[q], off);
-          if (heights[h] == 2 && (q == 0 || !cases[c].serial)) cr_expect(strstr(strips, cases[c].strips), "%s, %s: in strips are %s", cases[c].name, names[t], strips);
+          cr_expect(!memcmp(want->data, got->data, tensor_bytes(want)), "%s, %s, %d rows, %d parts: off by %g",
+                    cases[c].name, names[t], heights[h], parts[q], off);
+          if (heights[h] == 2 && (q == 0 || !cases[c].serial))
+            cr_expect(strstr(strips, cases[c].strips), "%s, %s: in strips are %s", cases[c].name, names[t], strips);
         }
       arena_free(&keep);
     }
 }
 
-/* A value between that is stored whole, of which two parts would make the same rows, is not shared; sharing it is seen. */
+/* A value between that is stored whole, of which two parts would make the same rows, is not shared; sharing it is
+ * seen. */
 Test(strips, parts_that_make_the_same) {
   static const Case x = {"", "  input %x : f32[1,3,25,41]\n" WEIGHT("s", "16,3,3,3") WEIGHT("t", "16,16,1,1")
    CONV("a", "x", "s", "2", "1", "1") RELU("b", "a")
@@ -146,7 +153,9 @@ Test(strips, parts_that_make_the_same) {
     for (int i = 0; i < p->steps.len; i++) if (p->steps.at[i]->kind == STEP_STRIPS) p->steps.at[i]->parts = 3;
     bool ok = program_run_parts(p, 3, in, out, &a, &d);
     cr_expect_eq(ok, shared, "%s", d.len ? d.at[0].text : "it ran");
-    if (!shared) cr_expect(d.len && strstr(d.at[0].text, "two parts of strips make element"), "%s", d.len ? d.at[0].text : "no error");
+    if (!shared)
+      cr_expect(d.len && strstr(d.at[0].text, "two parts of strips make element"), "%s",
+                d.len ? d.at[0].text : "no error");
     diags_free(&d);
     module_free(m);
     arena_free(&a);

@@ -1,6 +1,6 @@
-/* Losses, optimizers, schedules and layers of training against numbers of PyTorch (tests/train/make_cases.py): the graphs
- * are built, pass grad and the passes that simplify run, and the evaluator computes. Losses are also evaluated as they
- * stand, so that composites are compared with what they decompose into. */
+/* Losses, optimizers, schedules and layers of training against numbers of PyTorch (tests/train/make_cases.py): the
+ * graphs are built, pass grad and the passes that simplify run, and the evaluator computes. Losses are also evaluated
+ * as they stand, so that composites are compared with what they decompose into. */
 #include "frontend/loss.h"
 #include "frontend/optimize.h"
 #include "frontend/train_layers.h"
@@ -15,10 +15,12 @@
 static void expect_near(const Tensor *got, const Tensor *want, double tolerance, const char *what) {
   cr_assert(got && got->dtype == want->dtype && tensor_count(got) == tensor_count(want), "%s: wrong type", what);
   double scale = 1e-6;
-  for (int64_t i = 0; i < tensor_count(want); i++) if (fabs(tensor_get(want, i)) > scale) scale = fabs(tensor_get(want, i));
+  for (int64_t i = 0; i < tensor_count(want); i++)
+    if (fabs(tensor_get(want, i)) > scale) scale = fabs(tensor_get(want, i));
   for (int64_t i = 0; i < tensor_count(want); i++) {
     double g = tensor_get(got, i), w = tensor_get(want, i);
-    cr_expect((g != g && w != w) || fabs(g - w) <= tolerance * scale, "%s: element %d is %.9g, PyTorch has %.9g", what, (int)i, g, w);
+    cr_expect((g != g && w != w) || fabs(g - w) <= tolerance * scale, "%s: element %d is %.9g, PyTorch has %.9g",
+              what, (int)i, g, w);
   }
 }
 
@@ -66,7 +68,8 @@ static void check_loss(const struct LossCase *c) {
     eval_begin(&e, m);
     cr_assert(eval_bind_input(&e, 0, in) && eval_graph(&e, g), "%s: %s", what, d.errors ? d.at[0].text : "");
     expect_near(eval_value(&e, g->outputs.at[0]), read_tensor(&m->perm, c->value), 2e-6, what);
-    if (g->outputs.len > 1) expect_near(eval_value(&e, g->outputs.at[1]), read_tensor(&m->perm, c->gradient), 1e-5, what);
+    if (g->outputs.len > 1)
+      expect_near(eval_value(&e, g->outputs.at[1]), read_tensor(&m->perm, c->gradient), 1e-5, what);
     eval_end(&e);
   }
   module_free(m);
@@ -80,13 +83,15 @@ Test(train, losses) {
 Test(train, every_loss_has_a_case) {
   for (int k = 0; k < loss_count; k++) {
     bool found = loss_info[k].target == TARGET_SEQUENCES;         // Test(train, ctc)
-    for (size_t i = 0; i < sizeof loss_cases / sizeof *loss_cases; i++) found |= !strcmp(loss_cases[i].name, loss_info[k].name);
+    for (size_t i = 0; i < sizeof loss_cases / sizeof *loss_cases; i++)
+      found |= !strcmp(loss_cases[i].name, loss_info[k].name);
     cr_expect(found, "no case for %s", loss_info[k].name);
   }
 }
 
 Test(train, loss_of_the_wrong_shape) {
-  static const char *const message[] = {"the target is f32[4], which does not fit f32[4,1]", "with its classes along axis 1"};
+  static const char *const message[] = {"the target is f32[4], which does not fit f32[4,1]",
+                                        "with its classes along axis 1"};
   for (int k = 0; k < 2; k++) {
     Diags d = {0};
     Module *m = module_new("loss", &d);
@@ -161,11 +166,14 @@ static void run_function(Run *r, Module *m, const Tensor *input) {
   if (!ok) diags_print(&r->d, stderr);
   cr_assert(ok);
   for (int k = 0; k < m->state.len; k++)
-    if (m->state.at[k].next) r->state[state_index(r, m->state.at[k].name)] = copy_of(r, eval_value(&e, m->state.at[k].next));
+    if (m->state.at[k].next)
+      r->state[state_index(r, m->state.at[k].name)] = copy_of(r, eval_value(&e, m->state.at[k].next));
   eval_end(&e);
 }
 
-static ValueId constant(Module *m, const char *text) { return graph_add_constant(m, NULL, read_tensor(&m->perm, text)); }
+static ValueId constant(Module *m, const char *text) {
+  return graph_add_constant(m, NULL, read_tensor(&m->perm, text));
+}
 
 static ValueId parameter(Run *r, Module *init, Module *step, const char *name, const char *first) {
   Type t = value_of(init, constant(init, first))->type;
@@ -173,7 +181,9 @@ static ValueId parameter(Run *r, Module *init, Module *step, const char *name, c
   return graph_state(step, name, t);
 }
 
-static const struct OptimizeCase { const char *name, *options, *schedule, *w, *b, *average_w, *average_b; } optimize_cases[] = {
+static const struct OptimizeCase {
+  const char *name, *options, *schedule, *w, *b, *average_w, *average_b;
+} optimize_cases[] = {
 #include "tests/unit/optimize_cases.h"
 };
 
@@ -253,7 +263,8 @@ Test(train, options_of_optimizers) {
   ValueId w = graph_state(m, "w", type_of(DT_F32, 0, NULL));
   OptimizeGroup group = {(const char *const[]){"w"}, 1, optimizer_default(OPTIMIZER_ADAM)};
   group.spec.beta1 = 2;
-  cr_expect(!optimize_step(&b, m, init, w, &group, 1) && strstr(d.at[0].text, "beta1 = 2: it has to be at least 0 and below 1"));
+  cr_expect(!optimize_step(&b, m, init, w, &group, 1) &&
+            strstr(d.at[0].text, "beta1 = 2: it has to be at least 0 and below 1"));
   group.spec.beta1 = 0.9;
   cr_expect(!optimize_step(&b, m, init, w, &group, 1) && strstr(d.at[1].text, "'w' is no parameter"));
   module_free(init);
@@ -272,7 +283,8 @@ Test(train, names_of_moments) {
     ValueId w = k ? graph_state(step[k], "w", type_of(DT_F32, 0, NULL)) : parameter(&r, init, step[k], "w", "f32[] 3");
     cr_assert(optimize_step(&r.b, step[k], init, build_mul(step[k]->main, w, w), &group, 1));
   }
-  static const char *const want[] = {"w", "calls/first", "adam.m/w", "adam.v/w", "calls/second", "adam.m@second/w", "adam.v@second/w"};
+  static const char *const want[] =
+      {"w", "calls/first", "adam.m/w", "adam.v/w", "calls/second", "adam.m@second/w", "adam.v@second/w"};
   cr_assert(r.b.state.len == 7);
   for (int k = 0; k < 7; k++) cr_expect_str_eq(r.b.state.at[k].name, want[k]);
   char name[120] = "w";
@@ -292,7 +304,8 @@ typedef struct Layer { Diags d; Module *m; ValueId in[3], y, out[3]; } Layer;
 static void layer_begin(Layer *l, const char *const *tensor) {
   *l = (Layer){0};
   l->m = module_new("layer", &l->d);
-  for (int k = 0; k < 3; k++) l->in[k] = graph_add_input(l->m->main, NULL, value_of(l->m, constant(l->m, tensor[k]))->type);
+  for (int k = 0; k < 3; k++)
+    l->in[k] = graph_add_input(l->m->main, NULL, value_of(l->m, constant(l->m, tensor[k]))->type);
 }
 
 /* Outputs y and the gradients of sum(y d). */
@@ -394,7 +407,8 @@ Test(train, dropout) {
     eval_begin(&e, m);
     Tensor *ones = tensor_new(&e.own, DT_F32, 1, (int64_t[]){4000});
     for (int i = 0; i < 4000; i++) tensor_set(ones, i, 1);
-    cr_assert(eval_bind_input(&e, 0, ones) && eval_bind_input(&e, 1, read_tensor(&e.own, step ? "i64[2] 1 0" : "i64[2] 0 0")));
+    cr_assert(eval_bind_input(&e, 0, ones) &&
+              eval_bind_input(&e, 1, read_tensor(&e.own, step ? "i64[2] 1 0" : "i64[2] 0 0")));
     cr_assert(eval_graph(&e, g));
     const float *out[3];
     for (int k = 0; k < 3; k++) out[k] = eval_value(&e, g->outputs.at[k])->data;

@@ -79,9 +79,16 @@ Test(tuning, text) {
   cr_assert_eq(tuning_find(&again, t.rows.at[1].key)->choice, 0);
   cr_assert_null(tuning_find(&again, "native/8/16 relu(f32[5])f32[5]"));
   text_free(&s);
-  static const char *const bad[] = {"", "lathe tuning 2\n", "lathe tuning 1\nx y\n", "lathe tuning 1\n1\n", "lathe tuning 1\n-1 k\n",
-                                    "lathe tuning 1\n1 \n", "lathe tuning 1\n99999999999999999999 k\n", "lathe tuning 1x\n"};
-  for (size_t k = 0; k < sizeof bad / sizeof *bad; k++) cr_expect(!tuning_parse(&again, bad[k], &d), "'%s' was taken", bad[k]);
+  static const char *const bad[] = {"",
+                                    "lathe tuning 2\n",
+                                    "lathe tuning 1\nx y\n",
+                                    "lathe tuning 1\n1\n",
+                                    "lathe tuning 1\n-1 k\n",
+                                    "lathe tuning 1\n1 \n",
+                                    "lathe tuning 1\n99999999999999999999 k\n",
+                                    "lathe tuning 1x\n"};
+  for (size_t k = 0; k < sizeof bad / sizeof *bad; k++)
+    cr_expect(!tuning_parse(&again, bad[k], &d), "'%s' was taken", bad[k]);
   diags_free(&d);
   arena_free(&a);
 }

@@ -99,13 +99,15 @@ Test(vecmath, needs_are_calls) {
       while (*--stop != '_') continue;                  // lt_NAME_$W, lt_NAME_1
       size_t length = (size_t)(stop - call) - 3;
       bool self = length == name && !memcmp(call + 3, header, name);
-      cr_expect(self || has_word(header + name + 1, call + 3, length), "%.*s calls %.*s", (int)name, header, (int)length, call + 3);
+      cr_expect(self || has_word(header + name + 1, call + 3, length), "%.*s calls %.*s", (int)name, header,
+                (int)length, call + 3);
     }
     const char *needs = strstr(header, "needs: ");
     for (const char *word = needs && needs < body ? needs + 7 : body; word < body; word += strcspn(word, " \n") + 1) {
       char *as_called = strndup(word, strcspn(word, " /\n")), call[80];
       snprintf(call, sizeof call, "lt_%s_", as_called);
-      if (strcmp(as_called, "lanes64")) cr_expect(strstr(text, call), "%.*s does not call %s", (int)name, header, as_called);
+      if (strcmp(as_called, "lanes64"))
+        cr_expect(strstr(text, call), "%.*s does not call %s", (int)name, header, as_called);
       free(as_called);
     }
     free(text);

@@ -13,8 +13,9 @@ static Kernel *parse(Arena *a, const char *body, int n) {
   Diags d = {0};
   const char *size = arena_printf(a, "%d", n);
   Text t = {0};
-  text_put(&t, "kernel k lanes 1 group 0 root 0 flops 0 ( in x: f32[400] in w: f32[400] in q: i8[400] in d: f64[400] out y: f32[400]"
-               " ) dims N in 1..400 { ");
+  text_put(&t,
+           "kernel k lanes 1 group 0 root 0 flops 0 ( in x: f32[400] in w: f32[400] in q: i8[400] in d: f64[400] out y: f32[400]"
+           " ) dims N in 1..400 { ");
   for (const char *s = body; *s; s++)
     if (*s == '#') text_put(&t, size);                          // the length of the loop
     else text_bytes(&t, s, 1);
@@ -90,7 +91,8 @@ Test(vectorise, maps) {
   VECTORISED("vec i in 0..# { y[i] = cast(i, f32) }");
   VECTORISED("vec i in 0..# { y[i] = 1.5 }");
   VECTORISED("vec i in 0..# { y[i] = x[i] + w[i % 16] }");        // a gather at widths that do not divide 16
-  VECTORISED("vec i in 0..# { y[i] = where(x[0] > 100.0, x[i + 9999], w[i]) }");   // the guard does not depend on i: stays lazy
+  // the guard does not depend on i: stays lazy
+  VECTORISED("vec i in 0..# { y[i] = where(x[0] > 100.0, x[i + 9999], w[i]) }");
 }
 
 Test(vectorise, symbolic_length) {
@@ -111,14 +113,16 @@ Test(vectorise, reductions) {
   VECTORISED("var r = -2.0 vec i in 0..# { r = max(x[i], r) } y[0] = r");
   VECTORISED("var r = inf vec i in 0..# { r = min(r, x[i]) } y[0] = r");
   VECTORISED("var r = 0:i32 vec i in 0..# { r = max(r, cast(q[i], i32)) } y[0] = cast(r, f32)");
-  VECTORISED("var r = 0.0 var m = x[0] vec i in 0..# { let a = x[i] m = max(m, a) r = r + a y[i + 1] = a } y[0] = r + m");
+  VECTORISED(
+      "var r = 0.0 var m = x[0] vec i in 0..# { let a = x[i] m = max(m, a) r = r + a y[i + 1] = a } y[0] = r + m");
   VECTORISED("var n = 0.0 vec i in 0..# { n = n + where(x[i] > 0.0, 1.0, 0.0) } y[0] = n");
   VECTORISED("var r = 0.0 vec i in 0..# { for k in 0..3 { r = r + x[i + k * 7] } } y[0] = r");
 }
 
 Test(vectorise, guards_are_split_off) {
   VECTORISED("vec i in 0..# { y[i] = where(and(i >= 2, i < 100), x[i - 2], 0.0) }");
-  VECTORISED("vec i in 0..# { var s = 0.0 for k in 0..5 { s = s + where(and(i + k >= 2, i + k - 2 < #), x[i + k - 2], 0.0) * w[k] } y[i] = s }");
+  VECTORISED(
+      "vec i in 0..# { var s = 0.0 for k in 0..5 { s = s + where(and(i + k >= 2, i + k - 2 < #), x[i + k - 2], 0.0) * w[k] } y[i] = s }");
   VECTORISED("var r = 0.0 vec i in 0..# { r = r + where(i >= 1, x[i - 1], 0.0) } y[0] = r");
   VECTORISED("vec i in 0..# { let a = x[i] y[i] = where(a > 0.0, x[i], w[0]) }");   // loads that are in bounds anyway
 }
@@ -152,6 +156,7 @@ Test(vectorise, tails) {
   Target t = {.name = "test", .lanes = 8};
   kernel_vectorise(&a, k, &t);
   cr_expect(has(k, "for i in 0..24 step 8 {\n    y[ramp(i, 1, 8)] = x[ramp(i, 1, 8)]\n  }\n"
-                   "  y[ramp(24, 1, 4)] = x[ramp(24, 1, 4)]\n  y[ramp(28, 1, 2)] = x[ramp(28, 1, 2)]\n  y[30] = x[30]\n"));
+                   "  y[ramp(24, 1, 4)] = x[ramp(24, 1, 4)]\n  y[ramp(28, 1, 2)] = x[ramp(28, 1, 2)]\n"
+                   "  y[30] = x[30]\n"));
   arena_free(&a);
 }

@@ -1,5 +1,6 @@
 /* How fast the functions of runtime/vecmath.tmpl are: ns per element at 1, 4, 8 and 16 lanes, over an array
- * that stays in the second-level cache, CPU time, best of several passes (others on the machine only ever add to it). */
+ * that stays in the second-level cache, CPU time, best of several passes (others on the machine only ever add to
+ * it). */
 #define _POSIX_C_SOURCE 200809L
 #include "vecmath_all.h"
 
