@@ -1,7 +1,9 @@
-/* What tests of kernels share: random inputs, what the evaluator makes of them, and how far a result is from that. */
+/* What tests of kernels share: random inputs, what the evaluator makes of them, the same by a compiled program, and how
+ * far a result is from that. */
 #ifndef TESTS_UNIT_EVALUATE_H
 #define TESTS_UNIT_EVALUATE_H
 #include "ir/eval.h"
+#include "passes/pipeline.h"
 #include <criterion/criterion.h>
 #include <math.h>
 
@@ -30,6 +32,18 @@ static inline void evaluate_random(Eval *e, Module *m, const Tensor **in) {
     cr_assert(eval_bind_input(e, k, in[k]));
   }
   cr_assert(eval_graph(e, m->main));
+}
+
+/* parts: of every kernel that can be shared */
+typedef struct RunForm { const char *target; bool naive; int parts; } RunForm;
+
+/* Compiles m in this form and runs it with the loop interpreter. */
+static inline Program *form_run(Module *m, const RunForm *f, const Tensor **in, Tensor **out, Diags *d) {
+  PassOptions o = {.naive = f->naive, .verify = true, .part_cycles = f->parts > 1 ? 1 : 0};
+  Program *p = compile_module(m, target_find(f->target), &o, &m->perm);
+  cr_assert(p && program_run_parts(p, f->parts, in, out, &m->perm, d), "%s: %s", f->target,
+            d->errors ? d->at[0].text : "?");
+  return p;
 }
 
 /* The largest difference; INFINITY where one of the two is NaN, as memory is that was never written. */

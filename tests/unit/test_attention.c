@@ -1,6 +1,5 @@
 /* Attention as one kernel: every case goes through all passes and the loop interpreter, fused, scalar and naive, and
  * must give what the evaluator does. Sizes are no multiples of lanes, panels or tiles. */
-#include "passes/pipeline.h"
 #include "tests/unit/evaluate.h"
 #include <string.h>
 
@@ -47,9 +46,7 @@ static const Case cases[] = {
   {1, 2, 1, 24, 24, 8, 8, DROPPED_CAUSAL, true, 0, false},    // what follows may give weight to keys ahead
 };
 
-/* parts: of every kernel that can be shared */
-typedef struct Form { const char *target; bool naive; int parts; } Form;
-static const Form forms[] = {{"x86-64-v4", false, 1}, {"x86-64-v3", false, 1}, {"x86-64", false, 1},
+static const RunForm forms[] = {{"x86-64-v4", false, 1}, {"x86-64-v3", false, 1}, {"x86-64", false, 1},
                              {"aarch64", false, 1}, {"c99", false, 1}, {"x86-64", true, 1}, {"x86-64-v3", false, 3}};
 
 static void put_heads(Text *t, const char *name, int batch, int heads, const char *rows, int size, bool split) {
@@ -168,15 +165,17 @@ static double worst_known(const Tensor *want, const Tensor *got) {
   return worst;
 }
 
-static Program *program_make(Module *m, const Form *f, const Tensor **in, Tensor **out, Diags *d) {
-  PassOptions o = {.naive = f->naive, .verify = true, .part_cycles = f->parts > 1 ? 1 : 0};
-  Program *p = compile_module(m, target_find(f->target), &o, &m->perm);
-  cr_assert(p && program_run_parts(p, f->parts, in, out, &m->perm, d), "%s: %s", f->target,
-            d->errors ? d->at[0].text : "?");
-  return p;
+/* As evaluate_random, with sizes where the module has symbols. */
+static void evaluate_case(Eval *e, Module *m, const Case *sizes, const Tensor **in) {
+  eval_begin(e, m);
+  for (int k = 0; k < m->main->inputs.len; k++) {
+    in[k] = input_of(&m->perm, &value_of(m, m->main->inputs.at[k])->type, sizes, (uint64_t)k);
+    cr_assert(eval_bind_input(e, k, in[k]));
+  }
+  cr_assert(eval_graph(e, m->main));
 }
 
-static void run_case(const Case *c, const Form *f) {
+static void run_case(const Case *c, const RunForm *f) {
   symbols_reset();
   Diags d = {0};
   Module *m = module_make(c, &d);
@@ -184,14 +183,9 @@ static void run_case(const Case *c, const Form *f) {
   const Tensor *in[6];
   Tensor *out[1] = {0};
   Eval e;
-  eval_begin(&e, m);
-  for (int k = 0; k < m->main->inputs.len; k++) {
-    in[k] = input_of(&m->perm, &value_of(m, m->main->inputs.at[k])->type, c, (uint64_t)k);
-    cr_assert(eval_bind_input(&e, k, in[k]));
-  }
-  cr_assert(eval_graph(&e, m->main));
+  evaluate_case(&e, m, c, in);
   const Tensor *want = eval_value(&e, m->main->outputs.at[0]);
-  Program *p = program_make(m, f, in, out, &d);
+  Program *p = form_run(m, f, in, out, &d);
   cr_expect(has_attention(p) == (!f->naive && strcmp(f->target, "c99") != 0), "%s, case %d: fused or not",
             f->target, (int)(c - cases));
   double worst = worst_known(want, out[0]);
@@ -256,7 +250,7 @@ static Module *grad_module(const GradCase *c, Diags *d) {
   return m;
 }
 
-static void run_grad_case(const GradCase *c, const Form *f) {
+static void run_grad_case(const GradCase *c, const RunForm *f) {
   symbols_reset();
   Diags d = {0};
   Module *m = grad_module(c, &d);
@@ -265,15 +259,10 @@ static void run_grad_case(const GradCase *c, const Form *f) {
   Tensor *out[3] = {0};
   Case sizes = {.queries = c->queries, .keys = c->keys};
   Eval e;
-  eval_begin(&e, m);
-  for (int k = 0; k < m->main->inputs.len; k++) {
-    in[k] = input_of(&m->perm, &value_of(m, m->main->inputs.at[k])->type, &sizes, (uint64_t)k);
-    cr_assert(eval_bind_input(&e, k, in[k]));
-  }
-  cr_assert(eval_graph(&e, m->main));
+  evaluate_case(&e, m, &sizes, in);
   const Tensor *want[3];
   for (int k = 0; k < c->outputs; k++) want[k] = eval_value(&e, m->main->outputs.at[k]);
-  program_make(m, f, in, out, &d);
+  form_run(m, f, in, out, &d);
   for (int k = 0; k < c->outputs; k++) {
     double worst = worst_difference(want[k], out[k]);
     cr_expect(worst < 3e-5, "%s%s, gradient %d, result %d: off by %g", f->target, f->naive ? " naive" : "",

@@ -1,6 +1,5 @@
 /* Convolutions of every form that a generator knows, each between its neighbours: every shape goes through all passes
  * and the loop interpreter, for wide and narrow vectors, scalar and naive, and must give what the evaluator does. */
-#include "passes/pipeline.h"
 #include "tests/unit/evaluate.h"
 
 /* size[0] 0: one spatial axis */
@@ -52,9 +51,8 @@ static const Shape with_gelu[] = {
   {1, 40, 24, {5, 6}, {1, 1}, 1, 1, 0, 1},
 };
 
-typedef struct Form { const char *target; bool naive; } Form;
-static const Form forms[] = {
-  {"x86-64-v4", false}, {"x86-64-v3", false}, {"x86-64", false}, {"c99", false}, {"x86-64-v3", true}
+static const RunForm forms[] = {
+  {"x86-64-v4", false, 1}, {"x86-64-v3", false, 1}, {"x86-64", false, 1}, {"c99", false, 1}, {"x86-64-v3", true, 1}
 };
 
 static void put_pair(Text *t, const char *name, bool one_axis, int a, int b, bool comma) {
@@ -95,7 +93,7 @@ static Module *module_make(const Shape *s, const char *end, bool constant, Diags
   return m;
 }
 
-static void run_shape(const Shape *s, const char *end, const Form *f, bool constant) {
+static void run_shape(const Shape *s, const char *end, const RunForm *f, bool constant) {
   symbols_reset();
   Diags d = {0};
   Module *m = module_make(s, end, constant, &d);
@@ -104,9 +102,7 @@ static void run_shape(const Shape *s, const char *end, const Form *f, bool const
   Eval e;
   evaluate_random(&e, m, in);
   const Tensor *want = eval_value(&e, m->main->outputs.at[0]);
-  PassOptions o = {.naive = f->naive, .verify = true};
-  Program *p = compile_module(m, target_find(f->target), &o, &m->perm);
-  cr_assert(p && program_run(p, in, out, &m->perm, &d), "%s: %s", f->target, d.errors ? d.at[0].text : "?");
+  form_run(m, f, in, out, &d);
   double worst = worst_difference(want, out[0]);
   cr_expect(worst < 1e-4,
             "%s%s: %d x %d->%d, %dx%d, kernel %dx%d, stride %d, dilation %d, groups %d, %s weights: off by %g",

@@ -1,6 +1,5 @@
 /* Matrix products of transposes, with batches and an epilogue: every shape goes through all passes and the loop
  * interpreter, tiled, vectorised, scalar and naive, and must give what the evaluator does. */
-#include "passes/pipeline.h"
 #include "tests/unit/evaluate.h"
 
 typedef struct Shape { int batch, m, k, n; bool turn_a, turn_b; } Shape;
@@ -43,9 +42,7 @@ static const Shape constants[] = {
     {0, 14, 40, 31, false, false}, {0, 1, 24, 7, false, false}, {3, 6, 40, 103, false, false},
 };
 
-/* parts: of every kernel that can be shared */
-typedef struct Form { const char *target; bool naive; int parts; } Form;
-static const Form forms[] = {{"x86-64-v4", false, 1}, {"x86-64-v3", false, 1}, {"c99", false, 1}, {"x86-64", true, 1},
+static const RunForm forms[] = {{"x86-64-v4", false, 1}, {"x86-64-v3", false, 1}, {"c99", false, 1}, {"x86-64", true, 1},
                              {"x86-64-v3", false, 2}, {"x86-64-v3", false, 7}, {"c99", false, 3}};
 
 static void put_operand(Text *t, const char *name, int batch, int rows, int cols, bool turn) {
@@ -70,7 +67,7 @@ static Module *module_make(const Shape *s, bool constant, Diags *d) {
   return m;
 }
 
-static void run_shape(const Shape *s, bool constant, const Form *f) {
+static void run_shape(const Shape *s, bool constant, const RunForm *f) {
   symbols_reset();
   Diags d = {0};
   Module *m = module_make(s, constant, &d);
@@ -80,10 +77,7 @@ static void run_shape(const Shape *s, bool constant, const Form *f) {
   Eval e;
   evaluate_random(&e, m, in);
   const Tensor *want = eval_value(&e, m->main->outputs.at[0]);
-  PassOptions o = {.naive = f->naive, .verify = true, .part_cycles = f->parts > 1 ? 1 : 0};
-  Program *p = compile_module(m, target_find(f->target), &o, &m->perm);
-  cr_assert(p && program_run_parts(p, f->parts, in, out, &m->perm, &d), "%s: %s", f->target,
-            d.errors ? d.at[0].text : "?");
+  form_run(m, f, in, out, &d);
   double worst = worst_difference(want, out[0]);
   cr_expect(worst < 1e-4, "%s %d x %d x %d x %d: off by %g", f->target, s->batch, s->m, s->k, s->n, worst);
   eval_end(&e);

@@ -1,7 +1,6 @@
 /* Kernels that train convolutions: forward with computed weights, gradients of inputs and weights, pools. Every shape
  * goes through all passes and the loop interpreter, tiled, vectorised, scalar and naive, and must give what the
  * evaluator does. x and dy arrive channels-last, as from a convolution before and after, or row-major. */
-#include "passes/pipeline.h"
 #include "tests/unit/evaluate.h"
 #include <string.h>
 

@@ -1,6 +1,5 @@
 /* Networks in which layouts meet: reduced to text, each goes through all passes and the loop interpreter, and must give what
  * the evaluator does, with as many copies as the comment says. */
-#include "passes/pipeline.h"
 #include "tests/unit/evaluate.h"
 
 typedef struct Case { const char *name; int copies; const char *text; } Case;
@@ -67,8 +66,7 @@ static const Case cases[] = {
    "%s = add(%r, %f)\n%y = conv(%s, %v) {strides=[1,1], pads=[1,1,1,1], dilations=[1,1], group=1}\noutput %y\n"},
 };
 
-typedef struct Form { const char *target; bool naive; int parts; } Form;
-static const Form forms[] = {{"x86-64-v3", false, 1}, {"x86-64-v4", false, 1}, {"x86-64", false, 2}, {"c99", false, 1}, {"x86-64-v3", true, 1}};
+static const RunForm forms[] = {{"x86-64-v3", false, 1}, {"x86-64-v4", false, 1}, {"x86-64", false, 2}, {"c99", false, 1}, {"x86-64-v3", true, 1}};
 
 static int copies_of(const Program *p) {
   int n = 0;
@@ -89,7 +87,7 @@ static bool resizes_by_elements(const Program *p) {
   return found;
 }
 
-static void run_case(const Case *c, const Form *f) {
+static void run_case(const Case *c, const RunForm *f) {
   symbols_reset();
   Diags d = {0};
   Text t = {0};
@@ -101,11 +99,9 @@ static void run_case(const Case *c, const Form *f) {
   Tensor *out[2] = {0};
   evaluate_random(&e, m, in);
   ValueId want[2] = {m->main->outputs.at[0], m->main->outputs.at[m->main->outputs.len - 1]};
-  PassOptions o = {.naive = f->naive, .verify = true, .part_cycles = f->parts > 1 ? 1 : 0};
   const Tensor *right[2] = {eval_value(&e, want[0]), eval_value(&e, want[1])};
   int outputs = m->main->outputs.len;
-  Program *p = compile_module(m, target_find(f->target), &o, &m->perm);
-  cr_assert(p && program_run_parts(p, f->parts, in, out, &m->perm, &d), "%s, %s: %s", c->name, f->target, d.errors ? d.at[0].text : "?");
+  Program *p = form_run(m, f, in, out, &d);
   for (int k = 0; k < outputs; k++) {
     double worst = worst_difference(right[k], out[k]);
     cr_expect(worst < 1e-4, "%s, %s: output %d is off by %g", c->name, f->target, k, worst);

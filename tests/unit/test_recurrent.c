@@ -1,7 +1,6 @@
 /* lstm, gru and rnn: weights that are constants and weights that are inputs, one sequence and several, in both
  * directions. Every case goes through all passes and the loop interpreter, tiled, vectorised, scalar and naive, by one
  * thread and in parts, and must give what the evaluator does. */
-#include "passes/pipeline.h"
 #include "tests/unit/evaluate.h"
 
 typedef struct Case {
@@ -24,9 +23,7 @@ static const Case cases[] = {
   {"rnn", 1, 3, 1, 6, 70, 1, ""},                               // panels beyond whole groups of streams
 };
 
-/* parts: of every kernel that can be shared */
-typedef struct Form { const char *target; bool naive; int parts; } Form;
-static const Form forms[] = {{"x86-64-v4", false, 1}, {"x86-64-v3", false, 1}, {"c99", false, 1},
+static const RunForm forms[] = {{"x86-64-v4", false, 1}, {"x86-64-v3", false, 1}, {"c99", false, 1},
                              {"x86-64", true, 1}, {"x86-64-v4", false, 3}, {"x86-64-v3", false, 2},
                              {"x86-64-v3", false, 7}, {"c99", false, 2}};
 
@@ -47,7 +44,7 @@ static Module *module_make(const Case *c, bool constant, Diags *d) {
   return m;
 }
 
-static void run_case(const Case *c, bool constant, const Form *f) {
+static void run_case(const Case *c, bool constant, const RunForm *f) {
   symbols_reset();
   Diags d = {0};
   Module *m = module_make(c, constant, &d);
@@ -58,10 +55,7 @@ static void run_case(const Case *c, bool constant, const Form *f) {
   evaluate_random(&e, m, in);
   int outputs = m->main->outputs.len;
   for (int k = 0; k < outputs; k++) want[k] = eval_value(&e, m->main->outputs.at[k]);
-  PassOptions o = {.naive = f->naive, .verify = true, .part_cycles = f->parts > 1 ? 1 : 0};
-  Program *p = compile_module(m, target_find(f->target), &o, &m->perm);
-  cr_assert(p && program_run_parts(p, f->parts, in, out, &m->perm, &d), "%s: %s", f->target,
-            d.errors ? d.at[0].text : "?");
+  form_run(m, f, in, out, &d);
   for (int k = 0; k < outputs; k++) {
     double worst = worst_difference(want[k], out[k]);
     cr_expect(worst < 2e-5, "%s in %d parts, %s %d steps of %d, %d -> %d%s: output %d off by %g", f->target,

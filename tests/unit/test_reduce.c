@@ -1,6 +1,5 @@
 /* Reductions over leading and middle axes: every module goes through all passes and the loop interpreter, as sums of
  * rows, scalar and naive, and must give what the evaluator does. */
-#include "passes/pipeline.h"
 #include "tests/unit/evaluate.h"
 
 typedef struct Case { const char *x, *y; } Case;                 /* the input's type, what becomes of it */
@@ -16,12 +15,10 @@ static const Case cases[] = {
   {"f32[30,5]", "reduce_sum(%x) {axes=[0], keepdims=1}"},           // too few columns
 };
 
-/* parts: of every kernel that can be shared */
-typedef struct Form { const char *target; bool naive; int parts; } Form;
-static const Form forms[] = {{"x86-64-v4", false, 1}, {"x86-64-v3", false, 1}, {"c99", false, 1}, {"x86-64", true, 1},
+static const RunForm forms[] = {{"x86-64-v4", false, 1}, {"x86-64-v3", false, 1}, {"c99", false, 1}, {"x86-64", true, 1},
                              {"x86-64-v3", false, 2}, {"x86-64-v3", false, 7}, {"c99", false, 3}};
 
-static void run_case(const Case *c, const Form *f) {
+static void run_case(const Case *c, const RunForm *f) {
   symbols_reset();
   Diags d = {0};
   Text t = {0};
@@ -29,19 +26,12 @@ static void run_case(const Case *c, const Form *f) {
                   "  output %%y\n}\n", c->x, c->y);
   Module *m = module_parse(t.at, NULL, &d);
   cr_assert(m, "%s", d.errors ? d.at[0].text : "no module");
-  const Type *type = &value_of(m, m->main->inputs.at[0])->type;
-  int64_t dims[MAX_RANK];
-  for (int k = 0; k < type->rank; k++) dims[k] = type->dims[k].k;
-  Tensor *x = tensor_new(&m->perm, DT_F32, type->rank, dims), *out[1] = {0};
-  for (int64_t i = 0; i < tensor_count(x); i++) tensor_set(x, i, sin((double)i * 1.7));
+  const Tensor *in[1];
+  Tensor *out[1] = {0};
   Eval e;
-  eval_begin(&e, m);
-  cr_assert(eval_bind_input(&e, 0, x) && eval_graph(&e, m->main));
-  const Tensor *want = eval_value(&e, m->main->outputs.at[0]), *in[1] = {x};
-  PassOptions o = {.naive = f->naive, .verify = true, .part_cycles = f->parts > 1 ? 1 : 0};
-  Program *p = compile_module(m, target_find(f->target), &o, &m->perm);
-  cr_assert(p && program_run_parts(p, f->parts, in, out, &m->perm, &d), "%s: %s", f->target,
-            d.errors ? d.at[0].text : "?");
+  evaluate_random(&e, m, in);
+  const Tensor *want = eval_value(&e, m->main->outputs.at[0]);
+  form_run(m, f, in, out, &d);
   double worst = worst_difference(want, out[0]);
   cr_expect(worst < 1e-4, "%s %s %s: off by %g", f->target, c->x, c->y, worst);
   eval_end(&e);
