@@ -161,3 +161,87 @@ Test(strips, parts_that_make_the_same) {
     arena_free(&a);
   }
 }
+
+/* ---- rows made once ---- */
+
+/* What a kernel knows at its top: symbols of the strip, and lets made of these; `of_strip` says of which kind. */
+typedef struct Known { const Var *var; int64_t value; bool of_strip; } Known;
+typedef struct Strip { VEC(Known) known; Arena a; } Strip;
+
+static bool number_of(Strip *s, const Expr *e, int64_t *n, bool *of_strip) {
+  int64_t arg[3] = {0};
+  if (e->kind == EX_CONST) { *n = e->i; return true; }
+  for (int i = 0; e->kind == EX_VAR && i < s->known.len; i++)
+    if (s->known.at[i].var == e->var) {
+      *n = s->known.at[i].value;
+      *of_strip |= s->known.at[i].of_strip;
+      return true;
+    }
+  if (e->kind != EX_SCALAR || dtype_is_float(e->elem)) return false;
+  for (int i = 0; i < 3 && e->arg[i]; i++) if (!number_of(s, e->arg[i], &arg[i], of_strip)) return false;
+  *n = scalar_eval_int(e->op, arg[0], arg[1], arg[2]);
+  return true;
+}
+
+typedef struct Rows { int64_t lo, hi; } Rows;
+typedef VEC(Rows) RowsList;
+
+/* The ranges of all loops whose bounds follow from the strip. */
+static void rows_of(Strip *s, const Block *b, RowsList *to) {
+  for (int i = 0; b && i < b->stmts.len; i++) {
+    const Stmt *t = b->stmts.at[i];
+    Known x = {.var = t->var};
+    Rows r;
+    bool of_strip = false;
+    if (t->kind == ST_LET && number_of(s, t->value, &x.value, &x.of_strip)) *vec_push(&s->a, &s->known) = x;
+    if (t->kind == ST_FOR && number_of(s, t->lo, &r.lo, &of_strip) && number_of(s, t->hi, &r.hi, &of_strip) && of_strip)
+      *vec_push(&s->a, to) = r;
+    rows_of(s, t->body, to);
+    rows_of(s, t->other, to);
+  }
+}
+
+/* No strip begins before the last one has ended; between them there may be rows that nobody needs. */
+static int check_rows(const Step *step, const Kernel *k, const char *name) {
+  RowsList before = {0};
+  Strip s = {0};
+  int found = 0;
+  for (int64_t top = 0; top < step->count; top += step->rows) {
+    RowsList now = {0};
+    s.known.len = 0;
+    for (int i = 0; i < k->dims.len; i++) {
+      const char *dim = k->dims.at[i];
+      int64_t bottom = int64_min(top + step->rows, step->count);
+      int64_t value = !strcmp(dim, TOP_SYMBOL) ? top : !strcmp(dim, BOTTOM_SYMBOL) ? bottom : 0;
+      *vec_push(&s.a, &s.known) = (Known){k->dim_vars.at[i], value, true};
+    }
+    rows_of(&s, k->body, &now);
+    for (int i = 0; i < before.len && i < now.len; i++, found++)
+      cr_expect(before.at[i].hi <= before.at[i].lo || now.at[i].hi <= now.at[i].lo || now.at[i].lo >= before.at[i].hi,
+                "%s, %s: rows %d to %d, then from %d on", name, k->name, (int)before.at[i].lo, (int)before.at[i].hi,
+                (int)now.at[i].lo);
+    before = now;
+  }
+  arena_free(&s.a);
+  return found;
+}
+
+Test(strips, rows_made_once) {
+  for (int c = 0; c < (int)(sizeof cases / sizeof *cases); c++) {
+    Diags d = {0};
+    Arena a = {0};
+    Module *m = module_of(&cases[c], &d);
+    PassOptions o = {.strips = 2, .winograd = WINOGRAD_OFF};
+    Program *p = compile_module(m, target_find("x86-64-v3"), &o, &a);
+    cr_assert(p);
+    for (int i = 0; i < p->steps.len; i++) {
+      const Step *s = p->steps.at[i];
+      for (int k = 0; s->kind == STEP_STRIPS && k < s->then.len; k++)
+        cr_expect(check_rows(s, s->then.at[k]->kernel, cases[c].name) > 0, "%s, %s: no loop over rows", cases[c].name,
+                  s->then.at[k]->kernel->name);
+    }
+    module_free(m);
+    diags_free(&d);
+    arena_free(&a);
+  }
+}
