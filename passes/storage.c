@@ -2,7 +2,7 @@
  *
  * 1. Placing, from the last node to the first: the inputs of a concat, and the input of a constant pad, live
  *    inside the output's storage where their producer can write with strides, if need be through a view of what it
- *    computes; else a copy node is inserted. The pad node itself then only fills the border. So do results: what a
+ *    computes; else a copy node is inserted. A concat of what lies together in a larger one is a part of that. The pad node itself then only fills the border. So do results: what a
  *    caller gets transposed is written so.
  * 2. Views, from first to last: reshape, transpose, slice and expand become strides over their input's storage;
  *    a reshape that strides cannot say becomes a copy (a map kernel that reads through the view).
@@ -126,6 +126,25 @@ static void place_concat(Place *p, Graph *g, NodeId id) {
   }
 }
 
+/* Do all that a concat joins lie in a larger one already, one behind the other? Then it is a part of that, as in nets where
+ * each layer reads what all before it gave. */
+static bool lies_in_larger(Place *p, Graph *g, const Node *n, Storage *at) {
+  int axis = (int)node_int(n, "axis", 0);
+  *at = value_of(p->m, n->in[0])->at;
+  const Node *larger = at->base ? def_of(p, at->base) : NULL;
+  if (!larger || larger->op != OP_CONCAT || larger->graph != g || p->is_output[n->out[0]]) return false;
+  Dim next = at->offset;
+  for (int k = 0; k < n->nin; k++) {
+    const Value *v = value_of(p->m, n->in[k]);
+    const Node *d = def_of(p, n->in[k]);
+    if (!d || d->graph != g || v->at.base != at->base || !dim_eq(v->at.offset, next) || dim_lo(v->type.dims[axis]) < 2) return false;
+    for (int q = 0; q < v->type.rank; q++)
+      if (!dim_is(v->type.dims[q], 1) && !dim_eq(v->at.stride[q], at->stride[q])) return false;
+    next = dim_add(next, dim_mul(v->type.dims[axis], at->stride[axis]));
+  }
+  return keeps_vectors(p, n->out[0], at);
+}
+
 static void place_pad(Place *p, Graph *g, NodeId id) {
   const Attr *before = node_dims(node_of(p->m, id), "before");
   Storage at = value_of(p->m, node_of(p->m, id)->out[0])->at;
@@ -151,7 +170,10 @@ static void place_graph(Place *p, Graph *g) {
     n = node_of(p->m, id);
     for (int r = 0; r < n->nregion; r++) place_graph(p, node_of(p->m, id)->region[r]);
     n = node_of(p->m, id);
-    if ((n->op == OP_CONCAT && !n->group) || pads_in_place(n)) {     // one in a group is read where its parts lie
+    Storage at;
+    if (n->op == OP_CONCAT && !n->group && !value_of(p->m, n->out[0])->at.base && lies_in_larger(p, g, n, &at)) {
+      value_of(p->m, n->out[0])->at = at;
+    } else if ((n->op == OP_CONCAT && !n->group) || pads_in_place(n)) {     // one in a group is read where its parts lie
       if (!value_of(p->m, n->out[0])->at.base) own_storage(p, n->out[0]);
       if (n->op == OP_CONCAT) place_concat(p, g, id);
       else place_pad(p, g, id);

@@ -58,6 +58,10 @@ static const Case cases[] = {
    "input %x : f32[2,3,7,6]\nweight %w : f32[19,3,1,1] = random 1\nweight %v : f32[5,19,1,1] = random 2\n%a = conv(%x, %w) " CONV1 "\n"
    "%p = max_pool(%a) {kernel=[3,4], strides=[2,1], pads=[1,3,1,2], dilations=[1,1], ceil=0}\n"
    "%q = avg_pool(%p) {kernel=[2,2], strides=[2,2], pads=[0,0,0,0], dilations=[1,1], ceil=0, count_include_pad=0}\n%y = conv(%q, %v) " CONV1 "\noutput %y\n"},
+  {"layers that read what all before them gave", 0,
+   "input %x : f32[2,3,4,5]\nweight %v : f32[8,3,1,1] = random 1\nweight %w : f32[4,8,1,1] = random 2\nweight %t : f32[12,12,1,1] = random 3\n"
+   "%a = conv(%x, %v) " CONV1 "\n%b = conv(%a, %w) " CONV1 "\n%p = concat(%a, %b) {axis=1}\n%c = conv(%p, %t) " CONV1 "\n"
+   "%q = concat(%a, %b, %c) {axis=1}\n%n = relu(%q)\n%y = reduce_max(%n) {axes=[2,3], keepdims=1}\noutput %y\n"},
   {"images resized between convolutions and added", 0,
    "input %x : f32[1,3,4,5]\ninput %b : f32[1,3,8,10]\nweight %w : f32[19,3,1,1] = random 1\nweight %v : f32[5,19,3,3] = random 2\n"
    "%a = conv(%x, %w) " CONV1 "\n%e = conv(%b, %w) " CONV1 "\n%f = relu(%e)\noutput %f\n"
