@@ -18,9 +18,11 @@ bool conv_is_winograd(Module *m, const Node *n) {
   const Attr *strides = node_dims(n, "strides"), *dilations = node_dims(n, "dilations");
   bool constant = n->op == OP_CONV && value_of(m, n->in[1])->constant;
   int spatial = w->rank - 2;
-  if (spatial < 2 || spatial > 2 + constant || node_int(n, "group", 1) != 1 || !dim_is(dilations->dims[0], 1)) return false;
+  if (spatial < 2 || spatial > 2 + constant || !dim_is(dilations->dims[0], 1)) return false;
+  if (node_int(n, "group", 1) != 1 && (!constant || dim_is(w->dims[1], 1))) return false;
   bool halves = constant && dim_is(strides->dims[spatial - 1], 2);
   for (int s = spatial - 2; s < spatial; s++)
-    if (!dim_is(w->dims[2 + s], 3) || !dim_is(strides->dims[s], halves ? 2 : 1) || !dim_is(dilations->dims[s], 1)) return false;
-  return spatial == 2 || (dim_is_const(value_of(m, n->in[0])->type.dims[2]) && dim_is_const(value_of(m, n->out[0])->type.dims[2]));
+    if (!dim_is(w->dims[2 + s], 3) || !dim_is(strides->dims[s], 1 + halves) || !dim_is(dilations->dims[s], 1)) return false;
+  Dim planes = value_of(m, n->in[0])->type.dims[2], results = value_of(m, n->out[0])->type.dims[2];
+  return spatial == 2 || (dim_is_const(planes) && dim_is_const(results));
 }

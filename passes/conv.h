@@ -6,7 +6,7 @@
 /* Vectors of channels slide over pixels (kernels/depthwise.c): each channel of the input gives one of the result, or up to
  * three with CONV. */
 bool conv_is_depthwise(Module *m, const Node *n);
-/* 3x3 with all channels in one group and stride 1, or, where weights are constant, 2, or with planes in depth, of a known
- * number: what Winograd's transforms are for. */
+/* 3x3 with stride 1 and all channels in one group; where weights are constant, also with stride 2, with several
+ * channels to a group, with planes in depth, of a known number: what Winograd's transforms are for. */
 bool conv_is_winograd(Module *m, const Node *n);
 #endif

@@ -8,7 +8,6 @@
 #include "passes/conv.h"
 #include "passes/kernels/winograd.h"
 #include "passes/lower/functions.h"
-#include <string.h>
 
 /* Index along spatial axis s: rows run along `flat_from`, the last axis that is not 1; collapsed ones stand at 0. */
 static Expr *output_index(Tiling *t, Expr *row, int s) {
@@ -180,37 +179,20 @@ static Tiling tiling_of(Lower *l, const Node *n, bool depthwise) {
   return t;
 }
 
-/* `parts` nests that are alike: groups, or each channel's results. */
-static Expr *part_loop(Tiling *t, int64_t parts) {
-  Builder *b = &t->l->b;
-  return parts > 1 ? loop_begin(b, "group", ex_int(b, 0), ex_int(b, parts), 1, FOR_PARALLEL) : NULL;
-}
-
-static void build_computed(Tiling *t, int64_t parts) {
-  t->g = part_loop(t, parts);
-  tile_pack_here(t);
-  build(t);
-  if (t->g) loop_end(&t->l->b);
-}
-
-static void build_packed(Tiling *t, const float *w, int64_t parts) {
-  Builder *b = &t->l->b;
+/* `parts` nests that are alike: groups, or each channel's results. w NULL: weights are computed. */
+static void build_parts(Tiling *t, const float *w, int64_t parts) {
   Filter f = {.w = w, .in = t->group_in, .taps = 1, .step = t->vector_a ? parts : 1};
   for (int s = 0; s < t->tb->rank - 2; s++) f.taps *= t->tb->dims[2 + s].k;
-  int64_t per = 0;
   Tensor *all = NULL;
-  for (int64_t g = 0; g < parts; g++) {
+  for (int64_t g = 0; w && g < parts; g++) {
     f.first = t->vector_a ? g : g * t->group_out;
-    Tensor *one = tile_pack(t, f.taps * f.in, filter_at, &f);
-    per = one->dims[0];
-    if (!all) all = parts > 1 ? tensor_new(b->arena, DT_F32, 1, &(int64_t){per * parts}) : one;
-    if (parts > 1) memcpy((float *)all->data + g * per, one->data, (size_t)per * sizeof(float));
+    all = tile_pack_group(t, all, g, parts, f.taps * f.in, filter_at, &f);
   }
-  t->pack = lower_weight(t->l, "weight", all);
-  t->g = part_loop(t, parts);
-  if (t->g) t->pack_base = ex_mul(b, t->g, ex_int(b, per));
+  if (w) t->pack = lower_weight(t->l, "weight", all);
+  tile_groups_begin(t, parts);
+  if (!w) tile_pack_here(t);
   build(t);
-  if (t->g) loop_end(b);
+  tile_groups_end(t);
 }
 
 bool conv_generate(Lower *l, const Node *n) {
@@ -230,7 +212,6 @@ bool conv_generate(Lower *l, const Node *n) {
   t.by_blocks = (t.flat || t.lines) && !depthwise;
   if (w && !depthwise && contiguous) tile_try_dot(&t);
   if (winograd_generate(&t, false)) return true;
-  if (w) build_packed(&t, w->data, depthwise ? out : group);
-  else build_computed(&t, depthwise ? out : group);
+  build_parts(&t, w ? w->data : NULL, depthwise ? out : group);
   return true;
 }

@@ -18,6 +18,27 @@ Tensor *tile_pack(Tiling *t, int64_t k, float (*at)(const void *ctx, int64_t k, 
   return out;
 }
 
+Tensor *tile_pack_group(Tiling *t, Tensor *all, int64_t g, int64_t groups, int64_t k,
+                        float (*at)(const void *ctx, int64_t k, int64_t col), const void *ctx) {
+  Tensor *one = tile_pack(t, k, at, ctx);
+  int64_t per = one->dims[0];
+  if (groups == 1) return one;
+  if (!all) all = tensor_new(t->l->b.arena, DT_F32, 1, &(int64_t){per * groups});
+  memcpy((float *)all->data + g * per, one->data, (size_t)per * sizeof(float));
+  return all;
+}
+
+void tile_groups_begin(Tiling *t, int64_t groups) {
+  Builder *b = &t->l->b;
+  if (groups == 1) return;
+  t->g = loop_begin(b, "group", ex_int(b, 0), ex_int(b, groups), 1, FOR_PARALLEL);
+  if (t->pack) t->pack_base = ex_mul(b, t->g, ex_int(b, t->pack->size.k / groups));
+}
+
+void tile_groups_end(Tiling *t) {
+  if (t->g) loop_end(&t->l->b);
+}
+
 /* ---- one tile ---- */
 
 static Expr *column(Tiling *t, const Panel *p, Expr *first, int c) {

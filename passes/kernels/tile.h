@@ -104,6 +104,13 @@ void tile_choice(Tiling *t, const char *how);
 /* Packs B for these panels: `at(ctx, k, col)` gives the source element. K = product of the reduction sizes. */
 Tensor *tile_pack(Tiling *t, int64_t k, float (*at)(const void *ctx, int64_t k, int64_t col), const void *ctx);
 
+/* The panels of group g, of so many, behind those of the groups before, which are in `all` (NULL: none are yet). */
+Tensor *tile_pack_group(Tiling *t, Tensor *all, int64_t g, int64_t groups, int64_t k,
+                        float (*at)(const void *ctx, int64_t k, int64_t col), const void *ctx);
+/* The loop over groups, if there are several, whose panels are in t->pack: sets t->g. */
+void tile_groups_begin(Tiling *t, int64_t groups);
+void tile_groups_end(Tiling *t);
+
 /* Where columns are few, lets vectors run along the reduction, if that is cheaper: sets t->dot, before B is packed. To
  * be asked where A lies contiguous along the last reduction axis and B will be packed at compile time. */
 void tile_try_dot(Tiling *t);

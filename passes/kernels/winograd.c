@@ -7,10 +7,11 @@
  *       for tile                     y = A' p A, bias, epilogue
  *
  * v of a block stays in L2, where every panel reads it; p of a panel and the weights u of a panel (transformed
- * and packed by the compiler, or by the kernel where they are computed: winograd_weights.c) are read once. A vector is lanes of channels throughout. A transform goes over the columns of a tile, then
+ * and packed by the compiler, or by the kernel where they are computed: winograd_weights.c) are read once. A
+ * vector is lanes of channels throughout. A transform goes over the columns of a tile, then
  * over its rows, with `part` between.
  *
- * With depth, tiles of all planes are transformed, and a product for a plane of the result sums over taps in depth, too:
+ * With depth, tiles of all planes are transformed, and a product for a plane of the result sums over taps in depth:
  *
  *       for i of n*n, for plane z      p[z][tile][i] = sum over kz of v[i][z * stride + kz] u[i][kz]
  *
@@ -28,8 +29,9 @@ typedef struct Tiles {
   Dim tile[3];                       /* tiles along image, y, x; image 1 where those have a loop of their own */
   Dim count;                         /* their product */
   int64_t block_tiles, row, plane;   /* v: elements from tile to tile, from i to i */
+  int64_t channels;                  /* of the input; of a group, where there are several */
   bool deep;
-  int64_t first, planes, results;    /* planes of the input that are not padding: the first, their number; and of the result */
+  int64_t first, planes, results;    /* of the input's planes that are not padding the first, their number; the result's */
   Buf *v, *p, *part;
   Expr *image, *block;               /* loops at work; image NULL: blocks go over all images */
 } Tiles;
@@ -51,6 +53,12 @@ static void index_set(const Tiles *w, Expr **j, Expr *image, Expr *channel, Expr
   if (w->deep) j[k++] = z;
   j[k++] = y;
   j[k] = x;
+}
+
+/* The channel of all, where c is that of a group of so many. */
+static Expr *of_group(Tiles *w, Expr *c, int64_t channels) {
+  Builder *b = &w->t.l->b;
+  return w->t.g ? ex_add(b, ex_mul(b, w->t.g, ex_int(b, channels)), c) : c;
 }
 
 /* A loop over planes; there is one where there is no depth. */
@@ -77,21 +85,21 @@ static void input_transform(Tiles *w) {
   Lower *l = w->t.l;
   Builder *b = &l->b;
   int n = w->f.n, lanes = w->lanes;
-  int64_t channels = w->t.ta->dims[1].k;
   Expr *at[3], *stride = ex_int(b, w->f.stride), *row[WINOGRAD_MAX], *d[WINOGRAD_MAX], *out[WINOGRAD_MAX];
   Expr *t = loop_begin(b, "t", ex_int(b, 0), ex_int(b, w->block_tiles), 1, FOR_PARALLEL);
   w->part = winograd_part(&w->t.l->b, w->f.n * w->f.n * w->t.l->target->lanes);
   tile_place(w, let(b, "tile", ex_min(b, ex_add(b, w->block, t), last_of(b, w->count))), at);
   for (int i = 0; i < n; i++)
-    row[i] = let(b, "row", ex_min(b, ex_add(b, ex_mul(b, at[1], stride), ex_int(b, i)), last_of(b, across(w, w->t.ta, 0))));
+    row[i] = let(b, "row", ex_min(b, ex_add(b, ex_mul(b, at[1], stride), ex_int(b, i)),
+                                  last_of(b, across(w, w->t.ta, 0))));
   Expr *z = plane_loop(w, w->planes, FOR_SEQ);
-  Expr *c = loop_begin(b, "c", ex_int(b, 0), ex_int(b, channels), lanes, FOR_SEQ);
-  c = let(b, "c", ex_min(b, c, ex_int(b, channels - lanes)));   // the last vector may overlap the one before
+  Expr *c = loop_begin(b, "c", ex_int(b, 0), ex_int(b, w->channels), lanes, FOR_SEQ);
+  c = let(b, "c", ex_min(b, c, ex_int(b, w->channels - lanes)));   // the last vector may overlap the one before
   Expr *x = loop_begin(b, "x", ex_int(b, 0), ex_int(b, n), 1, FOR_SEQ);
   Expr *column = let(b, "column", ex_min(b, ex_add(b, ex_mul(b, at[2], stride), x), last_of(b, across(w, w->t.ta, 1))));
   for (int i = 0; i < n; i++) {
-    Expr *j[5];
-    index_set(w, j, at[0], lanes_at(b, c, lanes), ex_add(b, z, ex_int(b, w->first)), row[i], column);
+    Expr *j[5], *channel = lanes_at(b, of_group(w, c, w->channels), lanes);
+    index_set(w, j, at[0], channel, ex_add(b, z, ex_int(b, w->first)), row[i], column);
     d[i] = let(b, "d", lower_read(l, w->t.n->in[0], j));
   }
   winograd_input(b, &w->f, d, out);
@@ -101,7 +109,8 @@ static void input_transform(Tiles *w) {
   Expr *y = loop_begin(b, "y", ex_int(b, 0), ex_int(b, n), 1, FOR_SEQ);
   load_all(b, w->part, ex_mul(b, y, ex_int(b, n * lanes)), lanes, n, lanes, d);
   winograd_input(b, &w->f, d, out);
-  Expr *to = ex_add(b, ex_add(b, ex_mul(b, y, ex_int(b, n * w->plane)), ex_mul(b, ex_add(b, ex_mul(b, z, ex_int(b, w->block_tiles)), t), ex_int(b, w->row))), c);
+  Expr *to = ex_mul(b, ex_add(b, ex_mul(b, z, ex_int(b, w->block_tiles)), t), ex_int(b, w->row));
+  to = ex_add(b, ex_add(b, ex_mul(b, y, ex_int(b, n * w->plane)), to), c);
   for (int j = 0; j < n; j++) st_store(b, w->v, lanes_at(b, ex_add(b, to, ex_int(b, j * w->plane)), lanes), out[j]);
   loop_end(b);
   loop_end(b);
@@ -191,7 +200,7 @@ static void output_tile(Tiles *w, Expr *t, Expr **at, Expr *v, int channels) {
   loop_end(b);
   Expr *end = ex_min(b, ex_add(b, at[1], ex_int(b, m)), ex_dim(b, across(w, w->t.ty, 0)));
   Part parts[5];
-  int nparts = output_parts(w, ex_add(b, w->t.first, v), channels, parts);
+  int nparts = output_parts(w, of_group(w, ex_add(b, w->t.first, v), w->t.cols.k), channels, parts);
   Expr *y = loop_begin(b, "y", at[1], let(b, "end", end), 1, FOR_SEQ);
   load_all(b, w->part, ex_mul(b, ex_sub(b, y, at[1]), ex_int(b, n * lanes)), lanes, n, lanes, in);
   winograd_output(b, &w->f, in, out);
@@ -246,7 +255,7 @@ static void set_block(Tiles *w, int64_t tiles) {
   const Target *g = w->t.l->target;
   w->block_tiles = tiles;
   w->t.rows = DIM(tiles);
-  w->row = ceiling(w->t.ta->dims[1].k, w->lanes) * w->lanes;
+  w->row = ceiling(w->channels, w->lanes) * w->lanes;
   if (w->row * 4 % 64 == 0 && g->lanes < 16) w->row += w->lanes;   // tile.c: rows whole lines apart are in one bank
   else if (w->row * 4 % 4096 == 0) w->row += w->lanes;
   w->t.row_stride = w->row * 4;
@@ -256,7 +265,7 @@ static void set_block(Tiles *w, int64_t tiles) {
 
 /* ---- does it pay? ---- */
 
-static double vectors(Dim channels, int lanes) { return (double)((channels.k + lanes - 1) / lanes); }
+static double vectors(int64_t channels, int lanes) { return (double)ceiling(channels, lanes); }
 
 /* What `compute` cycles become with this many bytes of weights, read `times` times. Those of half the L2 are no matter;
  * larger ones come from memory and then the L3, while rows are at work that do not wait for them (tile.c asks ahead), or
@@ -280,11 +289,14 @@ static double tiles_cost(const Tiles *w, bool computed) {
   const Tiling *t = &w->t;
   const Target *g = t->l->target;
   const Form *f = &w->f;
-  double all = f->n * f->n, in = taps_and_channels(t), out = (double)dim_likely(t->cols), count = (double)dim_likely(t->ty->dims[0]);
+  double all = f->n * f->n, in = taps_and_channels(t), out = (double)dim_likely(t->cols);
+  double count = (double)dim_likely(t->ty->dims[0]), planes = (double)w->planes, results = (double)w->results;
   for (int s = 0; s < 2; s++) count *= ceil((double)dim_likely(across(w, t->ty, s)) / f->m);
-  double blocks = ceil(count / (double)w->block_tiles), to = vectors(t->cols, g->lanes), planes = (double)w->planes, results = (double)w->results;
-  double cost = tile_cycles(t, blocks * (double)w->block_tiles * results * all * in * out) + count * results * all * to * (1.0 / g->stores + 1);
-  cost += count * (planes * vectors(t->ta->dims[1], w->lanes) * winograd_cycles(g, f, f->n, f->n) + results * to * winograd_cycles(g, f, f->n, f->m));
+  double blocks = ceil(count / (double)w->block_tiles);
+  double from = planes * vectors(w->channels, w->lanes), to = results * vectors(t->cols.k, g->lanes);
+  double cost = tile_cycles(t, blocks * (double)w->block_tiles * results * all * in * out);
+  cost += count * all * to * (1.0 / g->stores + 1);
+  cost += count * (from * winograd_cycles(g, f, f->n, f->n) + to * winograd_cycles(g, f, f->n, f->m));
   double bytes = all * in * out * 4;
   bool large = target_fills_l2(g, bytes), ahead = !computed && w->block_tiles >= 2 * tile_shape(t).rows;
   if (computed) cost += in * to * winograd_cycles(g, f, 3, f->n) + (large ? bytes / 8 : 0);
@@ -297,10 +309,10 @@ static double tiles_cost(const Tiles *w, bool computed) {
 static void block_size(Tiles *w, bool computed) {
   enum { TRIED = 4 };
   const Target *g = w->t.l->target;
-  int64_t all = w->f.n * w->f.n, least = computed ? 32 : w->deep ? 8 : 16, channels = w->t.ta->dims[1].k;
+  int64_t all = w->f.n * w->f.n, least = computed ? 32 : w->deep ? 8 : 16;
   w->t.rows = DIM(least);
   int columns = tile_shape(&w->t).columns;
-  int64_t most = target_l2(g, 0.75) / (all * 4 * (channels * w->planes + (int64_t)columns * g->lanes * w->results));
+  int64_t most = target_l2(g, 0.75) / (all * 4 * (w->channels * w->planes + (int64_t)columns * g->lanes * w->results));
   if (most < least) most = least;
   int64_t fewest = dim_is_const(w->count) ? ceiling(w->count.k, most) : 0, best = fewest || !dim_is_const(w->count) ? most : 1;
   double lowest = INFINITY;
@@ -336,6 +348,33 @@ static float packed_at(const void *ctx, int64_t k, int64_t col) {
   return p->u[((i * p->channels + c) * p->taps + tap) * p->out + col];
 }
 
+/* w[out][c][taps in depth][3][3]: as many matrices of 3x3 to a result of a group. */
+static int64_t channels_of_weights(const Tiles *w) { return w->channels * (w->deep ? w->t.ksize[0].k : 1); }
+
+static const float *weights_of(const Tiles *w, int64_t group) {
+  const Tensor *g = value_of(w->t.l->m, w->t.n->in[1])->constant;
+  return g ? (const float *)g->data + group * w->t.cols.k * channels_of_weights(w) * 9 : NULL;
+}
+
+/* Fills u, if it is there; gives the bound on the error. */
+static double weights_transform(const Tiles *w, const Tiling *direct, const float **u) {
+  Arena *a = w->t.l->b.arena;
+  int64_t in = channels_of_weights(w), out = w->t.cols.k;
+  double error = 0;
+  for (int64_t g = 0; g < direct->group; g++) {
+    if (u) u[g] = winograd_weights(a, &w->f, weights_of(w, g), in, out);
+    error = fmax(error, winograd_error(a, &w->f, weights_of(w, g), u ? u[g] : NULL, in, out));
+  }
+  return error;
+}
+
+static double error_of_direct(const Tiles *w, const Tiling *direct) {
+  double error = 0;
+  for (int64_t g = 0; g < direct->group; g++)
+    error = fmax(error, direct_error(w->t.l->b.arena, weights_of(w, g), channels_of_weights(w), w->t.cols.k));
+  return error;
+}
+
 static void note(Tiles *w, double error, double direct) {
   Builder *b = &w->t.l->b;
   static const char *const points[2][2] = {{"1, -1", "5/8, -5/8, 3/2, -3/2"}, {"1", "3/4, -3/4, 2"}};
@@ -346,23 +385,28 @@ static void note(Tiles *w, double error, double direct) {
   st_note(b, "RMS error within %.1e of the results' RMS, direct sums' within %.1e (independent inputs).", error, direct);
 }
 
-/* u: transformed weights; NULL: they are to be transformed here. */
-static void build(Tiles *w, const float *u, Tiling *direct, bool flipped, double cycles, double error) {
+/* u: transformed weights of each group; NULL: they are to be transformed here. */
+static void build(Tiles *w, const float *const *u, Tiling *direct, bool flipped, double cycles, double error) {
   Lower *l = w->t.l;
   Builder *b = &l->b;
-  int64_t all = w->f.n * w->f.n, channels = w->t.ta->dims[1].k, taps = w->deep ? w->t.ksize[0].k : 1, in = taps * channels, out = w->t.cols.k;
-  const Tensor *g = value_of(l->m, w->t.n->in[1])->constant;
+  int64_t all = w->f.n * w->f.n, in = channels_of_weights(w), out = w->t.cols.k;
   w->t.matrices = all;
   if (u) {
-    Packed packed = {u, out, channels, taps};
-    w->t.pack = lower_weight(l, "weight", tile_pack(&w->t, all * in, packed_at, &packed));
+    Tensor *packed = NULL;
+    for (int64_t g = 0; g < direct->group; g++) {
+      Packed one = {u[g], out, w->channels, in / w->channels};
+      packed = tile_pack_group(&w->t, packed, g, direct->group, all * in, packed_at, &one);
+    }
+    w->t.pack = lower_weight(l, "weight", packed);
   } else {
     w->t.pack = winograd_weights_here(&w->t, &w->f, direct, flipped);
   }
-  note(w, error, direct_error(b->arena, g ? g->data : NULL, in, out));
+  note(w, error, error_of_direct(w, direct));
   TileShape shape = tile_shape(&w->t);
-  kernel_choice(l, cycles, "winograd F(%dx%d)%s: tile %dx%d of %d lanes, weights %s, blocks of %lld, error %.1e", w->f.m, w->f.m,
-                w->f.stride == 2 ? ", stride 2" : "", shape.rows, shape.columns, l->target->lanes, u ? "packed" : "transformed here", (long long)w->block_tiles, error);
+  kernel_choice(l, cycles, "winograd F(%dx%d)%s: tile %dx%d of %d lanes, weights %s, blocks of %lld, error %.1e",
+                w->f.m, w->f.m, w->f.stride == 2 ? ", stride 2" : "", shape.rows, shape.columns, l->target->lanes,
+                u ? "packed" : "transformed here", (long long)w->block_tiles, error);
+  tile_groups_begin(&w->t, direct->group);
   Dim images = w->t.ty->dims[0];
   if (!dim_is_const(images)) w->image = loop_begin(b, "image", ex_int(b, 0), ex_dim(b, images), 1, FOR_PARALLEL);
   w->block = loop_begin(b, "block", ex_int(b, 0), ex_dim(b, w->count), w->block_tiles, FOR_PARALLEL);
@@ -371,13 +415,15 @@ static void build(Tiles *w, const float *u, Tiling *direct, bool flipped, double
   tile_build(&w->t);
   loop_end(b);
   if (w->image) loop_end(b);
+  tile_groups_end(&w->t);
 }
 
 static Tiles tiles_of(const Tiling *d, int m, int stride, bool computed) {
   Tiles w = {.t = {.l = d->l, .n = d->n, .cols = d->cols, .pads = true, .a = product_a, .range = product_range,
-                   .write = product_write, .place = product_place, .outer_begin = product_begin, .outer_end = product_end,
+                   .write = product_write, .place = product_place, .outer_begin = product_begin,
+                   .outer_end = product_end,
                    .ta = d->ta, .tb = d->tb, .ty = d->ty, .strides = d->strides},
-             .deep = d->ty->rank == 5, .planes = 1, .results = 1};
+             .channels = d->ksize[d->kaxes - 1].k, .deep = d->ty->rank == 5, .planes = 1, .results = 1};
   if (w.deep) {
     if (!padded_axis(d->l, d->n->in[0], 2, &w.first, &w.planes)) w.planes = d->ta->dims[2].k;
     w.planes -= w.first;
@@ -385,10 +431,10 @@ static Tiles tiles_of(const Tiling *d, int m, int stride, bool computed) {
     w.t.ksize[w.t.kaxes] = d->ksize[0];
     w.t.kname[w.t.kaxes++] = "kz";
   }
-  w.t.ksize[w.t.kaxes] = d->ta->dims[1];
+  w.t.ksize[w.t.kaxes] = DIM(w.channels);
   w.t.kname[w.t.kaxes++] = "c";
   winograd_form(&w.f, m, stride);
-  for (w.lanes = d->l->target->lanes; w.lanes > d->ta->dims[1].k; w.lanes /= 2) {}
+  for (w.lanes = d->l->target->lanes; w.lanes > w.channels; w.lanes /= 2) {}
   w.count = w.tile[0] = dim_is_const(d->ty->dims[0]) ? d->ty->dims[0] : DIM(1);
   for (int s = 0; s < 2; s++) {
     w.tile[1 + s] = dim_ceildiv(across(&w, d->ty, s), DIM(m));
@@ -409,15 +455,12 @@ bool winograd_generate(Tiling *d, bool flipped) {
   // Larger tiles keep more weights and lose more digits: they must be a tenth faster.
   double weighed[] = {cost[0], cost[1] / 0.9, cost[2] / 0.81}, error = 0;
   int form = l->winograd == WINOGRAD_AUTO ? lower_choose(l, weighed, 3) : l->winograd == WINOGRAD_F4 ? 2 : 1;
-  const float *g = computed ? NULL : value_of(l->m, d->n->in[1])->constant->data, *u = NULL;
-  int64_t in = d->ta->dims[1].k, out = d->cols.k;
-  if (d->ty->rank == 5) in *= d->ksize[0].k;
+  const float **u = computed ? NULL : NEW_N(l->b.arena, const float *, d->group);
   for (; form; form = weighed[form - 1] < weighed[0] ? form - 1 : 0) {
     w = form == 2 ? &four : &two;
-    if (g) u = winograd_weights(l->b.arena, &w->f, g, in, out);
-    error = winograd_error(l->b.arena, &w->f, g, u, in, out);
+    error = weights_transform(w, d, u);
     if (l->winograd != WINOGRAD_AUTO || error <= MOST_ERROR) break;
   }
-  if (form) build(w, u, d, flipped, cost[form], error);
+  if (form) build(w, u, d, flipped, cost[form] * (double)d->group, error);
   return form != 0;
 }

@@ -1,8 +1,8 @@
 /* Winograd's minimal filtering for 3x3 kernels, F(m x m, 3x3): an m x m tile of output from n x n of input,
  *   y = A' [(G g G') . (B' d B)] A
- * where . multiplies element by element: n*n products for a channel, not 9*m*m. With stride 1 n is m + 2. With stride 2 it
- * is 2 m + 1: taps 0 and 2 meet even inputs only, as a filter of two taps with stride 1 does; tap 1 meets the odd ones, one
- * product for each result. Winograd, Arithmetic Complexity of
+ * where . multiplies element by element: n*n products for a channel, not 9*m*m. With stride 1 n is m + 2. With stride 2
+ * it is 2 m + 1: taps 0 and 2 meet even inputs only, as a filter of two taps with stride 1 does; tap 1 meets the odd ones,
+ * one product for each result. Winograd, Arithmetic Complexity of
  * Computations, 1980; Lavin and Gray, Fast Algorithms for Convolutional Neural Networks, 2015. */
 #ifndef PASSES_KERNELS_WINOGRAD_H
 #define PASSES_KERNELS_WINOGRAD_H
@@ -12,7 +12,7 @@ enum { WINOGRAD_MAX = 9 };
 
 typedef struct Form {
   int m, n, stride;
-  int polynomial, pairs;                            /* products of taps that meet; those of tap 1 alone follow, for stride 2 */
+  int polynomial, pairs;                            /* products by points; then, for stride 2, those of tap 1 */
   double point[WINOGRAD_MAX];                       /* 0, +p, -p, …, perhaps a single one; the last is at infinity */
   double a[WINOGRAD_MAX][WINOGRAD_MAX];             /* A' [m][n] */
   double b[WINOGRAD_MAX][WINOGRAD_MAX];             /* B' [n][n] */

@@ -25,7 +25,8 @@ static void product(const Form *f, int skip, double *c) {
 void winograd_form(Form *f, int m, int stride) {
   int taps = stride == 1 ? 3 : 2, last = m + taps - 2;
   *f = (Form){.m = m, .n = stride * (m - 1) + 3, .stride = stride, .polynomial = last + 1, .pairs = (last - 1) / 2};
-  static const double points[2][2][WINOGRAD_MAX] = {{{0, 1, -1}, {0, 0.625, -0.625, 1.5, -1.5}}, {{0, 1}, {0, 0.75, -0.75, 2}}};
+  static const double points[2][2][WINOGRAD_MAX] = {{{0, 1, -1}, {0, 0.625, -0.625, 1.5, -1.5}},
+                                                    {{0, 1}, {0, 0.75, -0.75, 2}}};
   memcpy(f->point, points[stride - 1][m == 4], sizeof f->point);
   for (int j = 0; j < last; j++) {
     double all = 1;
@@ -36,7 +37,10 @@ void winograd_form(Form *f, int m, int stride) {
   }
   f->a[m - 1][last] = f->g[last][2] = 1;
   product(f, -1, f->b[last]);
-  for (int i = 0; stride == 2 && i < m; i++) f->a[i][last + 1 + i] = f->b[last + 1 + i][2 * i + 1] = f->g[last + 1 + i][1] = 1;
+  for (int i = 0; stride == 2 && i < m; i++) {
+    int j = f->polynomial + i;
+    f->a[i][j] = f->b[j][2 * i + 1] = f->g[j][1] = 1;
+  }
 }
 
 float *winograd_weights(Arena *a, const Form *f, const float *w, int64_t in, int64_t out) {
@@ -60,12 +64,14 @@ float *winograd_weights(Arena *a, const Form *f, const float *w, int64_t in, int
 
 static bool is_paired(const Form *f, int j) { return j > 0 && j <= 2 * f->pairs; }
 
-/* Row j of B'. For points p and -p instead what they have in common, and what differs, over p: the rows are the first and p
- * times the second, added and subtracted. The coefficient of the highest power is 1. Gives the number of terms. */
+/* Row j of B'. For points p and -p instead what they have in common, and what differs, over p: the rows are the first
+ * and p times the second, added and subtracted. The coefficient of the highest power is 1. Gives the number of terms. */
 static int input_row(const Form *f, int j, double *row) {
-  int n = 0, other = !is_paired(f, j) ? j : j % 2 ? j + 1 : j - 1;
+  int n = 0;
   for (int k = 0; k < f->n; k++) {
-    row[k] = j % 2 || j == other ? (f->b[j][k] + f->b[other][k]) / 2 : (f->b[other][k] - f->b[j][k]) / 2 / f->point[other];
+    if (!is_paired(f, j)) row[k] = f->b[j][k];
+    else if (j % 2) row[k] = (f->b[j][k] + f->b[j + 1][k]) / 2;
+    else row[k] = (f->b[j - 1][k] - f->b[j][k]) / 2 / f->point[j - 1];
     n += row[k] != 0;
   }
   return n;
