@@ -153,6 +153,22 @@ static int next_group(const Fuse *s, const Node *n, const int *tried, int ntried
   return best;
 }
 
+/* Is n left to the one reader of its result, which reads every element once (inline_maps)? So where an operand is stored
+ * in any case, for others who are not elementwise: then the result never is. */
+static bool left_to_reader(const Fuse *s, const Node *n) {
+  const NodeList *by = &s->users[n->out[0]];
+  if (by->len != 1 || s->is_output[n->out[0]]) return false;
+  const Node *reader = node_of(s->m, by->at[0]);
+  if (!op_has(reader->op, READS_ONCE) || reader->in[0] != n->out[0]) return false;
+  for (int k = 0; k < n->nin; k++) {
+    ValueId v = n->in[k];
+    if (!v || !value_of(s->m, v)->def || !type_same_shape(&value_of(s->m, v)->type, &value_of(s->m, n->out[0])->type)) continue;
+    for (int q = 0; q < s->users[v].len; q++)
+      if (!op_has(node_of(s->m, s->users[v].at[q])->op, ELEMENTWISE)) return true;
+  }
+  return false;
+}
+
 static void visit_node(Fuse *s, Graph *g, NodeId id) {
   Node *n = node_of(s->m, id);
   for (int r = 0; r < n->nregion; r++) visit(s, n->region[r]);
@@ -161,7 +177,7 @@ static void visit_node(Fuse *s, Graph *g, NodeId id) {
   OpHow how = op_info[n->op].how;
   if (how == HOW_LOWER || how == HOW_CALL) { n->group = group_new(s, g, id, n->out[0], id); return; }
   if (op_has(n->op, STRIDED_VIEW) || is_placed(n) || n->op == OP_IOTA || n->op == OP_DIMS) return;
-  if (op_has(n->op, ELEMENTWISE)) {
+  if (op_has(n->op, ELEMENTWISE) && !left_to_reader(s, n)) {
     int from[3], count = 0;
     for (int best; (best = next_group(s, n, from, count)) != 0; from[count++] = best)
       if (try_join(s, id, best)) return;
