@@ -43,6 +43,47 @@ bool rule_twice(Rules *r, NodeId id) {
   return rule_may_replace(r, x) && rule_go(r) && rule_replace(r, x);
 }
 
+/* Whole numbers for certain: rounded, and what sums and bounds in whole numbers make of that. */
+static bool is_whole(const Rules *r, ValueId v) {
+  double c;
+  if (match_splat(r, v, &c)) return c == floor(c);
+  const NodeId d = value_of(r->m, v)->def;
+  const Node *n = d ? node_of(r->m, d) : NULL;
+  if (!n || !op_is_scalar(n->op)) return false;
+  if (n->op == OP_ROUND || n->op == OP_FLOOR || n->op == OP_CEIL || n->op == OP_TRUNC) return true;
+  if (n->op == OP_RELU) return is_whole(r, n->in[0]);
+  if (n->op != OP_ADD && n->op != OP_SUB && n->op != OP_MIN && n->op != OP_MAX) return false;
+  return is_whole(r, n->in[0]) && is_whole(r, n->in[1]);
+}
+
+/* The lowest or, for OP_MIN, the highest value that a bound of v's own computation leaves; without one, infinite. */
+static double bound_of(const Rules *r, ValueId v, Op bound) {
+  double c;
+  ValueId x;
+  const Node *n;
+  if (match_with_splat(r, v, bound, &c, &x)) return c;
+  if (bound == OP_MAX && match_def(r, v, OP_RELU)) return 0;
+  if (match_with_splat(r, v, bound == OP_MIN ? OP_MAX : OP_MIN, &c, &x)) {              // the other bound is outside
+    double inner = bound_of(r, x, bound);
+    return bound == OP_MIN ? fmax(c, inner) : fmin(c, inner);
+  }
+  if (bound == OP_MIN && (n = match_def(r, v, OP_RELU))) return fmax(0, bound_of(r, n->in[0], bound));
+  return bound == OP_MIN ? INFINITY : -INFINITY;
+}
+
+/* What quantised networks do between layers: the integers are not needed where only their values are. NaN stays NaN. */
+bool rule_cast_whole(Rules *r, NodeId id) {
+  const Node *n = node_of(r->m, id), *inner = match_def(r, n->in[0], OP_CAST);
+  if (!inner) return false;
+  ValueId x = inner->in[0];
+  DType t = match_type(r, n->in[0])->dtype;
+  if (!dtype_is_int(t) || !match_same_type(r, x, n->out[0]) || match_type(r, x)->dtype != DT_F32 || !is_whole(r, x)) return false;
+  int bits = dtype_info[t].bits - dtype_is_signed(t);
+  double highest = ldexp(1, bits) - 1, lowest = dtype_is_signed(t) ? -ldexp(1, bits) : 0;
+  if (bits > 16 || bound_of(r, x, OP_MAX) < lowest || bound_of(r, x, OP_MIN) > highest) return false;
+  return rule_may_replace(r, x) && rule_go(r) && rule_replace(r, x);
+}
+
 bool rule_pow(Rules *r, NodeId id) {
   const Node *n = node_of(r->m, id);
   double e;
