@@ -2,8 +2,8 @@
  *
  * 1. Placing, from the last node to the first: the inputs of a concat, and the input of a constant pad, live
  *    inside the output's storage where their producer can write with strides, if need be through a view of what it
- *    computes; else a copy node is inserted. A concat of what lies together in a larger one is a part of that. The pad node itself then only fills the border. So do results: what a
- *    caller gets transposed is written so.
+ *    computes; else a copy node is inserted. A concat of what lies together in a larger one is a part of that. The pad
+ *    node itself then only fills the border. So do results: what a caller gets transposed is written so.
  * 2. Views, from first to last: reshape, transpose, slice and expand become strides over their input's storage;
  *    a reshape that strides cannot say becomes a copy (a map kernel that reads through the view).
  * What is placed nowhere has dense storage of its own, in the order that `layout` chose. After it every value that a

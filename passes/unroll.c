@@ -1,6 +1,9 @@
 /* Loops marked FOR_UNROLL -> their body once per index, which then folds; without constant bounds, or when that
  * would be long, FOR_SEQ. The budget keeps a kernel within the instruction cache: repeated work gains nothing
- * from more copies than hide its latency. */
+ * from more copies than hide its latency.
+ *
+ * An innermost loop that takes its index apart by a small constant, as those over shuffled channels and over pixels
+ * between blocks, runs that many at a time: quotient and remainder fold away. */
 #include "passes/loops.h"
 
 enum { MAX_TRIPS = 64, MAX_STATEMENTS = 1024 };
@@ -26,6 +29,37 @@ static bool affordable(const Stmt *s, int64_t *lo, int64_t *hi) {
   return trips <= MAX_TRIPS && trips * statements(s->body) <= MAX_STATEMENTS;
 }
 
+typedef struct Divisor { const Var *var; int64_t by; } Divisor;
+
+static Expr *note_divisor(Builder *b, Expr *e, void *ctx) {
+  (void)b;
+  Divisor *d = ctx;
+  if (e->kind == EX_SCALAR && (e->op == S_DIV || e->op == S_FMOD) && e->arg[0]->kind == EX_VAR && e->arg[0]->var == d->var &&
+      e->arg[1]->kind == EX_CONST && (!d->by || e->arg[1]->i < d->by)) d->by = e->arg[1]->i;
+  return e;
+}
+
+/* The loop with `by` copies of its body, for index * by, index * by + 1, … */
+static void run_several(Builder *b, Stmt *t) {
+  enum { MOST = 8 };
+  int64_t lo, hi;
+  if (!ex_is_int(t->lo, &lo) || !ex_is_int(t->hi, &hi) || lo || t->step != 1) return;
+  for (int i = 0; i < t->body->stmts.len; i++) if (t->body->stmts.at[i]->body) return;
+  Divisor d = {t->var, 0};
+  block_map(b, t->body, note_divisor, &d);
+  if (d.by < 2 || d.by > MOST || hi % d.by) return;
+  Block *all = NEW(b->arena, Block);
+  t->var = arena_dup(b->arena, t->var, sizeof *t->var);          // another variable: what folds to it is not replaced again
+  t->var->hi = hi / d.by - 1;
+  for (int64_t k = 0; k < d.by; k++) {
+    Index x = {d.var, ex_add(b, ex_mul(b, ex_var(b, t->var), ex_int(b, d.by)), ex_int(b, k))};
+    Block *copy = block_map(b, t->body, replace_index, &x);
+    for (int j = 0; j < copy->stmts.len; j++) *vec_push(b->arena, &all->stmts) = copy->stmts.at[j];
+  }
+  t->body = all;
+  t->hi = ex_int(b, hi / d.by);
+}
+
 static void visit(Builder *b, Block *s) {
   Block old = *s;
   *s = (Block){0};
@@ -34,6 +68,7 @@ static void visit(Builder *b, Block *s) {
     if (t->body) visit(b, t->body);
     if (t->other) visit(b, t->other);
     int64_t lo, hi;
+    if (t->kind == ST_FOR && t->mode != FOR_UNROLL) run_several(b, t);
     if (t->kind != ST_FOR || t->mode != FOR_UNROLL) { *vec_push(b->arena, &s->stmts) = t; continue; }
     if (!affordable(t, &lo, &hi)) {
       t->mode = FOR_SEQ;

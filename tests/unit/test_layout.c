@@ -62,6 +62,10 @@ static const Case cases[] = {
    "input %x : f32[2,3,4,5]\nweight %v : f32[8,3,1,1] = random 1\nweight %w : f32[4,8,1,1] = random 2\nweight %t : f32[12,12,1,1] = random 3\n"
    "%a = conv(%x, %v) " CONV1 "\n%b = conv(%a, %w) " CONV1 "\n%p = concat(%a, %b) {axis=1}\n%c = conv(%p, %t) " CONV1 "\n"
    "%q = concat(%a, %b, %c) {axis=1}\n%n = relu(%q)\n%y = reduce_max(%n) {axes=[2,3], keepdims=1}\noutput %y\n"},
+  {"channels shuffled in threes", 1,
+   "input %x : f32[2,3,4,5]\nweight %w : f32[15,3,1,1] = random 1\nweight %v : f32[4,15,1,1] = random 2\n%a = conv(%x, %w) " CONV1 "\n"
+   "%b = reshape(%a) {shape=[2,3,5,4,5]}\n%t = transpose(%b) {perm=[0,2,1,3,4]}\n%s = reshape(%t) {shape=[2,15,4,5]}\n"
+   "%y = conv(%s, %v) " CONV1 "\noutput %y\n"},
   {"images resized between convolutions and added", 0,
    "input %x : f32[1,3,4,5]\ninput %b : f32[1,3,8,10]\nweight %w : f32[19,3,1,1] = random 1\nweight %v : f32[5,19,3,3] = random 2\n"
    "%a = conv(%x, %w) " CONV1 "\n%e = conv(%b, %w) " CONV1 "\n%f = relu(%e)\noutput %f\n"

@@ -43,6 +43,9 @@ Test(loop_passes, unroll) {
          "  y[0] = 1.0\n  y[1] = 1.0\n  y[2] = 1.0\n  y[3] = 1.0\n");
   expect(kernel_unroll, "var s = 0.0 unroll i in 0..2 { s = s + x[i] } y[0] = s",
          "  var s = 0.0\n  s = s + x[0]\n  s = s + x[1]\n  y[0] = s\n");
+  expect(kernel_unroll, "for i in 0..8 { y[i] = x[i / 2 + i % 2 * 4] }",
+         "  for i in 0..4 {\n    y[i * 2] = x[i]\n    y[i * 2 + 1] = x[i + 4]\n  }\n");
+  expect(kernel_unroll, "for i in 0..9 { y[i] = x[i / 2] }", "  for i in 0..9 {\n    y[i] = x[i / 2]\n  }\n");
 }
 
 Test(loop_passes, dead_code) {
