@@ -3,7 +3,8 @@
  * from more copies than hide its latency.
  *
  * An innermost loop that takes its index apart by a small constant, as those over shuffled channels and over pixels
- * between blocks, runs that many at a time: quotient and remainder fold away. */
+ * between blocks, runs that many at a time: quotient and remainder fold away. One of few, short iterations is copied
+ * out, too: compilers keep it. */
 #include "passes/loops.h"
 
 enum { MAX_TRIPS = 64, MAX_STATEMENTS = 1024 };
@@ -29,6 +30,19 @@ static bool affordable(const Stmt *s, int64_t *lo, int64_t *hi) {
   return trips <= MAX_TRIPS && trips * statements(s->body) <= MAX_STATEMENTS;
 }
 
+static bool is_innermost(const Stmt *loop) {
+  for (int i = 0; i < loop->body->stmts.len; i++) if (loop->body->stmts.at[i]->body) return false;
+  return true;
+}
+
+/* Does it do less than what a loop takes to begin and end? */
+static bool is_short(const Stmt *s) {
+  enum { FEW_TRIPS = 4, FEW_STATEMENTS = 2 };
+  int64_t lo, hi;
+  return ex_is_int(s->lo, &lo) && ex_is_int(s->hi, &hi) && s->step == 1 && hi - lo <= FEW_TRIPS && is_innermost(s) &&
+         s->body->stmts.len <= FEW_STATEMENTS;
+}
+
 typedef struct Divisor { const Var *var; int64_t by; } Divisor;
 
 static Expr *note_divisor(Builder *b, Expr *e, void *ctx) {
@@ -44,7 +58,7 @@ static void run_several(Builder *b, Stmt *t) {
   enum { MOST = 8 };
   int64_t lo, hi;
   if (!ex_is_int(t->lo, &lo) || !ex_is_int(t->hi, &hi) || lo || t->step != 1) return;
-  for (int i = 0; i < t->body->stmts.len; i++) if (t->body->stmts.at[i]->body) return;
+  if (!is_innermost(t)) return;
   Divisor d = {t->var, 0};
   block_map(b, t->body, note_divisor, &d);
   if (d.by < 2 || d.by > MOST || hi % d.by) return;
@@ -68,6 +82,7 @@ static void visit(Builder *b, Block *s) {
     if (t->body) visit(b, t->body);
     if (t->other) visit(b, t->other);
     int64_t lo, hi;
+    if (t->kind == ST_FOR && is_short(t)) t->mode = FOR_UNROLL;
     if (t->kind == ST_FOR && t->mode != FOR_UNROLL) run_several(b, t);
     if (t->kind != ST_FOR || t->mode != FOR_UNROLL) { *vec_push(b->arena, &s->stmts) = t; continue; }
     if (!affordable(t, &lo, &hi)) {
