@@ -143,7 +143,7 @@ static void name_bufs(CScope *s, const Kernel *k) {
     bool written = b->role == BUF_OUT || b->role == BUF_INOUT;
     const char *stem = b->is_constant ? "wt" : b->role == BUF_IN ? "in" : written ? "out" : "tmp";
     int *count = b->is_constant ? &wt : b->role == BUF_IN ? &in : written ? &out : &tmp;
-    const char *name = b->value ? NULL : c_identifier(s->arena, b->name);       // scratch: its lowering chose the name
+    const char *name = b->is_named ? c_identifier(s->arena, b->name) : NULL;
     while (!name || taken(s, name)) {
       char text[32];
       snprintf(text, sizeof text, *count ? "%s%d" : "%s", stem, *count);

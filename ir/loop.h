@@ -56,6 +56,8 @@ typedef struct Buf {
   BufRole role;
   Dim size;
   ValueId value;               /* the graph value whose storage it is; 0 for scratch and local */
+  /* emitted C has its name, else one by its role: kernels for other values then print alike */
+  bool is_named;
   bool is_constant;            /* lives in the weights */
   /* scratch made inside so many parallel loops: each iteration has its own; 0: all share it */
   int private_to;
@@ -119,7 +121,9 @@ typedef struct Kernel {
 /* Symbols of a kernel with parts: which part the call does, of how many. */
 #define PART_SYMBOL "part"
 #define PARTS_SYMBOL "parts"
-static inline bool symbol_is_of_parts(const char *name) { return !strcmp(name, PART_SYMBOL) || !strcmp(name, PARTS_SYMBOL); }
+static inline bool symbol_is_of_parts(const char *name) {
+  return !strcmp(name, PART_SYMBOL) || !strcmp(name, PARTS_SYMBOL);
+}
 
 /* ---- building ---- */
 typedef struct Builder {
@@ -160,8 +164,8 @@ bool ex_is_int(const Expr *e, int64_t *v);                      /* scalar intege
  * the index is the constant (loop_end must still be called). */
 Expr *loop_begin(Builder *b, const char *name, Expr *lo, Expr *hi, int64_t step, ForMode mode);
 void  loop_end(Builder *b);
-/* Iteration i of n, or n - 1 - i where `backwards` (NULL: never) holds. loop_turned: that condition, of a loop whose body
- * begins so; else NULL. */
+/* Iteration i of n, or n - 1 - i where `backwards` (NULL: never) holds. loop_turned: that condition, of a loop whose
+ * body begins so; else NULL. */
 Expr *loop_turn(Builder *b, const char *name, Expr *i, Expr *n, Expr *backwards);
 Expr *loop_turned(const Stmt *loop);
 int   loop_parallel_depth(const Builder *b);                    /* how many of those open now are marked FOR_PARALLEL */
@@ -196,7 +200,8 @@ bool expr_uses(const Expr *e, const Var *v);
 bool expr_eq(const Expr *x, const Expr *y);
 /* An index as c * v + rest, with bounds of rest; v NULL: all is rest. False: it is no such form. */
 bool index_split(const Expr *index, const Var *v, int64_t *c, int64_t *lo, int64_t *hi);
-/* A scalar index or a ramp as row * stride + rest, with rest and what follows it in 0..stride; false: it may cross rows. */
+/* A scalar index or a ramp as row * stride + rest, with rest and what follows it in 0..stride; false: it may cross
+ * rows. */
 bool index_rows(Builder *b, Expr *index, int64_t stride, Expr **row, Expr **rest);
 
 void kernel_print(Text *t, const Kernel *k);

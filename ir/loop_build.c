@@ -409,7 +409,8 @@ Kernel *kernel_new(Builder *b, Arena *a, const char *name) {
 Buf *kernel_buf(Builder *b, const char *name, DType t, BufRole role, Dim size, ValueId value) {
   Kernel *k = b->kernel;
   Buf *f = NEW(b->arena, Buf);
-  *f = (Buf){.name = intern(name), .dtype = t, .role = role, .size = size, .value = value, .index = k->bufs.len};
+  *f = (Buf){.name = intern(name), .dtype = t, .role = role, .size = size, .value = value, .is_named = !value,
+             .index = k->bufs.len};
   *vec_push(b->arena, &k->bufs) = f;
   return f;
 }

@@ -287,6 +287,7 @@ static Copy kernel_copy(Split *x, const Phase *phase, Dim number, const char *na
     if (!((here.reads | here.writes) >> old->index & 1)) continue;
     Buf *made = kernel_buf(&b, old->name, old->dtype, role_of(old, here, elsewhere), old->size, old->value);
     made->is_constant = old->is_constant;
+    made->is_named = old->is_named;
     made->private_to = old->private_to;
     c.from[made->index] = old->index;                           // locals come last in both
     c.to[old->index] = made;

@@ -11,6 +11,20 @@ bool lower_fail(Lower *l, const char *fmt, ...) {
 
 /* ---- buffers ---- */
 
+/* What a value of the state is called in a kernel: "weight" of net.dense1.weight, "m" of adam.m/net.dense1.weight, and
+ * "new_weight" what it becomes. A word that emitted C may use itself (its helpers have digits in their names, functions
+ * of floats end in f) is "state" instead. NULL: it is none. */
+static const char *state_word(Lower *l, ValueId v) {
+  const StateSlot *s = graph_state_of_value(l->m, v);
+  if (!s) return NULL;
+  const char *end = s->name + strcspn(s->name, "@/"), *from = end;
+  while (from > s->name && from[-1] != '.') from--;
+  int n = (int)(end - from);
+  bool plain = n > 0 && (int)strspn(from, "abcdefghijklmnopqrstuvwxyz_") >= n && end[-1] != 'f' &&
+      strncmp(from, "mem", 3);
+  return arena_printf(l->b.arena, "%s%.*s", s->next == v ? "new_" : "", plain ? n : 5, plain ? from : "state");
+}
+
 static LowerBuf *buf_slot(Lower *l, ValueId v) {
   Value *val = value_of(l->m, v);
   ValueId base = val->at.base ? val->at.base : v;
@@ -18,7 +32,9 @@ static LowerBuf *buf_slot(Lower *l, ValueId v) {
     if (l->bufs.at[k].base == base) return &l->bufs.at[k];
   Value *of = value_of(l->m, base);
   Dim size = of->at.base ? of->at.size : type_count(&of->type);
-  Buf *buf = kernel_buf(&l->b, of->name, of->type.dtype, BUF_IN, size, base);
+  const char *word = state_word(l, base);
+  Buf *buf = kernel_buf(&l->b, word ? word : of->name, of->type.dtype, BUF_IN, size, base);
+  buf->is_named = word;
   buf->is_constant = of->constant != NULL;
   LowerBuf *slot = vec_push(l->b.arena, &l->bufs);
   *slot = (LowerBuf){base, buf, false};

@@ -112,3 +112,26 @@ static void step_agrees(unsigned seed, bool naive, int parts) {
 Test(state_order, random_steps) {
   for (unsigned k = 0; k < STEPS; k++) step_agrees(k, k % 4 == 3, k % 3 == 1 ? 3 : 1);
 }
+
+/* Kernels call tensors of the state by their words, but for one that emitted C might use itself. */
+Test(state_order, names_in_kernels) {
+  static const char *const names[] = {"net.dense1.weight", "adam.m/net.dense1.weight", "net.expf"};
+  Diags d = {0};
+  symbols_reset();
+  Module *m = module_new("step", &d);
+  Type t = type_of(DT_F32, 1, (Dim[]){DIM(9)});
+  ValueId v[3];
+  for (int k = 0; k < 3; k++) v[k] = graph_state(m, names[k], t);
+  for (int k = 1; k < 3; k++) graph_state_next(m, names[k], build_add(m->main, build_mulc(m->main, v[k], 0.5), v[0]));
+  Program *p = compile_module(m, target_find("x86-64-v3"), &(PassOptions){.verify = true}, &m->perm);
+  cr_assert(p && p->kernels.len == 2);
+  const char *got = "";
+  for (int k = 0; k < 2; k++)
+    for (int i = 0; i < p->kernels.at[k]->bufs.len; i++) {
+      const Buf *b = p->kernels.at[k]->bufs.at[i];
+      got = arena_printf(&m->perm, "%s%s%s ", got, b->name, b->is_named ? "" : " (not named)");
+    }
+  cr_expect_str_eq(got, "state weight new_state m weight new_m ");
+  module_free(m);
+  diags_free(&d);
+}
