@@ -19,7 +19,8 @@ typedef struct Target {
   const char *barrier;     /* asm register constraint that keeps a loaded weight in a register; NULL: none */
 } Target;
 
-/* Winograd's transforms for 3x3 convolutions: where they pay, never, or F(2x2) or F(4x4) wherever they can be. */
+/* Winograd's transforms for 3x3 convolutions: where they pay, never, or F(2x2) or F(4x4) wherever they can be.
+ * The same of matrix products by Strassen's algorithm. */
 typedef enum { WINOGRAD_AUTO, WINOGRAD_OFF, WINOGRAD_F2, WINOGRAD_F4 } Winograd;
 
 /* Addresses so far apart share a set of the L1. */

@@ -1,6 +1,7 @@
 /* Matrix product by register tiles. B constant: packed at compile time. B computed: read in place where its
  * columns are contiguous and its rows near, else packed into scratch once per batch (a transpose, or a wide matrix).
- * Batch axes that only A has collapse into the rows. A transposed: gemm_turned.c; few rows: gemm_rows.c. */
+ * Batch axes that only A has collapse into the rows. A transposed: gemm_turned.c; few rows: gemm_rows.c; many, with
+ * constant weights: gemm_strassen.c. */
 #include "passes/kernels/tile.h"
 #include "passes/lower/functions.h"
 
@@ -96,8 +97,10 @@ bool gemm_generate(Lower *l, const Node *n) {
   const Value *va = value_of(l->m, n->in[0]);
   int axis = t.flat && t.flat_from < r - 2 ? t.flat_from + ta->rank - r : ta->rank - 2;
   if (va->at.base && axis >= 0 && dim_is_const(va->at.stride[axis])) t.row_stride = va->at.stride[axis].k * 4;
+  bool in_place = !loops && va->at.base && lower_contiguous(l, n->in[0], ta->rank - 1);
   Matrix m = {constant ? vb->constant->data : NULL, cols.k};
-  if ((turned && gemm_turned(&t)) || (constant && !t.dot && gemm_rows(&t, matrix_at, &m))) {
+  bool rows = constant && !t.dot && gemm_rows(&t, matrix_at, &m);
+  if (rows || (turned && gemm_turned(&t)) || (constant && !t.dot && in_place && gemm_strassen(&t, matrix_at, &m))) {
     for (int k = 0; k < loops; k++) loop_end(b);
     return true;
   }

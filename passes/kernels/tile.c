@@ -141,8 +141,7 @@ static void ask_for_next_panel(Tiling *t, const Panel *p, Expr *panel, Expr *row
   Builder *b = &t->l->b;
   int64_t all = tile_known(t->rows), elements = p->width;
   for (int q = 0; q < t->kaxes; q++) elements *= tile_known(t->ksize[q]);
-  int64_t bytes = elements / p->width * t->cols.k * 4 * (t->matrices ? t->matrices : 1);
-  if (!t->pack || !t->pack->is_constant || !target_fills_l2(t->l->target, (double)bytes)) return;
+  if (!t->pack || !t->pack->is_constant || !target_fills_l2(t->l->target, (double)t->pack->size.k * 4)) return;
   Expr *place = t->block ? ex_sub(b, row, t->block) : row;
   if (t->place) place = t->place(t, place, &all);
   if (all < 2 * rows || elements < all) return;
@@ -252,7 +251,7 @@ static void tile_body(Tiling *t, const Panel *p, Expr *panel, Expr *first, Expr 
     }
   }
   for (int q = 0; q < t->kaxes; q++) loop_end(b);
-  if (epilogue_is_long(t) && rows * p->columns > 1 && write_in_turn(t, p, first, row, rows, acc)) return;
+  if (t->writes_out && epilogue_is_long(t) && rows * p->columns > 1 && write_in_turn(t, p, first, row, rows, acc)) return;
   Part parts[16][5];
   int nparts[16];
   for (int c = 0; c < p->columns; c++) {
@@ -353,7 +352,7 @@ void tile_build(Tiling *t) {
     t->block = loop_begin(b, "block", ex_int(b, 0), ex_dim(b, rows), height, FOR_PARALLEL);
     t->rows = DIM(height);
   }
-  if (!t->matrices)
+  if (!t->matrices && !t->part)
     tile_choice(t, t->dot ? "dot products" : t->vector_a ? "depthwise" : t->kaxes > 1 ? "direct" : "gemm");
   panels(t, p, n);
   if (height) loop_end(b);

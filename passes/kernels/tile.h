@@ -58,6 +58,7 @@ struct Tiling {
   Expr *backwards;                   /* a bool: panels from the last to the first; NULL: never */
   int64_t row_stride;                /* bytes between rows of A; 0: unknown */
   bool writes_out;                   /* `write` ends in lower_write, so that memory can be asked for through it */
+  bool part;                         /* of an algorithm that says itself what it chose */
   bool by_blocks;                    /* rows may be taken in blocks whose A stays in L2 (tile_block_rows) */
   int64_t row_bytes, times;          /* bytes of A that each row adds, and how many such A outer_begin loops over */
   Expr *block;                       /* the first row of the current one; NULL: 0 */
@@ -128,6 +129,12 @@ void depthwise_build(Tiling *t);
 
 /* gemm_turned.c: builds the product with packed A and B; false: nothing built, it would not pay. */
 bool gemm_turned(Tiling *t);
+
+/* winograd.c: cycles of `compute` with this many bytes of weights. */
+double with_weights(const Target *g, double compute, double bytes, double times, bool ahead);
+
+/* gemm_strassen.c: the product of many rows with constant weights at(ctx, k, col); false: nothing built, it would not pay. */
+bool gemm_strassen(Tiling *whole, float (*at)(const void *ctx, int64_t k, int64_t col), const void *ctx);
 
 /* gemm_rows.c: the product of one row, or a few, with constant weights at(ctx, k, col); false: nothing built. */
 bool gemm_rows(Tiling *t, float (*at)(const void *ctx, int64_t k, int64_t col), const void *ctx);

@@ -270,7 +270,7 @@ static double vectors(int64_t channels, int lanes) { return (double)ceiling(chan
 /* What `compute` cycles become with this many bytes of weights, read `times` times. Those of half the L2 are no matter;
  * larger ones come from memory and then the L3, while rows are at work that do not wait for them (tile.c asks ahead), or
  * before. */
-static double with_weights(const Target *g, double compute, double bytes, double times, bool ahead) {
+double with_weights(const Target *g, double compute, double bytes, double times, bool ahead) {
   double wait = bytes * (1.0 / g->from_memory + (times - 1) / g->from_far);
   if (!target_fills_l2(g, bytes)) return compute;
   if (!ahead) return compute + wait;

@@ -42,6 +42,12 @@ static const Shape constants[] = {
     {0, 14, 40, 31, false, false}, {0, 1, 24, 7, false, false}, {3, 6, 40, 103, false, false},
 };
 
+/* By Strassen's algorithm: odd rows, two, several groups of columns, panels and a rest, a batch that collapses. */
+static const Shape halved[] = {
+  {0, 13, 30, 64, false, false}, {0, 2, 2, 32, false, false}, {3, 5, 16, 96, false, false}, {0, 97, 40, 640, false, false},
+  {0, 40, 22, 160, false, false},
+};
+
 static const RunForm forms[] = {{"x86-64-v4", false, 1}, {"x86-64-v3", false, 1}, {"c99", false, 1}, {"x86-64", true, 1},
                              {"x86-64-v3", false, 2}, {"x86-64-v3", false, 7}, {"c99", false, 3}};
 
@@ -67,7 +73,7 @@ static Module *module_make(const Shape *s, bool constant, Diags *d) {
   return m;
 }
 
-static void run_shape(const Shape *s, bool constant, const RunForm *f) {
+static void run_shape(const Shape *s, bool constant, const RunForm *f, Winograd strassen) {
   symbols_reset();
   Diags d = {0};
   Module *m = module_make(s, constant, &d);
@@ -77,7 +83,7 @@ static void run_shape(const Shape *s, bool constant, const RunForm *f) {
   Eval e;
   evaluate_random(&e, m, in);
   const Tensor *want = eval_value(&e, m->main->outputs.at[0]);
-  form_run(m, f, in, out, &d);
+  form_run_by(strassen, m, f, in, out, &d);
   double worst = worst_difference(want, out[0]);
   cr_expect(worst < 1e-4, "%s %d x %d x %d x %d: off by %g", f->target, s->batch, s->m, s->k, s->n, worst);
   eval_end(&e);
@@ -87,15 +93,20 @@ static void run_shape(const Shape *s, bool constant, const RunForm *f) {
 
 Test(gemm, transposes) {
   for (size_t k = 0; k < sizeof shapes / sizeof *shapes; k++)
-    for (size_t f = 0; f < sizeof forms / sizeof *forms; f++) run_shape(&shapes[k], false, &forms[f]);
+    for (size_t f = 0; f < sizeof forms / sizeof *forms; f++) run_shape(&shapes[k], false, &forms[f], WINOGRAD_AUTO);
 }
 
 Test(gemm, few_rows) {
   for (size_t k = 0; k < sizeof few / sizeof *few; k++)
-    for (size_t f = 0; f < sizeof forms / sizeof *forms; f++) run_shape(&few[k], true, &forms[f]);
+    for (size_t f = 0; f < sizeof forms / sizeof *forms; f++) run_shape(&few[k], true, &forms[f], WINOGRAD_AUTO);
 }
 
 Test(gemm, constants) {
   for (size_t k = 0; k < sizeof constants / sizeof *constants; k++)
-    for (size_t f = 0; f < sizeof forms / sizeof *forms; f++) run_shape(&constants[k], true, &forms[f]);
+    for (size_t f = 0; f < sizeof forms / sizeof *forms; f++) run_shape(&constants[k], true, &forms[f], WINOGRAD_AUTO);
+}
+
+Test(gemm, halves) {
+  for (size_t k = 0; k < sizeof halved / sizeof *halved; k++)
+    for (size_t f = 0; f < sizeof forms / sizeof *forms; f++) run_shape(&halved[k], true, &forms[f], WINOGRAD_F4);
 }
