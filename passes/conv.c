@@ -18,7 +18,7 @@ bool conv_is_winograd(Module *m, const Node *n) {
   const Attr *strides = node_dims(n, "strides"), *dilations = node_dims(n, "dilations");
   bool constant = n->op == OP_CONV && value_of(m, n->in[1])->constant;
   int spatial = w->rank - 2;
-  if (spatial < 2 || spatial > 2 + constant || !dim_is(dilations->dims[0], 1)) return false;
+  if (spatial < 2 || spatial > 2 + constant || !dim_is(dilations->dims[0], 1) || node_int(n, "exact", 0)) return false;
   if (node_int(n, "group", 1) != 1 && (!constant || dim_is(w->dims[1], 1))) return false;
   bool halves = constant && dim_is(strides->dims[spatial - 1], 2);
   for (int s = spatial - 2; s < spatial; s++)

@@ -175,6 +175,7 @@ static const Refused refused[] = {
   {"8,8,3,3", "strides=[1,1], pads=[2,2,2,2], dilations=[2,2], group=1"},
   {"8,1,3,3", "strides=[1,1], pads=[1,1,1,1], dilations=[1,1], group=8"},
   {"8,8,3,1", "strides=[1,1], pads=[1,0,1,0], dilations=[1,1], group=1"},
+  {"8,8,3,3", "strides=[1,1], pads=[1,1,1,1], dilations=[1,1], group=1, exact=1"},
   {"8,8,5,5", "strides=[1,1], pads=[2,2,2,2], dilations=[1,1], group=1"},
 };
 
