@@ -3,8 +3,8 @@
  * from more copies than hide its latency.
  *
  * An innermost loop that takes its index apart by a small constant, as those over shuffled channels and over pixels
- * between blocks, runs that many at a time: quotient and remainder fold away. One of few, short iterations is copied
- * out, too: compilers keep it. */
+ * between blocks, runs that many at a time: quotient and remainder fold away. One of few, short iterations that
+ * wait for nothing is copied out, too: compilers keep it. */
 #include "passes/loops.h"
 
 enum { MAX_TRIPS = 64, MAX_STATEMENTS = 1024 };
@@ -35,12 +35,12 @@ static bool is_innermost(const Stmt *loop) {
   return true;
 }
 
-/* Does it do less than what a loop takes to begin and end? */
+/* Does it do less than what a loop takes to begin and end? Sums stay loops: their terms wait for each other. */
 static bool is_short(const Stmt *s) {
   enum { FEW_TRIPS = 4, FEW_STATEMENTS = 2 };
   int64_t lo, hi;
-  return ex_is_int(s->lo, &lo) && ex_is_int(s->hi, &hi) && s->step == 1 && hi - lo <= FEW_TRIPS && is_innermost(s) &&
-         s->body->stmts.len <= FEW_STATEMENTS;
+  return ex_is_int(s->lo, &lo) && ex_is_int(s->hi, &hi) && s->mode == FOR_PARALLEL && s->step == 1 && hi - lo <= FEW_TRIPS &&
+         is_innermost(s) && s->body->stmts.len <= FEW_STATEMENTS;
 }
 
 typedef struct Divisor { const Var *var; int64_t by; } Divisor;

@@ -45,7 +45,7 @@ Test(loop_passes, unroll) {
          "  var s = 0.0\n  s = s + x[0]\n  s = s + x[1]\n  y[0] = s\n");
   expect(kernel_unroll, "for i in 0..8 { y[i] = x[i / 2 + i % 2 * 4] }",
          "  for i in 0..4 {\n    y[i * 2] = x[i]\n    y[i * 2 + 1] = x[i + 4]\n  }\n");
-  expect(kernel_unroll, "for i in 0..9 { for j in 0..2 { y[i * 2 + j] = 1.0 } }", "  for i in 0..9 {\n    y[i * 2] = 1.0\n    y[i * 2 + 1] = 1.0\n  }\n");
+  expect(kernel_unroll, "for i in 0..9 { par j in 0..2 { y[i * 2 + j] = 1.0 } }", "  for i in 0..9 {\n    y[i * 2] = 1.0\n    y[i * 2 + 1] = 1.0\n  }\n");
   expect(kernel_unroll, "for i in 0..9 { y[i] = x[i / 2] }", "  for i in 0..9 {\n    y[i] = x[i / 2]\n  }\n");
 }
 
