@@ -3,8 +3,8 @@
 #define PASSES_CONV_H
 #include "ir/graph.h"
 
-/* Vectors of channels slide over pixels (kernels/depthwise.c): each channel of the input gives one of the result, or up to
- * three with CONV. */
+/* Vectors of channels slide over pixels (kernels/depthwise.c): each channel of the input gives one of the result, or up
+ * to three with CONV. */
 bool conv_is_depthwise(Module *m, const Node *n);
 /* 3x3 with stride 1 and all channels in one group; where weights are constant, also with stride 2, with several
  * channels to a group, with planes in depth, of a known number: what Winograd's transforms are for. */

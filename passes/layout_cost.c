@@ -1,15 +1,15 @@
-/* What the layout of values costs the kernels that read and write them, in cycles. Only differences between layouts count:
- * arithmetic that takes the same time in any is left out.
+/* What the layout of values costs the kernels that read and write them, in cycles. Only differences between layouts
+ * count: arithmetic that takes the same time in any is left out.
  *
- * A kernel runs vectors along one axis. A value whose elements are neighbours along it is read and written by vectors, any
- * other element by element. Which axis that is, is fixed by the operator (channels of a convolution, columns of a product),
- * or follows the result (maps), or is there only where operand and result agree (pools). The rates were fitted to kernels
- * timed on Zen 3 with both layouts of each operand. */
+ * A kernel runs vectors along one axis. A value whose elements are neighbours along it is read and written by vectors,
+ * any other element by element. Which axis that is, is fixed by the operator (channels of a convolution, columns of a
+ * product), or follows the result (maps), or is there only where operand and result agree (pools). The rates were
+ * fitted to kernels timed on Zen 3 with both layouts of each operand. */
 #include "passes/conv.h"
 #include "passes/layout_impl.h"
 
-/* Cycles an element: of a vector of eight floats from the L2; on its own, strided or not vectorised; a multiply-add of the
- * plain nest; a step of a short loop inside others that is not vectorised. */
+/* Cycles an element: of a vector of eight floats from the L2; on its own, strided or not vectorised; a multiply-add of
+ * the plain nest; a step of a short loop inside others that is not vectorised. */
 static const double BY_VECTOR = 0.2, BY_ELEMENT = 1.5, STRIDED = 2.0, PLAIN = 2.0, SHORT_LOOPS = 6.0;
 
 static double elements(const Type *t) {
@@ -20,7 +20,9 @@ static double elements(const Type *t) {
 
 static const Type *type_at(const Layouts *s, ValueId v) { return &value_of(s->m, v)->type; }
 
-static bool is_near(const Type *t, const Storage *at, int axis) { return dim_is(at->stride[axis], 1) || dim_is(t->dims[axis], 1); }
+static bool is_near(const Type *t, const Storage *at, int axis) {
+  return dim_is(at->stride[axis], 1) || dim_is(t->dims[axis], 1);
+}
 
 int layout_innermost(const Type *t, const Storage *at) {
   for (int k = t->rank - 1; k >= 0; k--) if (!dim_is(t->dims[k], 1) && dim_is(at->stride[k], 1)) return k;
@@ -59,7 +61,8 @@ void layout_add_pair(Layouts *s, ValueId x, ValueId y, LayoutPairCost cost, cons
   int64_t c[2][2];
   for (int i = 0; i < 4; i++) c[i / 2][i % 2] = whole(cost(s, ctx, &a->at[i / 2], &b->at[i % 2]));
   for (int l = 0; l < 2; l++)
-    if (a->thing >= 0 && (b->thing < 0 || b->thing == a->thing)) s->cut.cost[a->thing][l] += c[l][b->thing == a->thing ? l : 0];
+    if (a->thing >= 0 && (b->thing < 0 || b->thing == a->thing))
+      s->cut.cost[a->thing][l] += c[l][b->thing == a->thing ? l : 0];
     else if (a->thing < 0 && b->thing >= 0) s->cut.cost[b->thing][l] += c[0][l];
   if (a->thing >= 0 && b->thing >= 0 && a->thing != b->thing)
     cut_pair(s->f->arena, &s->cut, a->thing, b->thing, (const int64_t(*)[2])c);
@@ -93,14 +96,15 @@ static void add_follow(Layouts *s, ValueId x, ValueId y) {
   layout_add_pair(s, x, y, follow_cost, &(Follow){x, y});
 }
 
-/* Pools, resize and the like: lanes are channels where operand and result have them together; columns, where a resize leaves
- * them as they are. */
+/* Pools, resize and the like: lanes are channels where operand and result have them together; columns, where a resize
+ * leaves them as they are. */
 typedef struct Agree { const Type *x, *y; double work; bool columns; } Agree;
 
 static double agree_cost(const Layouts *s, const void *ctx, const Storage *x, const Storage *y) {
   const Agree *a = ctx;
   int last = a->y->rank - 1;
-  bool lanes = (is_near(a->x, x, 1) && is_near(a->y, y, 1)) || (a->columns && is_near(a->x, x, last) && is_near(a->y, y, last));
+  bool lanes = (is_near(a->x, x, 1) && is_near(a->y, y, 1)) ||
+      (a->columns && is_near(a->x, x, last) && is_near(a->y, y, last));
   return lanes ? a->work * BY_VECTOR * 8 / s->target->lanes : a->work * SHORT_LOOPS;
 }
 
@@ -108,7 +112,8 @@ static double agree_cost(const Layouts *s, const void *ctx, const Storage *x, co
 
 static double flops(const Layouts *s, const Node *n) { return (double)dim_likely(op_info[n->op].flops(s->m, n)); }
 
-/* Of what a convolution reads, channels apart: a plain nest if depthwise; no transforms of Winograd; else more lines of cache. */
+/* Of what a convolution reads, channels apart: a plain nest if depthwise; no transforms of Winograd; else more lines of
+ * cache. */
 static void conv_operand(Layouts *s, const Node *n, ValueId x) {
   double work = flops(s, n) / (2.0 * s->target->lanes * s->target->fmas), far = elements(type_at(s, x));
   if (conv_is_depthwise(s->m, n)) far = 0.5 * flops(s, n) * PLAIN;
@@ -122,7 +127,9 @@ static double rows_cost(const Layouts *s, double n, double row, bool near) {
 }
 
 /* The innermost axis of an op that is ALONG_AXIS or ALONG_REST, or any other's last. */
-static int row_axis(const Node *n, int rank) { return op_has(n->op, ALONG_AXIS) ? (int)node_int(n, "axis", 0) : rank - 1; }
+static int row_axis(const Node *n, int rank) {
+  return op_has(n->op, ALONG_AXIS) ? (int)node_int(n, "axis", 0) : rank - 1;
+}
 
 /* By rows where these are contiguous. */
 static void row_operand(Layouts *s, const Node *n) {
@@ -151,8 +158,8 @@ static void call_operand(Layouts *s, ValueId v) {
   if (x->known) add(s, v, strides_are_row_major(t, &x->at[0]) ? 0 : e, strides_are_row_major(t, &x->at[1]) ? 0 : e);
 }
 
-/* What the heavy node reads; `like`: the first value after it that is stored. Returns the axis of its result along which its
- * vectors run, -1: none known. */
+/* What the heavy node reads; `like`: the first value after it that is stored. Returns the axis of its result along
+ * which its vectors run, -1: none known. */
 static int root_cost(Layouts *s, const Node *n, ValueId like) {
   const Type *y = type_at(s, n->out[0]);
   for (int k = 0; k < n->nin; k++) {
@@ -162,10 +169,13 @@ static int root_cost(Layouts *s, const Node *n, ValueId like) {
     if (op_info[n->op].how == HOW_CALL) call_operand(s, v);
     else if (n->op == OP_CONV_GRAD_WEIGHT || (op_has(n->op, CHANNELS_LAST) && k == 0)) conv_operand(s, n, v);
     else if (op_has(n->op, FOLLOWS_LAYOUT) && t->rank == y->rank && t->rank >= 3)
-      layout_add_pair(s, v, like, agree_cost, &(Agree){t, y, flops(s, n) + elements(t), n->op == OP_RESIZE && dim_eq(t->dims[t->rank - 1], y->dims[t->rank - 1])});
+      layout_add_pair(s, v, like, agree_cost,
+                      &(Agree){t, y, flops(s, n) + elements(t),
+                               n->op == OP_RESIZE && dim_eq(t->dims[t->rank - 1], y->dims[t->rank - 1])});
     else if (op_has(n->op, READS_ONCE)) any_operand(s, v);
     else if (op_has(n->op, ALONG_AXIS | ALONG_REST) && k == 0) row_operand(s, n);
-    else if (k == 0 && node_attr(n, "axis") && n->op != OP_GATHER) add_far(s, v, (int)node_int(n, "axis", 0), elements(t) * SHORT_LOOPS);
+    else if (k == 0 && node_attr(n, "axis") && n->op != OP_GATHER)
+      add_far(s, v, (int)node_int(n, "axis", 0), elements(t) * SHORT_LOOPS);
     else add_far(s, v, t->rank - 1, elements(t) * BY_ELEMENT);
   }
   return op_has(n->op, CHANNELS_LAST) ? 1 : row_axis(n, y->rank);

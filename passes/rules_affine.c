@@ -170,7 +170,8 @@ static bool lies_within(const Rules *r, const Node *in, const Node *n, int64_t *
   const Dim *step = node_dims(n, "dilations")->dims, *step_in = node_dims(in, "dilations")->dims;
   for (int i = 0; i < w->rank - 2; i++) {
     Dim before = dim_sub(pads[i], pads_in[i]);
-    if (!dim_is_const(before) || !dim_is_const(step[i]) || (v->dims[i + 2] > 1 && !dim_eq(step[i], step_in[i]))) return false;
+    if (!dim_is_const(before) || !dim_is_const(step[i]) || (v->dims[i + 2] > 1 && !dim_eq(step[i], step_in[i])))
+      return false;
     first[i] = before.k / step[i].k;
     if (before.k < 0 || before.k % step[i].k || first[i] + v->dims[i + 2] > w->dims[i + 2]) return false;
   }

@@ -16,15 +16,16 @@ static ValueId pool_part(Rules *r, ValueId x, const Attr *attr, int nattr, int s
   return rule_op(r, OP_MAX_POOL, &x, 1, a, nattr);
 }
 
-/* The last axis first, since vectors often lie along others. It must halve the comparisons: what lies between is written
- * and read again. */
+/* The last axis first, since vectors often lie along others. It must halve the comparisons: what lies between is
+ * written and read again. */
 bool rule_pool_axes(Rules *r, NodeId id) {
   const Node *n = node_of(r->m, id);
   const Attr *kernel = node_dims(n, "kernel"), *strides = node_dims(n, "strides");
   int spatial = kernel->n, axis = spatial - 1;
   if (n->nout > 1) return false;
   while (axis > 0 && dim_is(kernel->dims[axis], 1)) axis--;
-  int64_t others = 1, lines = 1;                                // elements of a window's other axes; lines pooled for each result
+  // elements of a window's other axes; lines pooled for each result
+  int64_t others = 1, lines = 1;
   for (int k = 0; k < spatial; k++) {
     if (!dim_is_const(kernel->dims[k]) || !dim_is_const(strides->dims[k])) return false;
     if (k == axis) continue;
@@ -69,7 +70,8 @@ static double taps(const ResizeAxis *s) {
 bool rule_resize_axes(Rules *r, NodeId id) {
   const Node *n = node_of(r->m, id);
   const Type *x = &value_of(r->m, n->in[0])->type, *y = &value_of(r->m, n->out[0])->type;
-  if (!strcmp(node_str(n, "mode", ""), "nearest") || !strcmp(node_str(n, "coord", ""), "tf_crop_and_resize")) return false;
+  if (!strcmp(node_str(n, "mode", ""), "nearest") || !strcmp(node_str(n, "coord", ""), "tf_crop_and_resize"))
+    return false;
   if (!dtype_is_float(y->dtype) || !type_is_static(x) || !type_is_static(y)) return false;
   double all = 1, most = 0;                                     // most: by how much longer the other axes become
   int axis = -1;

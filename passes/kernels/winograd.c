@@ -74,12 +74,6 @@ static void plane_loop_end(Tiles *w) {
 /* Rows and columns of an image: these axes. */
 static Dim across(const Tiles *w, const Type *t, int s) { return t->dims[2 + w->deep + s]; }
 
-/* From `size` entries of stride `stride` in buf at `from`. */
-static void load_all(Builder *b, Buf *buf, Expr *from, int64_t stride, int size, int lanes, Expr **x) {
-  for (int k = 0; k < size; k++)
-    x[k] = let(b, "x", ex_load(b, buf, lanes_at(b, ex_add(b, from, ex_int(b, k * stride)), lanes)));
-}
-
 /* v = B' d B for the tiles of a block */
 static void input_transform(Tiles *w) {
   Lower *l = w->t.l;
@@ -107,7 +101,7 @@ static void input_transform(Tiles *w) {
     st_store(b, w->part, lanes_at(b, ex_mul(b, ex_add(b, ex_int(b, i * n), x), ex_int(b, lanes)), lanes), out[i]);
   loop_end(b);
   Expr *y = loop_begin(b, "y", ex_int(b, 0), ex_int(b, n), 1, FOR_SEQ);
-  load_all(b, w->part, ex_mul(b, y, ex_int(b, n * lanes)), lanes, n, lanes, d);
+  winograd_load(b, "x", w->part, ex_mul(b, y, ex_int(b, n * lanes)), lanes, n, lanes, d);
   winograd_input(b, &w->f, d, out);
   Expr *to = ex_mul(b, ex_add(b, ex_mul(b, z, ex_int(b, w->block_tiles)), t), ex_int(b, w->row));
   to = ex_add(b, ex_add(b, ex_mul(b, y, ex_int(b, n * w->plane)), to), c);
@@ -193,7 +187,7 @@ static void output_tile(Tiles *w, Expr *t, Expr **at, Expr *v, int channels) {
   Expr *x = loop_begin(b, "x", ex_int(b, 0), ex_int(b, n), 1, FOR_SEQ);
   t = product_place(&w->t, t, &(int64_t){0});
   Expr *from = ex_add(b, ex_mul(b, ex_add(b, ex_mul(b, t, ex_int(b, n * n)), x), ex_int(b, width)), v);
-  load_all(b, w->p, from, n * width, n, lanes, in);
+  winograd_load(b, "x", w->p, from, n * width, n, lanes, in);
   winograd_output(b, &w->f, in, out);
   for (int i = 0; i < m; i++)
     st_store(b, w->part, lanes_at(b, ex_mul(b, ex_add(b, ex_int(b, i * n), x), ex_int(b, lanes)), lanes), out[i]);
@@ -202,7 +196,7 @@ static void output_tile(Tiles *w, Expr *t, Expr **at, Expr *v, int channels) {
   Part parts[5];
   int nparts = output_parts(w, of_group(w, ex_add(b, w->t.first, v), w->t.cols.k), channels, parts);
   Expr *y = loop_begin(b, "y", at[1], let(b, "end", end), 1, FOR_SEQ);
-  load_all(b, w->part, ex_mul(b, ex_sub(b, y, at[1]), ex_int(b, n * lanes)), lanes, n, lanes, in);
+  winograd_load(b, "x", w->part, ex_mul(b, ex_sub(b, y, at[1]), ex_int(b, n * lanes)), lanes, n, lanes, in);
   winograd_output(b, &w->f, in, out);
   for (int j = 0; j < m; j++) {
     Expr *column = ex_add(b, at[2], ex_int(b, j)), *inside = ex_lt(b, column, ex_dim(b, across(w, w->t.ty, 1)));

@@ -2,19 +2,20 @@
  * that of the results of the same channel, for the channel where it is largest.
  *
  * Every operation rounds; what it adds is taken as independent of the rest and, relative to its result, at most
- * u / sqrt(3) in the mean square (u = 2^-24: all of an interval of one ulp alike, the ulp as large as it gets). Inputs are
- * taken as independent of each other, with variance 1. (Higham and Mary, A New Approach to Probabilistic Rounding Error
- * Analysis, 2019, argue for the former.) A sum of K products g[k] d[k], one after the other, then has the error
+ * u / sqrt(3) in the mean square (u = 2^-24: all of an interval of one ulp alike, the ulp as large as it gets). Inputs
+ * are taken as independent of each other, with variance 1. (Higham and Mary, A New Approach to Probabilistic Rounding
+ * Error Analysis, 2019, argue for the former.) A sum of K products g[k] d[k], one after the other, then has the error
  *
  *   sum over k of (K - k) g[k]^2                       times u^2 / 3: term k is in K - k partial sums
  *
  * Products of transformed tiles are such sums over channels, of u[i][j] for weights and of variance |B_i|^2 |B_j|^2 for
  * inputs, B_i being a row of B'; A' takes their error to the results. Over the m x m results of a tile that is
  *
- *   sum over i, j of  a[i] a[j] |B_i|^2 |B_j|^2  sum over c of (C - c + OTHER) u[i][j][c]^2,     a[i] = mean of A'[y][i]^2
+ *   sum over i, j of  a[i] a[j] |B_i|^2 |B_j|^2  sum over c of (C - c + OTHER) u[i][j][c]^2
+ *   a[i] = mean of A'[y][i]^2
  *
- * OTHER has the roundings apart from the sum's: 1 of the weight, 3 in each pass over an input, and 3 in each over products,
- * where terms may be alike: twice. */
+ * OTHER has the roundings apart from the sum's: 1 of the weight, 3 in each pass over an input, and 3 in each over
+ * products, where terms may be alike: twice. */
 #include "passes/kernels/winograd.h"
 #include <math.h>
 

@@ -65,7 +65,8 @@ float *winograd_weights(Arena *a, const Form *f, const float *w, int64_t in, int
 static bool is_paired(const Form *f, int j) { return j > 0 && j <= 2 * f->pairs; }
 
 /* Row j of B'. For points p and -p instead what they have in common, and what differs, over p: the rows are the first
- * and p times the second, added and subtracted. The coefficient of the highest power is 1. Gives the number of terms. */
+ * and p times the second, added and subtracted. The coefficient of the highest power is 1. Gives the number of
+ * terms. */
 static int input_row(const Form *f, int j, double *row) {
   int n = 0;
   for (int k = 0; k < f->n; k++) {
@@ -147,4 +148,9 @@ void winograd_output(Builder *b, const Form *f, Expr *const *x, Expr **out) {
     if (f->stride == 2) y = ex_add(b, y, x[f->polynomial + i]);
     out[i] = let(b, "s", y);
   }
+}
+
+void winograd_load(Builder *b, const char *name, Buf *buf, Expr *from, int64_t stride, int size, int lanes, Expr **x) {
+  for (int k = 0; k < size; k++)
+    x[k] = let(b, name, ex_load(b, buf, lanes_at(b, ex_add(b, from, ex_int(b, k * stride)), lanes)));
 }

@@ -17,7 +17,8 @@
 #include "passes/kernels/winograd.h"
 #include "passes/lower/functions.h"
 
-enum { BLOCK = 128, MOST_AT_ONCE = 6 << 20 };                   /* tiles of a block; floats of v where one block has all */
+/* tiles of a block; floats of v where one block has all */
+enum { BLOCK = 128, MOST_AT_ONCE = 6 << 20 };
 
 typedef struct Sums {
   Lower *l;
@@ -35,8 +36,8 @@ typedef struct Sums {
 
 typedef struct Run { int64_t start, repeat; int columns; } Run; /* panels of as many vectors, from channel `start` on */
 
-/* Room for one of n*n matrices: all lie an odd number of cache lines apart, so that the same element of each is in another
- * set of the L1. */
+/* Room for one of n*n matrices: all lie an odd number of cache lines apart, so that the same element of each is in
+ * another set of the L1. */
 static int64_t plane_of(int64_t elements) {
   int64_t lines = (elements + 15) / 16;
   return (lines | 1) * 16;
@@ -72,7 +73,9 @@ static void spread(Builder *b, const Form *f, Expr *const *e, Expr **out) {
 /* G' x: rows of G for +p and -p differ in the sign of the middle. */
 static void fold(Builder *b, const Form *f, Expr *const *x, Expr **out) {
   for (int k = 0; k < 3; k++) {
-    Expr *sum = k == 0 ? ex_mul(b, ex_splat(b, ex_const(b, DT_F32, f->g[0][0]), x[0]->lanes), x[0]) : k == 2 ? x[f->n - 1] : NULL;
+    Expr *sum = k == 0 ? ex_mul(b, ex_splat(b, ex_const(b, DT_F32, f->g[0][0]), x[0]->lanes), x[0])
+        : k == 2       ? x[f->n - 1]
+                       : NULL;
     for (int j = 1; j < f->n - 1; j += 2) {
       Expr *pair = k == 1 ? ex_sub(b, x[j], x[j + 1]) : ex_add(b, x[j], x[j + 1]);
       Expr *scale = ex_splat(b, ex_const(b, DT_F32, f->g[j][k]), x[0]->lanes);
@@ -119,7 +122,8 @@ static Expr *pixel(Sums *s, bool of_dy, const Place *p, Expr *channel, Expr *y, 
 }
 
 /* n x n values for a vector of channels; the i-th to buf[to + i * plane]. */
-static void transform(Sums *s, bool of_dy, const Place *p, Expr *channel, Buf *part, Buf *buf, Expr *to, int64_t plane) {
+static void transform(Sums *s, bool of_dy, const Place *p, Expr *channel, Buf *part, Buf *buf, Expr *to,
+                      int64_t plane) {
   Builder *b = &s->l->b;
   int size = of_dy ? s->f.m : s->f.n, n = s->f.n, lanes = s->lanes;
   void (*apply)(Builder *b, const Form *f, Expr *const *d, Expr **out) = of_dy ? spread : winograd_input;
@@ -131,8 +135,7 @@ static void transform(Sums *s, bool of_dy, const Place *p, Expr *channel, Buf *p
     st_store(b, part, lanes_at(b, ex_mul(b, ex_add(b, ex_int(b, i * size), x), ex_int(b, lanes)), lanes), out[i]);
   loop_end(b);
   Expr *y = loop_begin(b, "y", ex_int(b, 0), ex_int(b, n), 1, FOR_SEQ);
-  for (int k = 0; k < size; k++)
-    d[k] = let(b, "d", ex_load(b, part, lanes_at(b, ex_mul(b, ex_add(b, ex_mul(b, y, ex_int(b, size)), ex_int(b, k)), ex_int(b, lanes)), lanes)));
+  winograd_load(b, "d", part, ex_mul(b, y, ex_int(b, size * lanes)), lanes, size, lanes, d);
   apply(b, &s->f, d, out);
   to = ex_add(b, to, ex_mul(b, y, ex_int(b, n * plane)));
   for (int j = 0; j < n; j++) st_store(b, buf, lanes_at(b, ex_add(b, to, ex_int(b, j * plane)), lanes), out[j]);
@@ -209,13 +212,15 @@ static void tile(Sums *s, const Run *r, Expr *e, Expr *sum, Expr *i, Expr *block
   Expr *at[16][16], *w[16];
   Var *acc[16][16];
   Expr *c = ex_add(b, ex_mul(b, block, ex_int(b, s->lanes)), ex_int(b, within));
-  Expr *row = ex_add(b, ex_add(b, sum, ex_mul(b, i, ex_int(b, plane_of(s->in * width)))), ex_mul(b, c, ex_int(b, width)));
+  Expr *row = ex_add(b, ex_add(b, sum, ex_mul(b, i, ex_int(b, plane_of(s->in * width)))),
+                     ex_mul(b, c, ex_int(b, width)));
   for (int k = 0; k < s->rows; k++)
     for (int q = 0; q < r->columns; q++) {
       at[k][q] = lanes_at(b, ex_add(b, row, ex_int(b, k * width + q * s->lanes)), s->lanes);
       acc[k][q] = reg(b, "acc", s->once ? ex_splat(b, ex_const(b, DT_F32, 0), s->lanes) : ex_load(b, s->sum, at[k][q]));
     }
-  Expr *vs = ex_add(b, ex_mul(b, i, ex_int(b, plane_of(s->in * s->block))), ex_mul(b, block, ex_int(b, s->block * s->lanes)));
+  Expr *vs = ex_add(b, ex_mul(b, i, ex_int(b, plane_of(s->in * s->block))),
+                    ex_mul(b, block, ex_int(b, s->block * s->lanes)));
   Expr *es = ex_add(b, e, ex_mul(b, i, ex_int(b, plane_of(s->block * width))));
   vs = let(b, "vs", ex_add(b, vs, ex_int(b, within)));
   es = let(b, "es", es);
@@ -226,7 +231,8 @@ static void tile(Sums *s, const Run *r, Expr *e, Expr *sum, Expr *i, Expr *block
   }
   for (int k = 0; k < s->rows; k++) {
     Expr *a = let(b, "a", ex_load(b, s->v, ex_add(b, ex_add(b, vs, ex_mul(b, t, ex_int(b, s->lanes))), ex_int(b, k))));
-    for (int q = 0; q < r->columns; q++) st_set(b, acc[k][q], ex_fma(b, ex_splat(b, a, s->lanes), w[q], ex_var(b, acc[k][q])));
+    for (int q = 0; q < r->columns; q++)
+      st_set(b, acc[k][q], ex_fma(b, ex_splat(b, a, s->lanes), w[q], ex_var(b, acc[k][q])));
   }
   loop_end(b);
   for (int k = 0; k < s->rows; k++)
@@ -260,19 +266,18 @@ static void fold_sums(Sums *s, const Run *r, Expr *first, Buf *turned) {
   Expr *v = loop_begin(b, "v", ex_int(b, 0), ex_int(b, width), lanes, FOR_SEQ);
   Expr *from = ex_add(b, ex_add(b, start, ex_mul(b, c, ex_int(b, width))), v);
   Expr *j = loop_begin(b, "x", ex_int(b, 0), ex_int(b, n), 1, FOR_SEQ);
-  for (int i = 0; i < n; i++)
-    x[i] = let(b, "s", ex_load(b, s->sum, lanes_at(b, ex_add(b, from, ex_mul(b, ex_add(b, ex_int(b, i * n), j), ex_int(b, plane))), lanes)));
+  winograd_load(b, "s", s->sum, ex_add(b, from, ex_mul(b, j, ex_int(b, plane))), n * plane, n, lanes, x);
   fold(b, &s->f, x, out);
   for (int k = 0; k < 3; k++)
     st_store(b, part, lanes_at(b, ex_mul(b, ex_add(b, ex_int(b, k * n), j), ex_int(b, lanes)), lanes), out[k]);
   loop_end(b);
   Expr *y = loop_begin(b, "y", ex_int(b, 0), ex_int(b, 3), 1, FOR_SEQ);
-  for (int k = 0; k < n; k++)
-    x[k] = let(b, "s", ex_load(b, part, lanes_at(b, ex_mul(b, ex_add(b, ex_mul(b, y, ex_int(b, n)), ex_int(b, k)), ex_int(b, lanes)), lanes)));
+  winograd_load(b, "s", part, ex_mul(b, y, ex_int(b, n * lanes)), lanes, n, lanes, x);
   fold(b, &s->f, x, out);
   Expr *tap = ex_add(b, ex_mul(b, c, ex_int(b, 9)), ex_mul(b, y, ex_int(b, 3)));
   for (int k = 0; k < 3; k++)
-    st_store(b, turned, lanes_at(b, ex_add(b, ex_mul(b, ex_add(b, tap, ex_int(b, k)), ex_int(b, width)), v), lanes), out[k]);
+    st_store(b, turned, lanes_at(b, ex_add(b, ex_mul(b, ex_add(b, tap, ex_int(b, k)), ex_int(b, width)), v), lanes),
+             out[k]);
   for (int k = 0; k < 3; k++) loop_end(b);
 }
 
@@ -365,7 +370,8 @@ static void choose_tile(Sums *s) {
 static bool pays(const Sums *s) {
   const Target *g = s->l->target;
   const Form *f = &s->f;
-  double in = (double)s->in, out = (double)s->out, pairs = in * out / s->lanes, tiles = (double)s->tiles, blocks = tiles / (double)s->block;
+  double in = (double)s->in, out = (double)s->out, pairs = in * out / s->lanes, tiles = (double)s->tiles,
+         blocks = tiles / (double)s->block;
   double direct = tiles * f->m * f->m * 9 * pairs / g->fmas, here = tiles * s->all * pairs / g->fmas;
   here += tiles / s->lanes * (in * winograd_cycles(g, f, f->n, f->n) + out * winograd_cycles(g, f, f->m, f->n));
   here += pairs * (3 * winograd_cycles(g, f, f->n, 3) + blocks * s->all);
@@ -373,8 +379,10 @@ static bool pays(const Sums *s) {
 }
 
 static bool applies(Lower *l, const Node *n, const Sums *s) {
-  if (l->winograd == WINOGRAD_OFF || !conv_is_winograd(l->m, n) || !type_is_static(s->x) || !type_is_static(s->dy)) return false;
-  return s->dw->dims[0].k % s->lanes == 0 && s->dw->dims[1].k % s->lanes == 0 && lower_contiguous(l, n->in[0], 1) && lower_contiguous(l, n->in[1], 1);
+  if (l->winograd == WINOGRAD_OFF || !conv_is_winograd(l->m, n) || !type_is_static(s->x) || !type_is_static(s->dy))
+    return false;
+  return s->dw->dims[0].k % s->lanes == 0 && s->dw->dims[1].k % s->lanes == 0 && lower_contiguous(l, n->in[0], 1) &&
+      lower_contiguous(l, n->in[1], 1);
 }
 
 static void sizes(Sums *s, int m) {
@@ -402,8 +410,9 @@ bool winograd_grad_weight(Lower *l, const Node *n) {
   sizes(&s, l->winograd == WINOGRAD_F2 ? 2 : 4);
   if (s.tiles < 1 || (l->winograd == WINOGRAD_AUTO && !pays(&s))) return false;
   s.v = lower_scratch(l, "v", DT_F32, DIM(s.all * plane_of(s.in * s.block)));
-  kernel_choice(l, (double)(s.tiles * s.all * s.in * s.out) / s.lanes / 2, "winograd F(%dx%d): tile %dx%d of %d lanes, blocks of %lld",
-                s.f.m, s.f.m, s.rows, s.columns, s.lanes, (long long)s.block);
+  kernel_choice(l, (double)(s.tiles * s.all * s.in * s.out) / s.lanes / 2,
+                "winograd F(%dx%d): tile %dx%d of %d lanes, blocks of %lld", s.f.m, s.f.m, s.rows, s.columns,
+                s.lanes, (long long)s.block);
   Run run[2];
   int runs = runs_of(&s, run);
   if (s.once) all_at_once(&s, run, runs);

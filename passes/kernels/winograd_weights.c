@@ -1,5 +1,5 @@
-/* u = G g G' for weights that are computed, as those of a network that trains are: a vector of output channels at a time,
- * into the panels that the products read.
+/* u = G g G' for weights that are computed, as those of a network that trains are: a vector of output channels at a
+ * time, into the panels that the products read.
  *
  *   for panel of output channels, input channel, vector
  *     part = G g                      columns of g: 3 -> n
@@ -33,7 +33,8 @@ static Expr *read_weight(Weights *s, int y, Expr *x, Expr *c, Expr *col) {
 }
 
 /* Element [0][c][0] of the panel is at `to`; the vector's columns begin at `first` and there at `at`. */
-static void transform_vector(Weights *s, Buf *part, Expr *first, Expr *to, Expr *c, int64_t at, int64_t plane, int lanes) {
+static void transform_vector(Weights *s, Buf *part, Expr *first, Expr *to, Expr *c, int64_t at, int64_t plane,
+                             int lanes) {
   Builder *b = &s->w->l->b;
   int n = s->f->n;
   Expr *x[3], *out[WINOGRAD_MAX], *col = lanes_at(b, ex_add(b, first, ex_int(b, at)), lanes);
@@ -44,8 +45,7 @@ static void transform_vector(Weights *s, Buf *part, Expr *first, Expr *to, Expr 
     st_store(b, part, lanes_at(b, ex_mul(b, ex_add(b, ex_int(b, i * 3), j), ex_int(b, lanes)), lanes), out[i]);
   loop_end(b);
   Expr *y = loop_begin(b, "y", ex_int(b, 0), ex_int(b, n), 1, FOR_SEQ);
-  for (int k = 0; k < 3; k++)
-    x[k] = let(b, "g", ex_load(b, part, lanes_at(b, ex_mul(b, ex_add(b, ex_mul(b, y, ex_int(b, 3)), ex_int(b, k)), ex_int(b, lanes)), lanes)));
+  winograd_load(b, "g", part, ex_mul(b, y, ex_int(b, 3 * lanes)), lanes, 3, lanes, x);
   transform(b, s->f, x, out);
   to = ex_add(b, ex_add(b, to, ex_int(b, at)), ex_mul(b, y, ex_int(b, n * plane)));
   for (int k = 0; k < n; k++) st_store(b, s->u, lanes_at(b, ex_add(b, to, ex_int(b, k * plane)), lanes), out[k]);

@@ -15,6 +15,22 @@ static Expr *in_range(Builder *b, Expr *guard, Expr *e, Dim size) {
   return guard;
 }
 
+/* o*stride + k*dilation - pad along spatial axis s */
+static Expr *input_at(Builder *b, const Node *n, int s, Expr *o, Expr *k) {
+  Dim stride = node_dims(n, "strides")->dims[s], dil = node_dims(n, "dilations")->dims[s];
+  Expr *at = ex_add(b, ex_mul(b, o, ex_dim(b, stride)), ex_mul(b, k, ex_dim(b, dil)));
+  return ex_sub(b, at, ex_dim(b, node_dims(n, "pads")->dims[s]));
+}
+
+/* sum += x[j] * (weight or dy)[q]; 0 where x has no such element. */
+static void add_product(Lower *l, const Node *n, Var *sum, Expr **j, Expr **q, Expr *guard) {
+  Builder *b = &l->b;
+  DType t = sum->elem;
+  Expr *p = ex_cast(b, t, lower_read(l, n->in[0], j)), *r = ex_cast(b, t, lower_read(l, n->in[1], q));
+  if (guard) p = ex_select(b, guard, p, ex_const(b, t, 0));
+  st_set(b, sum, ex_fma(b, p, r, ex_var(b, sum)));
+}
+
 /* Added last: see start_comes_last in kernels/tile.c. */
 static Expr *with_bias(Lower *l, const Node *n, Expr *channel, Expr *sum, DType t) {
   if (n->nin < 3 || !n->in[2]) return sum;
@@ -25,7 +41,7 @@ bool lower_conv(Lower *l, const Node *n) {
   Builder *b = &l->b;
   const Type *x = &value_of(l->m, n->in[0])->type, *w = &value_of(l->m, n->in[1])->type;
   const Type *y = &value_of(l->m, n->out[0])->type;
-  const Attr *strides = node_dims(n, "strides"), *pads = node_dims(n, "pads"), *dil = node_dims(n, "dilations");
+  const Attr *pads = node_dims(n, "pads");
   int spatial = x->rank - 2;
   int64_t group = node_int(n, "group", 1);
   Expr *i[MAX_RANK], *j[MAX_RANK], *q[MAX_RANK];
@@ -40,16 +56,11 @@ bool lower_conv(Lower *l, const Node *n) {
   Expr *guard = NULL;
   for (int s = 0; s < spatial; s++) {
     q[2 + s] = loop_begin(b, "kh", ex_int(b, 0), ex_dim(b, w->dims[2 + s]), 1, FOR_SEQ);
-    j[2 + s] = ex_sub(b,
-                      ex_add(b, ex_mul(b, i[2 + s], ex_dim(b, strides->dims[s])),
-                             ex_mul(b, q[2 + s], ex_dim(b, dil->dims[s]))),
-                      ex_dim(b, pads->dims[s]));
+    j[2 + s] = input_at(b, n, s, i[2 + s], q[2 + s]);
     if (!dim_is(pads->dims[s], 0) || !dim_is(pads->dims[s + spatial], 0))
       guard = in_range(b, guard, j[2 + s], x->dims[2 + s]);
   }
-  Expr *p = ex_cast(b, t, lower_read(l, n->in[0], j)), *r = ex_cast(b, t, lower_read(l, n->in[1], q));
-  if (guard) p = ex_select(b, guard, p, ex_const(b, t, 0));
-  st_set(b, sum, ex_fma(b, p, r, ex_var(b, sum)));
+  add_product(l, n, sum, j, q, guard);
   for (int s = 0; s < spatial + 1; s++) loop_end(b);
   lower_write(l, i, with_bias(l, n, i[1], ex_var(b, sum), t));
   lower_loops_end(l, y);
@@ -77,9 +88,8 @@ bool lower_conv_transpose(Lower *l, const Node *n) {
   for (int s = 0; s < spatial; s++) {
     Expr *stride = ex_dim(b, strides->dims[s]), *zero = ex_int(b, 0);
     q[2 + s] = loop_begin(b, "kh", zero, ex_dim(b, w->dims[2 + s]), 1, FOR_SEQ);
-    Expr *at =
-        let(b, "at",
-            ex_sub(b, ex_add(b, i[2 + s], ex_dim(b, pads->dims[s])), ex_mul(b, q[2 + s], ex_dim(b, dil->dims[s]))));
+    Expr *o = ex_add(b, i[2 + s], ex_dim(b, pads->dims[s]));
+    Expr *at = let(b, "at", ex_sub(b, o, ex_mul(b, q[2 + s], ex_dim(b, dil->dims[s]))));
     j[2 + s] = ex_div(b, at, stride);
     Expr *whole = ex_scalar(b, S_EQ, ex_rem(b, at, stride), zero, NULL);
     Expr *ok = ex_scalar(b, S_AND, ex_scalar(b, S_GE, at, zero, NULL),
@@ -88,8 +98,7 @@ bool lower_conv_transpose(Lower *l, const Node *n) {
     guard = guard ? ex_scalar(b, S_AND, guard, ok, NULL) : ok;
   }
   if (guard) if_begin(b, guard);
-  Expr *p = ex_cast(b, t, lower_read(l, n->in[0], j)), *r = ex_cast(b, t, lower_read(l, n->in[1], q));
-  st_set(b, sum, ex_fma(b, p, r, ex_var(b, sum)));
+  add_product(l, n, sum, j, q, NULL);
   if (guard) if_end(b);
   for (int s = 0; s < spatial + 1; s++) loop_end(b);
   lower_write(l, i, with_bias(l, n, i[1], ex_var(b, sum), t));
@@ -101,7 +110,6 @@ bool lower_conv_grad_weight(Lower *l, const Node *n) {
   Builder *b = &l->b;
   const Type *x = &value_of(l->m, n->in[0])->type, *dy = &value_of(l->m, n->in[1])->type;
   const Type *dw = &value_of(l->m, n->out[0])->type;
-  const Attr *strides = node_dims(n, "strides"), *pads = node_dims(n, "pads"), *dil = node_dims(n, "dilations");
   int64_t group = node_int(n, "group", 1);
   Expr *i[MAX_RANK], *j[MAX_RANK], *q[MAX_RANK], *guard = NULL;
   lower_loops(l, dw, i, -1);
@@ -113,15 +121,10 @@ bool lower_conv_grad_weight(Lower *l, const Node *n) {
   j[1] = ex_add(b, ex_mul(b, g, ex_dim(b, dw->dims[1])), i[1]);
   for (int s = 0; s < x->rank - 2; s++) {
     q[2 + s] = loop_begin(b, "o", ex_int(b, 0), ex_dim(b, dy->dims[2 + s]), 1, FOR_SEQ);
-    j[2 + s] = ex_sub(b,
-                      ex_add(b, ex_mul(b, q[2 + s], ex_dim(b, strides->dims[s])),
-                             ex_mul(b, i[2 + s], ex_dim(b, dil->dims[s]))),
-                      ex_dim(b, pads->dims[s]));
+    j[2 + s] = input_at(b, n, s, q[2 + s], i[2 + s]);
     guard = in_range(b, guard, j[2 + s], x->dims[2 + s]);
   }
-  Expr *p = ex_cast(b, t, lower_read(l, n->in[0], j)), *r = ex_cast(b, t, lower_read(l, n->in[1], q));
-  if (guard) p = ex_select(b, guard, p, ex_const(b, t, 0));
-  st_set(b, sum, ex_fma(b, p, r, ex_var(b, sum)));
+  add_product(l, n, sum, j, q, guard);
   for (int k = 0; k < x->rank - 1; k++) loop_end(b);
   lower_write(l, i, ex_var(b, sum));
   lower_loops_end(l, dw);

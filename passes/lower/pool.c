@@ -12,9 +12,10 @@ typedef struct Window {
 } Window;
 
 static Window window_of(Lower *l, const Node *n, ValueId x, ValueId y) {
-  return (Window){.l = l, .x = &value_of(l->m, x)->type, .y = &value_of(l->m, y)->type, .spatial = value_of(l->m, x)->type.rank - 2,
-                .kernel = node_dims(n, "kernel"), .strides = node_dims(n, "strides"), .pads = node_dims(n, "pads"),
-                .dilations = node_dims(n, "dilations")};
+  return (Window){.l = l, .x = &value_of(l->m, x)->type, .y = &value_of(l->m, y)->type,
+                  .spatial = value_of(l->m, x)->type.rank - 2, .kernel = node_dims(n, "kernel"),
+                  .strides = node_dims(n, "strides"), .pads = node_dims(n, "pads"),
+                  .dilations = node_dims(n, "dilations")};
 }
 
 /* Loops over y but its first axis, whose index is there. `mode`: how windows may run; channels share nothing. */
@@ -47,13 +48,13 @@ static bool may_clamp(const Window *w) {
   int s = w->spatial - 1;
   Dim size = w->x->dims[2 + s], kernel = w->kernel->dims[s], pad = w->pads->dims[s];
   Dim last = dim_sub(dim_mul(dim_sub(w->y->dims[2 + s], DIM(1)), w->strides->dims[s]), pad);
-  return dim_is(w->dilations->dims[s], 1) && dim_is_const(last) && dim_is_const(size) && dim_is_const(kernel) && last.k < size.k &&
-         pad.k < kernel.k && kernel.k <= FEW_TAPS;
+  return dim_is(w->dilations->dims[s], 1) && dim_is_const(last) && dim_is_const(size) && dim_is_const(kernel) &&
+      last.k < size.k && pad.k < kernel.k && kernel.k <= FEW_TAPS;
 }
 
 /* Opens the tap loops. Their bounds cut off what lies outside x, so that no guard is needed inside:
- * tap k is inside when 0 <= o*stride - pad + k*dilation < size. Where taps may count `twice`, as in a maximum, a few of the
- * last axis stay inside instead, and are copied out. */
+ * tap k is inside when 0 <= o*stride - pad + k*dilation < size. Where taps may count `twice`, as in a maximum, a few of
+ * the last axis stay inside instead, and are copied out. */
 static void taps_open(Window *w, bool twice) {
   Builder *b = &w->l->b;
   for (int s = 0; s < w->spatial; s++) {
@@ -71,7 +72,8 @@ static void taps_open(Window *w, bool twice) {
     if (clamp) { lo = ex_int(b, 0); hi = ex_dim(b, w->kernel->dims[s]); }
     int64_t from, to;
     bool few = ex_is_int(lo, &from) && ex_is_int(hi, &to) && to - from <= FEW_TAPS;
-    Expr *k = loop_begin(b, "k", let(b, "lo", lo), let(b, "hi", hi), 1, few ? FOR_UNROLL : FOR_SEQ), *at = ex_add(b, first, ex_mul(b, k, de));
+    Expr *k = loop_begin(b, "k", let(b, "lo", lo), let(b, "hi", hi), 1, few ? FOR_UNROLL : FOR_SEQ),
+         *at = ex_add(b, first, ex_mul(b, k, de));
     if (clamp) at = ex_max(b, ex_int(b, 0), ex_min(b, at, ex_dim(b, dim_sub(size, DIM(1)))));
     w->j[2 + s] = let_within(b, "at", at, 0, dim_hi(size) - 1);
   }
@@ -92,7 +94,8 @@ static Expr *divisor(Window *w, bool include_pad, DType t) {
     Expr *first = ex_sub(b, ex_mul(b, w->i[2 + s], ex_dim(b, w->strides->dims[s])), ex_dim(b, before));
     Expr *up = ex_dim(b, dim_sub(d, DIM(1))), *de = ex_dim(b, d), *zero = ex_int(b, 0);
     Expr *lo = ex_div(b, ex_add(b, ex_max(b, ex_sub(b, zero, first), zero), up), de);
-    Expr *hi = ex_min(b, ex_dim(b, w->kernel->dims[s]), ex_div(b, ex_add(b, ex_max(b, zero, ex_sub(b, ex_dim(b, size), first)), up), de));
+    Expr *hi = ex_min(b, ex_dim(b, w->kernel->dims[s]),
+                      ex_div(b, ex_add(b, ex_max(b, zero, ex_sub(b, ex_dim(b, size), first)), up), de));
     count = ex_mul(b, count, ex_max(b, zero, ex_sub(b, hi, lo)));
   }
   return ex_cast(b, t, count);
@@ -108,7 +111,8 @@ bool lower_max_pool(Lower *l, const Node *n) {
   bool indices = n->nout > 1 && n->out[1] && value_is_stored(l->fusion, n->out[1]);
   window_open(&w, l, n, indices ? -1 : pool_vector_axis(l, n));
   DType t = dtype_compute(w.x->dtype);
-  Expr *lowest = dtype_is_float(t) ? ex_const(b, t, -INFINITY) : ex_const_int(b, t, dtype_info[t].cls == CLASS_UINT ? 0 : -128);
+  Expr *lowest = dtype_is_float(t) ? ex_const(b, t, -INFINITY)
+                                   : ex_const_int(b, t, dtype_info[t].cls == CLASS_UINT ? 0 : -128);
   Var *best = reg(b, "best", lowest), *where = indices ? reg(b, "where", ex_int(b, 0)) : NULL;
   taps_open(&w, !indices);
   Expr *v = lower_read(l, n->in[0], w.j);
@@ -177,7 +181,8 @@ bool lower_lp_pool(Lower *l, const Node *n) {
 /* Does every element of dx lie in exactly one window? Then nothing is zeroed or added. */
 bool pool_grad_tiles(Module *m, const Node *n) {
   const Type *x = &value_of(m, n->out[0])->type, *y = &value_of(m, n->in[n->nin - 1])->type;
-  const Attr *kernel = node_dims(n, "kernel"), *strides = node_dims(n, "strides"), *pads = node_dims(n, "pads"), *dil = node_dims(n, "dilations");
+  const Attr *kernel = node_dims(n, "kernel"), *strides = node_dims(n, "strides"), *pads = node_dims(n, "pads"),
+             *dil = node_dims(n, "dilations");
   for (int s = 0; s < x->rank - 2; s++)
     if (!dim_is(dil->dims[s], 1) || !dim_eq(kernel->dims[s], strides->dims[s]) || !dim_is(pads->dims[s], 0) ||
         !dim_eq(x->dims[2 + s], dim_mul(y->dims[2 + s], strides->dims[s]))) return false;

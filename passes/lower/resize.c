@@ -1,11 +1,13 @@
-/* resize and resize_grad: per resized axis a table of input indices and weights, made at compile time by the evaluator's own
- * functions, so that every mode is one nest: y[o] = sum over taps of weight * x[index]. Sizes must be known. */
+/* resize and resize_grad: per resized axis a table of input indices and weights, made at compile time by the
+ * evaluator's own functions, so that every mode is one nest: y[o] = sum over taps of weight * x[index]. Sizes must be
+ * known. */
 #include "ir/resize.h"
 #include "ir/binds.h"
 #include "passes/lower/functions.h"
 #include <string.h>
 
-enum { FEW_TAPS = 4 };                                          // copied out: their indices and weights stay in registers
+// copied out: their indices and weights stay in registers
+enum { FEW_TAPS = 4 };
 
 typedef struct Table { int taps; Buf *index, *weight, *outside; bool used; } Table;
 
@@ -71,7 +73,8 @@ static void backward_table(Lower *l, const ResizeAxis *s, Table *t) {
 
 static bool make_table(Lower *l, const Node *n, int k, const Tensor *roi, Table *t) {
   bool back = n->op == OP_RESIZE_GRAD;
-  const Type *from = &value_of(l->m, n->in[0])->type, *to = &value_of(l->m, n->out[0])->type, *x = back ? to : from, *y = back ? from : to;
+  const Type *from = &value_of(l->m, n->in[0])->type, *to = &value_of(l->m, n->out[0])->type, *x = back ? to : from,
+             *y = back ? from : to;
   ResizeAxis s = resize_axis_of(n, x->dims[k].k, y->dims[k].k, roi, x->rank, k);
   if (s.in == s.out && s.scale == 1 && strcmp(s.coord, "tf_crop_and_resize")) return true;
   if (s.scale <= 0 || s.in < 1) return lower_fail(l, "scale %g of axis %d", s.scale, k);
@@ -84,7 +87,8 @@ static bool make_table(Lower *l, const Node *n, int k, const Tensor *roi, Table 
 static bool refuse_roi(Lower *l, ValueId roi) {
   Text t = {0};
   binds_put(&t, l->m, &roi, 1);
-  lower_fail(l, "its region of interest exists only at run time%s%s", t.len ? "; fix it when compiling, with" : "", t.len ? t.at : "");
+  lower_fail(l, "its region of interest exists only at run time%s%s", t.len ? "; fix it when compiling, with" : "",
+             t.len ? t.at : "");
   text_free(&t);
   return false;
 }
@@ -94,7 +98,8 @@ static bool by_tables(Lower *l, const Node *n) {
   const Type *x = &value_of(l->m, n->in[0])->type, *y = &value_of(l->m, n->out[0])->type;
   const Tensor *roi = n->nin > 1 && n->in[1] ? value_of(l->m, n->in[1])->constant : NULL;
   if (n->nin > 1 && n->in[1] && !roi) return refuse_roi(l, n->in[1]);
-  if (!type_is_static(x) || !type_is_static(y)) return lower_fail(l, "its sizes must be known: fix the free dims with --dim");
+  if (!type_is_static(x) || !type_is_static(y))
+    return lower_fail(l, "its sizes must be known: fix the free dims with --dim");
   Table t[MAX_RANK] = {0};
   for (int k = 0; k < x->rank; k++) if (!make_table(l, n, k, roi, &t[k])) return false;
   DType c = dtype_compute(y->dtype);
@@ -109,7 +114,8 @@ static bool by_tables(Lower *l, const Node *n) {
     if (!t[k].used) continue;
     Expr *at = i[k];
     if (t[k].weight) {
-      Expr *q = loop_begin(b, "tap", ex_int(b, 0), ex_int(b, t[k].taps), 1, t[k].taps <= FEW_TAPS ? FOR_UNROLL : FOR_SEQ);
+      Expr *q = loop_begin(b, "tap", ex_int(b, 0), ex_int(b, t[k].taps), 1,
+                           t[k].taps <= FEW_TAPS ? FOR_UNROLL : FOR_SEQ);
       at = let(b, "at", ex_add(b, ex_mul(b, i[k], ex_int(b, t[k].taps)), q));
       loops++;
       Expr *w = ex_cast(b, c, ex_load(b, t[k].weight, at));

@@ -1,6 +1,6 @@
 /* Winograd's transforms: the matrices give the filter they stand for; convolutions of odd sizes, batches, channels that
- * are no multiple of the lanes, with bias, residual and relu go through all passes and the loop interpreter, which checks
- * bounds and poisons memory, and give what the evaluator does; what cannot be transformed is not. */
+ * are no multiple of the lanes, with bias, residual and relu go through all passes and the loop interpreter, which
+ * checks bounds and poisons memory, and give what the evaluator does; what cannot be transformed is not. */
 #include "passes/kernels/winograd.h"
 #include "passes/pipeline.h"
 #include "tests/unit/evaluate.h"
@@ -45,12 +45,17 @@ static Module *module_make(const Shape *s, Diags *d) {
   if (s->images < 0) text_put(&t, "  dim N in 1..4\n");
   if (s->height < 0) text_put(&t, "  dim H in 1..30\n");
   text_printf(&t, "  input %%x0 : f32[%s,2,%s,%d]\n  weight %%w0 : f32[%d,2,1,1] = random 1\n", n, h, s->width, s->in);
-  text_printf(&t, "  weight %%w : f32[%d,%d,3,3] = random 2\n  weight %%b : f32[%d] = random 3\n", s->out, s->in / s->group, s->out);
+  text_printf(&t, "  weight %%w : f32[%d,%d,3,3] = random 2\n  weight %%b : f32[%d] = random 3\n", s->out,
+              s->in / s->group, s->out);
   text_put(&t, "  %x = conv(%x0, %w0) {strides=[1,1], pads=[0,0,0,0], dilations=[1,1], group=1}\n");
   int stride = s->stride;
-  text_printf(&t, "  %%c = conv(%%x, %%w%s) {strides=[%d,%d], pads=[%d,%d,%d,%d], dilations=[1,1], group=%d}\n", s->bias ? ", %b" : "", stride,
-              stride, s->pad, s->pad, s->pad, s->pad, s->group);
-  if (s->residual) text_printf(&t, "  weight %%w1 : f32[%d,2,1,1] = random 4\n  %%r = conv(%%x0, %%w1) {strides=[%d,%d], pads=[0,0,0,0], dilations=[1,1], group=1}\n  %%a = add(%%c, %%r)\n", s->out, stride, stride);
+  text_printf(&t, "  %%c = conv(%%x, %%w%s) {strides=[%d,%d], pads=[%d,%d,%d,%d], dilations=[1,1], group=%d}\n",
+              s->bias ? ", %b" : "", stride, stride, s->pad, s->pad, s->pad, s->pad, s->group);
+  if (s->residual)
+    text_printf(&t,
+                "  weight %%w1 : f32[%d,2,1,1] = random 4\n"
+                "  %%r = conv(%%x0, %%w1) {strides=[%d,%d], pads=[0,0,0,0], dilations=[1,1], group=1}\n  %%a = add(%%c, %%r)\n",
+                s->out, stride, stride);
   text_printf(&t, "  %%z = relu(%%%s)\n  %%y = neg(%%z)\n  output %%y\n}\n", s->residual ? "a" : "c");
   Module *m = module_parse(t.at, NULL, d);
   text_free(&t);
@@ -70,12 +75,14 @@ static const Deep deep[] = {
 
 static Module *deep_make(const Deep *s, Diags *d) {
   Text t = {0};
-  text_printf(&t, "module t {\n  input %%x0 : f32[%d,2,%d,%d,%d]\n  weight %%w0 : f32[%d,2,1,1,1] = random 1\n", s->images, s->depth, s->height,
-              s->width, s->in);
-  text_printf(&t, "  weight %%w : f32[%d,%d,%d,3,3] = random 2\n  weight %%b : f32[%d] = random 3\n", s->out, s->in, s->taps, s->out);
+  text_printf(&t, "module t {\n  input %%x0 : f32[%d,2,%d,%d,%d]\n  weight %%w0 : f32[%d,2,1,1,1] = random 1\n",
+              s->images, s->depth, s->height, s->width, s->in);
+  text_printf(&t, "  weight %%w : f32[%d,%d,%d,3,3] = random 2\n  weight %%b : f32[%d] = random 3\n", s->out, s->in,
+              s->taps, s->out);
   text_put(&t, "  %x = conv(%x0, %w0) {strides=[1,1,1], pads=[0,0,0,0,0,0], dilations=[1,1,1], group=1}\n");
   text_printf(&t, "  %%c = conv(%%x, %%w, %%b) {strides=[%d,%d,%d], ", s->stride[0], s->stride[1], s->stride[1]);
-  text_printf(&t, "pads=[%d,%d,%d,%d,%d,%d], dilations=[1,1,1], group=1}\n", s->pad[0], s->pad[1], s->pad[1], s->pad[0], s->pad[1], s->pad[1]);
+  text_printf(&t, "pads=[%d,%d,%d,%d,%d,%d], dilations=[1,1,1], group=1}\n", s->pad[0], s->pad[1], s->pad[1],
+              s->pad[0], s->pad[1], s->pad[1]);
   text_put(&t, "  %z = relu(%c)\n  %y = neg(%z)\n  output %y\n}\n");
   Module *m = module_parse(t.at, NULL, d);
   text_free(&t);
@@ -95,7 +102,8 @@ static bool transformed(const Program *p, const char *form) {
 }
 
 /* `what`: of the shape. Frees m. */
-static void run_module(Module *m, Diags *d, int rank, const int64_t *dims, const char *what, const char *target, Winograd form) {
+static void run_module(Module *m, Diags *d, int rank, const int64_t *dims, const char *what, const char *target,
+                       Winograd form) {
   cr_assert(m, "%s", d->errors ? d->at[0].text : "no module");
   Tensor *out[1] = {0};
   Eval e;
@@ -114,7 +122,8 @@ static void run_module(Module *m, Diags *d, int rank, const int64_t *dims, const
     worst = isnan(off) ? INFINITY : fmax(worst, off);           // NaN: never written
     largest = fmax(largest, fabs(tensor_get(want, i)));
   }
-  cr_expect(worst <= 3e-6 * largest, "%s F%d %s: off by %g of %g", target, form == WINOGRAD_F2 ? 2 : 4, what, worst, largest);
+  cr_expect(worst <= 3e-6 * largest, "%s F%d %s: off by %g of %g", target, form == WINOGRAD_F2 ? 2 : 4, what, worst,
+            largest);
   eval_end(&e);
   module_free(m);
   diags_free(d);
@@ -124,7 +133,8 @@ static void run_shape(const Shape *s, const char *target, Winograd form) {
   char what[80];
   Diags d = {0};
   symbols_reset();
-  snprintf(what, sizeof what, "%dx%dx%dx%d to %d, stride %d, groups %d", s->images, s->in, s->height, s->width, s->out, s->stride, s->group);
+  snprintf(what, sizeof what, "%dx%dx%dx%d to %d, stride %d, groups %d", s->images, s->in, s->height, s->width,
+           s->out, s->stride, s->group);
   run_module(module_make(s, &d), &d, 4, (int64_t[]){abs(s->images), 2, abs(s->height), s->width}, what, target, form);
 }
 
@@ -159,11 +169,13 @@ Test(winograd, matrices) {
         for (int k = 0; k < 3; k++) {                           // d = 1 at `at`, g = 1 at k
           double y = 0;
           for (int j = 0; j < f.n; j++) y += f.a[i][j] * f.g[j][k] * f.b[j][at];
-          cr_expect(fabs(y - (at == stride * i + k)) < 1e-14, "F(%d), stride %d: output %d, input %d, weight %d: %g", size, stride, i, at, k, y);
+          cr_expect(fabs(y - (at == stride * i + k)) < 1e-14,
+                    "F(%d), stride %d: output %d, input %d, weight %d: %g", size, stride, i, at, k, y);
         }
     for (int i = 0; i < f.n; i++)
       for (int j = 0; j < f.n; j++)
-        cr_expect(f.a[i][j] == (float)f.a[i][j] && f.b[i][j] == (float)f.b[i][j], "F(%d), stride %d: entry %d, %d", size, stride, i, j);
+        cr_expect(f.a[i][j] == (float)f.a[i][j] && f.b[i][j] == (float)f.b[i][j], "F(%d), stride %d: entry %d, %d",
+                  size, stride, i, j);
   }
 }
 

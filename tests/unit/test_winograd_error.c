@@ -1,5 +1,5 @@
-/* The bound on rounding: measured against sums in double, for weights as they come and weights made to be bad, results are
- * within it, and it is no empty promise; weights for which F(4x4) would be too far off get smaller tiles. */
+/* The bound on rounding: measured against sums in double, for weights as they come and weights made to be bad, results
+ * are within it, and it is no empty promise; weights for which F(4x4) would be too far off get smaller tiles. */
 #include "passes/kernels/winograd.h"
 #include "passes/pipeline.h"
 #include "tests/unit/evaluate.h"
@@ -13,16 +13,21 @@ typedef struct Weights { const char *what; double first; const double *taps; boo
 /* From the eigenvector of A' and B's gains through G that belongs to the largest value: taps F(4x4) likes least. */
 static const double even[9] = {1, 1, 1, 1, 1, 1, 1, 1, 1}, worst[9] = {.621, 0, .485, 0, 0, 0, .485, 0, .379},
                     corner[9] = {0, 0, 0, 0, 0, 0, 0, 0, 1}, signs[9] = {1, -1, 1, -1, 1, -1, 1, -1, 1};
-static const Weights kinds[] = {{"random", 1, even, true},         {"of one sign", 1, even, false},
-                                {"signs in turn", 1, signs, false}, {"one tap", 1, corner, true},
-                                {"worst taps", 1, worst, true},     {"worst taps, a large first channel", 1000, worst, true}};
+static const Weights kinds[] = {{"random", 1, even, true},
+                                {"of one sign", 1, even, false},
+                                {"signs in turn", 1, signs, false},
+                                {"one tap", 1, corner, true},
+                                {"worst taps", 1, worst, true},
+                                {"worst taps, a large first channel", 1000, worst, true}};
 
 static Module *module_make(int channels, int out, int size, int stride, Diags *d) {
   Text t = {0};
   symbols_reset();
-  text_printf(&t, "module t {\n  input %%x0 : f32[1,%d,%d,%d]\n  weight %%w : f32[%d,%d,3,3] = random 1\n", size, size, channels, out, channels);
+  text_printf(&t, "module t {\n  input %%x0 : f32[1,%d,%d,%d]\n  weight %%w : f32[%d,%d,3,3] = random 1\n", size,
+              size, channels, out, channels);
   text_put(&t, "  %x = transpose(%x0) {perm=[0,3,1,2]}\n");
-  text_printf(&t, "  %%y = conv(%%x, %%w) {strides=[%d,%d], pads=[0,0,0,0], dilations=[1,1], group=1}\n  output %%y\n}\n", stride, stride);
+  text_printf(&t, "  %%y = conv(%%x, %%w) {strides=[%d,%d], pads=[0,0,0,0], dilations=[1,1], group=1}\n  output %%y\n"
+                  "}\n", stride, stride);
   Module *m = module_parse(t.at, NULL, d);
   cr_assert(m, "%s", d->errors ? d->at[0].text : "no module");
   text_free(&t);
@@ -63,7 +68,8 @@ static double measured(const Tensor *x, const Tensor *w, const Tensor *y, int64_
 static void run(const Weights *kind, int channels, Winograd which, int stride) {
   Diags d = {0};
   Module *m = module_make(channels, OUT, ACROSS * stride + 1, stride, &d);
-  const Tensor *w = weights_of(m, kind), *in[1] = {random_input(&m->perm, &value_of(m, m->main->inputs.at[0])->type, 7)};
+  const Tensor *w = weights_of(m, kind),
+               *in[1] = {random_input(&m->perm, &value_of(m, m->main->inputs.at[0])->type, 7)};
   Tensor *out[1] = {0};
   PassOptions o = {.winograd = which};
   Program *p = compile_module(m, target_find("x86-64-v3"), &o, &m->perm);
@@ -72,10 +78,12 @@ static void run(const Weights *kind, int channels, Winograd which, int stride) {
   double bound = direct_error(&m->perm, w->data, channels, OUT), most = 0;
   if (which != WINOGRAD_OFF) {
     winograd_form(&f, which == WINOGRAD_F2 ? 2 : 4, stride);
-    bound = winograd_error(&m->perm, &f, w->data, winograd_weights(&m->perm, &f, w->data, channels, OUT), channels, OUT);
+    bound = winograd_error(&m->perm, &f, w->data, winograd_weights(&m->perm, &f, w->data, channels, OUT), channels,
+                           OUT);
   }
   for (int64_t k = 0; k < OUT; k++) most = fmax(most, measured(in[0], w, out[0], k, stride));
-  cr_expect(most <= bound && most >= bound / 6, "%s, F(%d), stride %d, %d channels: RMS error %.2e, bound %.2e", kind->what, f.m, stride, channels, most, bound);
+  cr_expect(most <= bound && most >= bound / 6, "%s, F(%d), stride %d, %d channels: RMS error %.2e, bound %.2e",
+            kind->what, f.m, stride, channels, most, bound);
   module_free(m);
   diags_free(&d);
 }
@@ -96,7 +104,8 @@ static void expect_choice(const Weights *kind, const char *choice) {
   Program *p = compile_module(m, target_find("x86-64-v3"), &o, &m->perm);
   cr_assert(p);
   bool found = false;
-  for (int k = 0; k < p->kernels.len; k++) found |= p->kernels.at[k]->choice && strstr(p->kernels.at[k]->choice, choice);
+  for (int k = 0; k < p->kernels.len; k++)
+    found |= p->kernels.at[k]->choice && strstr(p->kernels.at[k]->choice, choice);
   cr_expect(found, "weights that are %s: not %s", kind->what, choice);
   module_free(m);
   diags_free(&d);
