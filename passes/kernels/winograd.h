@@ -2,8 +2,8 @@
  *   y = A' [(G g G') . (B' d B)] A
  * where . multiplies element by element: n*n products for a channel, not 9*m*m. With stride 1 n is m + 2. With stride 2
  * it is 2 m + 1: taps 0 and 2 meet even inputs only, as a filter of two taps with stride 1 does; tap 1 meets the odd
- * ones, one product for each result. Winograd, Arithmetic Complexity of
- * Computations, 1980; Lavin and Gray, Fast Algorithms for Convolutional Neural Networks, 2015. */
+ * ones, one product for each result. Winograd, Arithmetic Complexity of Computations, 1980; Lavin and Gray, Fast
+ * Algorithms for Convolutional Neural Networks, 2015. */
 #ifndef PASSES_KERNELS_WINOGRAD_H
 #define PASSES_KERNELS_WINOGRAD_H
 #include "passes/kernels/tile.h"

@@ -351,14 +351,20 @@ static void direction(Cell *c) {
   if (c->cell && cell_output(c, 2)) cell_copy(c, c->cell, 0, cell_output(c, 2));
 }
 
-static bool recurrent(Lower *l, const Node *n) {
-  const Type *x = &value_of(l->m, n->in[0])->type, *w = &value_of(l->m, n->in[1])->type,
-             *r = &value_of(l->m, n->in[2])->type;
-  if (x->dtype != DT_F32) return lower_fail(l, "recurrent layers of type %s", dtype_info[x->dtype].text);
-  Cell c = {.l = l, .n = n, .gates = recurrent_gates(n), .lens = 4, .T = x->dims[0], .B = x->dims[1], .I = x->dims[2],
-            .H = r->dims[2], .GH = w->dims[1], .t = DT_F32, .has_bias = n->nin > 3 && n->in[3],
+Cell cell_new(Lower *l, const Node *n, int r, int lens) {
+  const Type *t = &value_of(l->m, n->in[r])->type;
+  Cell c = {.l = l, .n = n, .gates = recurrent_gates(n), .lens = lens, .GH = t->dims[1], .H = t->dims[2], .t = DT_F32,
             .directions = recurrent_directions(n)};
   c.linear_before_reset = c.gates == 3 && node_int(n, "linear_before_reset", 0);
+  return c;
+}
+
+static bool recurrent(Lower *l, const Node *n) {
+  const Type *x = &value_of(l->m, n->in[0])->type;
+  if (x->dtype != DT_F32) return lower_fail(l, "recurrent layers of type %s", dtype_info[x->dtype].text);
+  Cell c = cell_new(l, n, 2, 4);
+  c.T = x->dims[0], c.B = x->dims[1], c.I = x->dims[2];
+  c.has_bias = cell_input(&c, 3);
   if (!dim_is_const(c.GH) || !dim_is_const(c.I)) return lower_fail(l, "the hidden size must be known");
   int states = c.gates == 4 ? 2 : 1;
   c.kept = cell_output(&c, 1 + states);

@@ -21,6 +21,8 @@ typedef struct Cell {
 /* One element of one step: t is the place of step s in a sequence, `active` whether there is one (NULL: always). */
 typedef struct At { Expr *batch, *j, *t, *s, *active; } At;
 
+/* What both begin with; r, lens: which inputs are the recurrent weights [D, G*H, H] and the lengths. */
+Cell cell_new(Lower *l, const Node *n, int r, int lens);
 static inline ValueId cell_input(const Cell *c, int k) { return k < c->n->nin ? c->n->in[k] : 0; }
 ValueId cell_output(const Cell *c, int k);      /* 0 unless someone reads it */
 Expr *cell_read(Cell *c, int k, Expr *x, Expr *y, Expr *z);          /* input k, of rank 3 */

@@ -263,11 +263,10 @@ static void direction(Cell *c) {
 }
 
 static bool recurrent_grad(Lower *l, const Node *n) {
-  const Type *gates = &value_of(l->m, n->in[IN_GATES])->type, *r = &value_of(l->m, n->in[IN_R])->type;
+  const Type *gates = &value_of(l->m, n->in[IN_GATES])->type;
   if (gates->dtype != DT_F32) return lower_fail(l, "recurrent layers of type %s", dtype_info[gates->dtype].text);
-  Cell c = {.l = l, .n = n, .gates = recurrent_gates(n), .lens = IN_LENS, .T = gates->dims[0], .B = gates->dims[2],
-            .H = r->dims[2], .GH = r->dims[1], .t = DT_F32, .directions = recurrent_directions(n)};
-  c.linear_before_reset = c.gates == 3 && node_int(n, "linear_before_reset", 0);
+  Cell c = cell_new(l, n, IN_R, IN_LENS);
+  c.T = gates->dims[0], c.B = gates->dims[2];
   c.mid = c.gates == 3 ? cell_output(&c, 1) : 0;
   cell_directions(&c, direction);
   return true;
