@@ -129,6 +129,13 @@ static Winograd winograd_option(const Options *o) {
   usage_error("--winograd is off, f2, f4 or auto, not '%s'", o->winograd);
 }
 
+static Strassen strassen_option(const Options *o) {
+  static const char *const names[] = {[STRASSEN_OFF] = "off", [STRASSEN_AUTO] = "auto", [STRASSEN_ALWAYS] = "always"};
+  for (int i = 0; i < (int)(sizeof names / sizeof *names); i++)
+    if (!strcmp(o->strassen ? o->strassen : "off", names[i])) return (Strassen)i;
+  usage_error("--strassen is off, auto or always, not '%s'", o->strassen);
+}
+
 static int strips_option(const Options *o) {
   char *end;
   if (!o->strips || !strcmp(o->strips, "auto")) return 0;
@@ -142,7 +149,8 @@ static int strips_option(const Options *o) {
 double options_part_cycles(const Options *o) { return o->parallel || o->threads > 1 ? o->part_cycles : 0; }
 
 PassOptions pass_options(const Options *o) {
-  return (PassOptions){.naive = o->naive, .winograd = winograd_option(o), .strips = strips_option(o),
+  return (PassOptions){.naive = o->naive, .winograd = winograd_option(o), .strassen = strassen_option(o),
+                       .strips = strips_option(o),
                        .part_cycles = options_part_cycles(o), .verify = o->check, .tuning = o->tuning,
                        .dump_dir = o->dump_dir, .stop_after = o->stop_after,
                        .no_rule = o->no_rule.at, .nno_rule = o->no_rule.len,
@@ -157,6 +165,7 @@ const char *canonical_command(const Options *o, const char *path, Arena *a) {
   if (o->naive) text_put(&t, " --naive");
   if (o->sleef) text_put(&t, " --math sleef");
   if (winograd_option(o)) text_printf(&t, " --winograd %s", o->winograd);
+  if (strassen_option(o)) text_printf(&t, " --strassen %s", o->strassen);
   if (strips_option(o)) text_printf(&t, " --strips %s", o->strips);
   if (options_part_cycles(o) > 0) text_put(&t, " --parallel");
   if (options_part_cycles(o) > 0 && o->part_cycles != PART_CYCLES) text_printf(&t, " --part-cycles %g", o->part_cycles);

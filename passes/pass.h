@@ -14,6 +14,7 @@ enum { MOST_STRIP_ROWS = 64 };
 typedef struct PassOptions {
   bool naive;                          /* no tiles, no lanes, no layouts: plain nests, to compare with */
   Winograd winograd;
+  Strassen strassen;
   int strips;                          /* rows of a strip, wherever kernels can run so; 0: where it pays; -1: never */
   double part_cycles;                  /* kernels are shared by threads, so much work to each; 0: they are not */
   bool verify;                         /* pass_check after every pass */

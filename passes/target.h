@@ -19,9 +19,10 @@ typedef struct Target {
   const char *barrier;     /* asm register constraint that keeps a loaded weight in a register; NULL: none */
 } Target;
 
-/* Winograd's transforms for 3x3 convolutions: where they pay, never, or F(2x2) or F(4x4) wherever they can be.
- * The same of matrix products by Strassen's algorithm. */
+/* Winograd's transforms for 3x3 convolutions: where they pay, never, or F(2x2) or F(4x4) wherever they can be. */
 typedef enum { WINOGRAD_AUTO, WINOGRAD_OFF, WINOGRAD_F2, WINOGRAD_F4 } Winograd;
+/* Matrix products by Strassen's algorithm: a result then depends, by its rounding, on a row that is not its own. */
+typedef enum { STRASSEN_OFF, STRASSEN_AUTO, STRASSEN_ALWAYS } Strassen;
 
 /* Addresses so far apart share a set of the L1. */
 static inline int target_set_span(const Target *t) { return t->l1 * 1024 / t->l1_ways; }

@@ -34,14 +34,14 @@ static const Product products[PRODUCTS] = {
 };
 enum { TWICE = 4 };                                             // the product that two results need
 
-typedef struct Strassen {
+typedef struct Halved {
   Tiling t;                                                     // of one product and one group
   Tiling *whole;
   int64_t upper, lower, k, cols, width;                         // rows, depth and columns of halves; columns of a group
   Buf *sums, *x;                                                // [SUMS, upper, k], [PARTIAL, upper, width]
   Expr *group;                                                  // its first column
   int product;
-} Strassen;
+} Halved;
 
 /* ---- B ---- */
 
@@ -64,7 +64,7 @@ static float half_at(const void *ctx, int64_t k, int64_t col) {
 }
 
 /* [group][product][panel][k][columns of a panel] */
-static Buf *pack(Strassen *s, float (*at)(const void *ctx, int64_t k, int64_t col), const void *ctx) {
+static Buf *pack(Halved *s, float (*at)(const void *ctx, int64_t k, int64_t col), const void *ctx) {
   Arena *a = s->t.l->b.arena;
   int64_t part = s->k * s->width, parts = s->cols / s->width * PRODUCTS, all = part * parts;
   Tensor *out = tensor_new(a, DT_F32, 1, &all);
@@ -77,12 +77,12 @@ static Buf *pack(Strassen *s, float (*at)(const void *ctx, int64_t k, int64_t co
 
 /* ---- A ---- */
 
-static Expr *a_half(Strassen *s, Expr *row, int col_half, Expr *k) {
+static Expr *a_half(Halved *s, Expr *row, int col_half, Expr *k) {
   k = plus(&s->t.l->b, k, col_half * s->k);
   return s->whole->a(s->whole, row, &k, NULL);
 }
 
-static void sums(Strassen *s) {
+static void sums(Halved *s) {
   Builder *b = &s->t.l->b;
   s->sums = lower_scratch(s->t.l, "sums", DT_F32, DIM(SUMS * s->upper * s->k));
   Expr *row = loop_begin(b, "row", ex_int(b, 0), ex_int(b, s->upper), 1, FOR_PARALLEL), *other = plus(b, row, s->upper);
@@ -97,7 +97,7 @@ static void sums(Strassen *s) {
 }
 
 static Expr *product_a(Tiling *t, Expr *row, Expr **k, Expr *col) {
-  Strassen *s = (Strassen *)t;
+  Halved *s = (Halved *)t;
   Builder *b = &t->l->b;
   const Product *p = &products[s->product];
   (void)col;
@@ -107,13 +107,13 @@ static Expr *product_a(Tiling *t, Expr *row, Expr **k, Expr *col) {
 
 /* ---- C ---- */
 
-static Expr *x_at(Strassen *s, int i, Expr *row, Expr *col) {
+static Expr *x_at(Halved *s, int i, Expr *row, Expr *col) {
   Builder *b = &s->t.l->b;
   return ex_add(b, times(b, plus(b, row, i * s->upper), s->width), col);
 }
 
 static void product_write(Tiling *t, Expr *row, Expr *col, Expr *acc) {
-  Strassen *s = (Strassen *)t;
+  Halved *s = (Halved *)t;
   Builder *b = &t->l->b;
   const Product *p = &products[s->product];
   Expr *c_row = plus(b, row, p->c_row * s->upper), *c_col = ex_add(b, plus(b, s->group, p->c_col * s->cols), col);
@@ -135,7 +135,7 @@ static void product_write(Tiling *t, Expr *row, Expr *col, Expr *acc) {
 /* ---- does it pay? ---- */
 
 /* The widest group whose x is a quarter of the L2; false: halves are no whole vectors. */
-static bool halves(Strassen *s) {
+static bool halves(Halved *s) {
   const Tiling *t = s->whole;
   if (!dim_is_const(t->rows) || !dim_is_const(t->ksize[0])) return false;
   int64_t rows = t->rows.k, k = t->ksize[0].k, lanes = t->l->target->lanes;
@@ -161,7 +161,7 @@ static bool halves(Strassen *s) {
   return widest;
 }
 
-static double cost_of(const Strassen *s) {
+static double cost_of(const Halved *s) {
   const Target *g = s->t.l->target;
   double half = (double)(s->upper * s->k * s->cols), lanes = g->lanes;
   double cycles = PRODUCTS * tile_cycles(&s->t, (double)(s->upper * s->k * s->width)) * (double)(s->cols / s->width);
@@ -172,15 +172,15 @@ static double cost_of(const Strassen *s) {
 bool gemm_strassen(Tiling *whole, float (*at)(const void *ctx, int64_t k, int64_t col), const void *ctx) {
   Lower *l = whole->l;
   Builder *b = &l->b;
-  Strassen s = {.whole = whole, .t = {.l = l, .n = whole->n, .kaxes = 1, .kname = {"k"}, .a = product_a,
+  Halved s = {.whole = whole, .t = {.l = l, .n = whole->n, .kaxes = 1, .kname = {"k"}, .a = product_a,
                                       .write = product_write, .pads = true, .part = true,
                                       .ta = whole->ta, .tb = whole->tb, .ty = whole->ty}};
-  if (l->winograd == WINOGRAD_OFF || !halves(&s)) return false;
+  if (l->strassen == STRASSEN_OFF || !halves(&s)) return false;
   double k = (double)whole->ksize[0].k, plain = tile_cycles(whole, (double)whole->rows.k * k * (double)whole->cols.k);
   double cost[] = {with_weights(l->target, plain, k * (double)whole->cols.k * 4, 1, true), cost_of(&s)};
   // It keeps more weights and loses a digit or so: it must be faster by a twentieth.
   double weighed[] = {cost[0], cost[1] / 0.95};
-  if (l->winograd == WINOGRAD_AUTO && !lower_choose(l, weighed, 2)) return false;
+  if (l->strassen == STRASSEN_AUTO && !lower_choose(l, weighed, 2)) return false;
   s.t.pack = pack(&s, at, ctx);
   TileShape shape = tile_shape(&s.t);
   kernel_choice(l, cost[1], "Strassen's products of halves: tile %dx%d of %d lanes, weights packed, groups of %lld columns",

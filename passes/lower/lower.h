@@ -35,6 +35,7 @@ typedef struct Lower {
   Builder b;
   const Target *target;
   Winograd winograd;
+  Strassen strassen;
   bool shared;                       /* by threads */
   const Fusion *fusion;
   const Group *g;

@@ -38,8 +38,8 @@ static inline void evaluate_random(Eval *e, Module *m, const Tensor **in) {
 typedef struct RunForm { const char *target; bool naive; int parts; } RunForm;
 
 /* Compiles m in this form and runs it with the loop interpreter. */
-static inline Program *form_run_by(Winograd w, Module *m, const RunForm *f, const Tensor **in, Tensor **out, Diags *d) {
-  PassOptions o = {.naive = f->naive, .winograd = w, .verify = true, .part_cycles = f->parts > 1 ? 1 : 0};
+static inline Program *form_run_by(Strassen s, Module *m, const RunForm *f, const Tensor **in, Tensor **out, Diags *d) {
+  PassOptions o = {.naive = f->naive, .strassen = s, .verify = true, .part_cycles = f->parts > 1 ? 1 : 0};
   Program *p = compile_module(m, target_find(f->target), &o, &m->perm);
   cr_assert(p && program_run_parts(p, f->parts, in, out, &m->perm, d), "%s: %s", f->target,
             d->errors ? d->at[0].text : "?");
@@ -47,7 +47,7 @@ static inline Program *form_run_by(Winograd w, Module *m, const RunForm *f, cons
 }
 
 static inline Program *form_run(Module *m, const RunForm *f, const Tensor **in, Tensor **out, Diags *d) {
-  return form_run_by(WINOGRAD_AUTO, m, f, in, out, d);
+  return form_run_by(STRASSEN_OFF, m, f, in, out, d);
 }
 
 /* The largest difference; INFINITY where one of the two is NaN, as memory is that was never written. */

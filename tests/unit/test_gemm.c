@@ -73,7 +73,7 @@ static Module *module_make(const Shape *s, bool constant, Diags *d) {
   return m;
 }
 
-static void run_shape(const Shape *s, bool constant, const RunForm *f, Winograd strassen) {
+static void run_shape(const Shape *s, bool constant, const RunForm *f, Strassen strassen) {
   symbols_reset();
   Diags d = {0};
   Module *m = module_make(s, constant, &d);
@@ -93,20 +93,20 @@ static void run_shape(const Shape *s, bool constant, const RunForm *f, Winograd 
 
 Test(gemm, transposes) {
   for (size_t k = 0; k < sizeof shapes / sizeof *shapes; k++)
-    for (size_t f = 0; f < sizeof forms / sizeof *forms; f++) run_shape(&shapes[k], false, &forms[f], WINOGRAD_AUTO);
+    for (size_t f = 0; f < sizeof forms / sizeof *forms; f++) run_shape(&shapes[k], false, &forms[f], STRASSEN_OFF);
 }
 
 Test(gemm, few_rows) {
   for (size_t k = 0; k < sizeof few / sizeof *few; k++)
-    for (size_t f = 0; f < sizeof forms / sizeof *forms; f++) run_shape(&few[k], true, &forms[f], WINOGRAD_AUTO);
+    for (size_t f = 0; f < sizeof forms / sizeof *forms; f++) run_shape(&few[k], true, &forms[f], STRASSEN_OFF);
 }
 
 Test(gemm, constants) {
   for (size_t k = 0; k < sizeof constants / sizeof *constants; k++)
-    for (size_t f = 0; f < sizeof forms / sizeof *forms; f++) run_shape(&constants[k], true, &forms[f], WINOGRAD_AUTO);
+    for (size_t f = 0; f < sizeof forms / sizeof *forms; f++) run_shape(&constants[k], true, &forms[f], STRASSEN_OFF);
 }
 
 Test(gemm, halves) {
   for (size_t k = 0; k < sizeof halved / sizeof *halved; k++)
-    for (size_t f = 0; f < sizeof forms / sizeof *forms; f++) run_shape(&halved[k], true, &forms[f], WINOGRAD_F4);
+    for (size_t f = 0; f < sizeof forms / sizeof *forms; f++) run_shape(&halved[k], true, &forms[f], STRASSEN_ALWAYS);
 }
