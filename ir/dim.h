@@ -34,7 +34,8 @@ static inline bool dim_eq(Dim a, Dim b) { return a.k == b.k && a.poly == b.poly;
 static inline bool dim_is(Dim a, int64_t n) { return !a.poly && a.k == n; }
 int64_t dim_lo(Dim a);                                          /* interval bounds over all symbols' bounds */
 int64_t dim_hi(Dim a);
-int64_t dim_likely(Dim a);                                      /* for cost models: every symbol at 64, or as near as it may be */
+/* for cost models: every symbol at 64, or as near as it may be */
+int64_t dim_likely(Dim a);
 bool dim_known_le(Dim a, Dim b);                                /* a <= b for every value of the symbols */
 bool dim_divisible(Dim a, Dim b, Dim *quotient);                /* b divides a exactly, as polynomials */
 Dim  dim_subst(Dim a, const char *symbol, Dim by);

@@ -229,7 +229,8 @@ Expr *loop_turn(Builder *b, const char *name, Expr *i, Expr *n, Expr *backwards)
 Expr *loop_turned(const Stmt *loop) {
   const Stmt *first = loop->kind == ST_FOR && loop->body->stmts.len ? loop->body->stmts.at[0] : NULL;
   const Expr *e = first && first->kind == ST_LET ? first->value : NULL;
-  if (!e || e->kind != EX_SCALAR || e->op != S_WHERE || e->arg[2]->kind != EX_VAR || e->arg[2]->var != loop->var) return NULL;
+  if (!e || e->kind != EX_SCALAR || e->op != S_WHERE || e->arg[2]->kind != EX_VAR || e->arg[2]->var != loop->var)
+    return NULL;
   return expr_uses(e->arg[1], loop->var) ? e->arg[0] : NULL;
 }
 
