@@ -183,7 +183,8 @@ bool gemm_strassen(Tiling *whole, float (*at)(const void *ctx, int64_t k, int64_
   if (l->strassen == STRASSEN_AUTO && !lower_choose(l, weighed, 2)) return false;
   s.t.pack = pack(&s, at, ctx);
   TileShape shape = tile_shape(&s.t);
-  kernel_choice(l, cost[1], "Strassen's products of halves: tile %dx%d of %d lanes, weights packed, groups of %lld columns",
+  kernel_choice(l, cost[1],
+                "Strassen's products of halves: tile %dx%d of %d lanes, weights packed, groups of %lld columns",
                 shape.rows, shape.columns, l->target->lanes, (long long)s.width);
   sums(&s);
   s.group = loop_begin(b, "group", ex_int(b, 0), ex_int(b, s.cols), s.width, FOR_PARALLEL);

@@ -251,7 +251,8 @@ static void tile_body(Tiling *t, const Panel *p, Expr *panel, Expr *first, Expr 
     }
   }
   for (int q = 0; q < t->kaxes; q++) loop_end(b);
-  if (t->writes_out && epilogue_is_long(t) && rows * p->columns > 1 && write_in_turn(t, p, first, row, rows, acc)) return;
+  if (t->writes_out && epilogue_is_long(t) && rows * p->columns > 1 && write_in_turn(t, p, first, row, rows, acc))
+    return;
   Part parts[16][5];
   int nparts[16];
   for (int c = 0; c < p->columns; c++) {

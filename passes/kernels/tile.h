@@ -133,7 +133,8 @@ bool gemm_turned(Tiling *t);
 /* winograd.c: cycles of `compute` with this many bytes of weights. */
 double with_weights(const Target *g, double compute, double bytes, double times, bool ahead);
 
-/* gemm_strassen.c: the product of many rows with constant weights at(ctx, k, col); false: nothing built, it would not pay. */
+/* gemm_strassen.c: the product of many rows with constant weights at(ctx, k, col); false: nothing built, it would not
+ * pay. */
 bool gemm_strassen(Tiling *whole, float (*at)(const void *ctx, int64_t k, int64_t col), const void *ctx);
 
 /* gemm_rows.c: the product of one row, or a few, with constant weights at(ctx, k, col); false: nothing built. */

@@ -31,7 +31,8 @@ typedef struct Tiles {
   int64_t block_tiles, row, plane;   /* v: elements from tile to tile, from i to i */
   int64_t channels;                  /* of the input; of a group, where there are several */
   bool deep;
-  int64_t first, planes, results;    /* of the input's planes that are not padding the first, their number; the result's */
+  /* of the input's planes that are not padding the first, their number; the result's */
+  int64_t first, planes, results;
   Buf *v, *p, *part;
   Expr *image, *block;               /* loops at work; image NULL: blocks go over all images */
 } Tiles;
@@ -262,8 +263,8 @@ static void set_block(Tiles *w, int64_t tiles) {
 static double vectors(int64_t channels, int lanes) { return (double)ceiling(channels, lanes); }
 
 /* What `compute` cycles become with this many bytes of weights, read `times` times. Those of half the L2 are no matter;
- * larger ones come from memory and then the L3, while rows are at work that do not wait for them (tile.c asks ahead), or
- * before. */
+ * larger ones come from memory and then the L3, while rows are at work that do not wait for them (tile.c asks ahead),
+ * or before. */
 double with_weights(const Target *g, double compute, double bytes, double times, bool ahead) {
   double wait = bytes * (1.0 / g->from_memory + (times - 1) / g->from_far);
   if (!target_fills_l2(g, bytes)) return compute;
@@ -297,9 +298,9 @@ static double tiles_cost(const Tiles *w, bool computed) {
   return with_weights(g, cost, bytes, blocks, ahead);
 }
 
-/* As many tiles as leave v and p of a block in L2, or somewhat fewer, in equal blocks that rows of register tiles fill best;
- * but enough to use a weight several times when it has come from memory; computed ones have just gone there. Threads
- * share an even number of blocks: two take half each. */
+/* As many tiles as leave v and p of a block in L2, or somewhat fewer, in equal blocks that rows of register tiles fill
+ * best; but enough to use a weight several times when it has come from memory; computed ones have just gone there.
+ * Threads share an even number of blocks: two take half each. */
 static void block_size(Tiles *w, bool computed) {
   enum { TRIED = 4 };
   const Target *g = w->t.l->target;
@@ -308,7 +309,8 @@ static void block_size(Tiles *w, bool computed) {
   int columns = tile_shape(&w->t).columns;
   int64_t most = target_l2(g, 0.75) / (all * 4 * (w->channels * w->planes + (int64_t)columns * g->lanes * w->results));
   if (most < least) most = least;
-  int64_t fewest = dim_is_const(w->count) ? ceiling(w->count.k, most) : 0, best = fewest || !dim_is_const(w->count) ? most : 1;
+  int64_t fewest = dim_is_const(w->count) ? ceiling(w->count.k, most) : 0,
+          best = fewest || !dim_is_const(w->count) ? most : 1;
   double lowest = INFINITY;
   for (int64_t blocks = fewest; fewest && blocks < fewest + TRIED; blocks++) {
     if (w->t.l->shared && blocks > 1 && blocks % 2) continue;
@@ -329,8 +331,8 @@ static double direct_cost(const Tiling *t) {
 
 /* ---- building ---- */
 
-/* RMS error of results over their own RMS, where the cost model chooses. A network is to be within 1e-4: 20 such layers in
- * a row, and a result that is five times as far off as most. */
+/* RMS error of results over their own RMS, where the cost model chooses. A network is to be within 1e-4: 20 such layers
+ * in a row, and a result that is five times as far off as most. */
 static const double MOST_ERROR = 5e-6;
 
 typedef struct Packed { const float *u; int64_t out, channels, taps; } Packed;
@@ -376,7 +378,8 @@ static void note(Tiles *w, double error, double direct) {
   st_note(b, "Winograd F(%dx%d, 3x3), Lavin and Gray 2015: tiles of %dx%d outputs y = A' [u . (B' d B)] A", m, m, m, m);
   st_note(b, "from %dx%d inputs d; weights are u = G g G'. Points 0, %s, infinity.", n, n, points[stride - 1][m == 4]);
   if (stride == 2) st_note(b, "That is for even rows and columns and their taps 0 and 2; odd ones stay as they are.");
-  st_note(b, "RMS error within %.1e of the results' RMS, direct sums' within %.1e (independent inputs).", error, direct);
+  st_note(b, "RMS error within %.1e of the results' RMS, direct sums' within %.1e (independent inputs).", error,
+          direct);
 }
 
 /* u: transformed weights of each group; NULL: they are to be transformed here. */

@@ -44,12 +44,13 @@ static const Shape constants[] = {
 
 /* By Strassen's algorithm: odd rows, two, several groups of columns, panels and a rest, a batch that collapses. */
 static const Shape halved[] = {
-  {0, 13, 30, 64, false, false}, {0, 2, 2, 32, false, false}, {3, 5, 16, 96, false, false}, {0, 97, 40, 640, false, false},
-  {0, 40, 22, 160, false, false},
+    {0, 13, 30, 64, false, false}, {0, 2, 2, 32, false, false}, {3, 5, 16, 96, false, false},
+    {0, 97, 40, 640, false, false}, {0, 40, 22, 160, false, false},
 };
 
-static const RunForm forms[] = {{"x86-64-v4", false, 1}, {"x86-64-v3", false, 1}, {"c99", false, 1}, {"x86-64", true, 1},
-                             {"x86-64-v3", false, 2}, {"x86-64-v3", false, 7}, {"c99", false, 3}};
+static const RunForm forms[] = {{"x86-64-v4", false, 1}, {"x86-64-v3", false, 1}, {"c99", false, 1},
+                                {"x86-64", true, 1}, {"x86-64-v3", false, 2}, {"x86-64-v3", false, 7},
+                                {"c99", false, 3}};
 
 static void put_operand(Text *t, const char *name, int batch, int rows, int cols, bool turn) {
   text_printf(t, "  input %%%s0 : f32[", name);
