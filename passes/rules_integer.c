@@ -49,7 +49,7 @@ bool rule_integer_products(Rules *r, NodeId id) {
   Op op = n->op;
   int nattr = n->nattr;
   for (int k = 0; k < nattr; k++) attr[k] = n->attr[k];
-  if (op == OP_CONV) attr[nattr++] = attr_int("exact", 1);
+  attr[nattr++] = attr_int("exact", 1);
   if (!rule_go(r)) return false;
   for (int k = 0; k < 2; k++) in[k] = as_float(r, in[k]);
   ValueId y = rule_op(r, op, in, 2, attr, nattr);

@@ -175,7 +175,7 @@ bool gemm_strassen(Tiling *whole, float (*at)(const void *ctx, int64_t k, int64_
   Halved s = {.whole = whole, .t = {.l = l, .n = whole->n, .kaxes = 1, .kname = {"k"}, .a = product_a,
                                       .write = product_write, .pads = true, .part = true,
                                       .ta = whole->ta, .tb = whole->tb, .ty = whole->ty}};
-  if (l->strassen == STRASSEN_OFF || !halves(&s)) return false;
+  if (l->strassen == STRASSEN_OFF || node_int(whole->n, "exact", 0) || !halves(&s)) return false;
   double k = (double)whole->ksize[0].k, plain = tile_cycles(whole, (double)whole->rows.k * k * (double)whole->cols.k);
   double cost[] = {with_weights(l->target, plain, k * (double)whole->cols.k * 4, 1, true), cost_of(&s)};
   // It keeps more weights and loses a digit or so: it must be faster by a twentieth.

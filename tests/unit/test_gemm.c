@@ -111,3 +111,24 @@ Test(gemm, halves) {
   for (size_t k = 0; k < sizeof halved / sizeof *halved; k++)
     for (size_t f = 0; f < sizeof forms / sizeof *forms; f++) run_shape(&halved[k], true, &forms[f], STRASSEN_ALWAYS);
 }
+
+/* Sums of halves would be larger than f32 can hold. */
+Test(gemm, whole_numbers_are_not_halved) {
+  for (int exact = 0; exact < 2; exact++) {
+    symbols_reset();
+    Diags d = {0};
+    Text t = {0};
+    text_put(&t, "module t {\n  input %a : f32[40,22]\n  weight %b : f32[22,160] = random 1\n");
+    text_printf(&t, "  %%y = matmul(%%a, %%b)%s\n  output %%y\n}\n", exact ? " {exact=1}" : "");
+    Module *m = module_parse(t.at, NULL, &d);
+    cr_assert(m, "%s", d.errors ? d.at[0].text : "no module");
+    PassOptions o = {.strassen = STRASSEN_ALWAYS, .verify = true};
+    Program *p = compile_module(m, target_find("x86-64-v3"), &o, &m->perm);
+    cr_assert(p);
+    const char *choice = p->kernels.at[0]->choice;
+    cr_expect_eq(choice && strstr(choice, "Strassen") != NULL, !exact, "%s", choice ? choice : "nothing chosen");
+    text_free(&t);
+    module_free(m);
+    diags_free(&d);
+  }
+}
