@@ -29,7 +29,8 @@ bool model_emit(Compiled *c, const Options *o, WeightsMode dflt, bool table, Emi
 
 /* The standalone program's sources: lt_main.c and what it includes. */
 void add_runtime(Arena *a, EmitFiles *files) {
-  static const char *const names[] = {"lt_main.c", "lt_file.c", "lt_file.h", "lt_memory.c", "lt_memory.h", "lt_image.c", "lt_image.h", "stb_image.h"};
+  static const char *const names[] = {"lt_main.c", "lt_file.c", "lt_file.h", "lt_memory.c", "lt_memory.h",
+                                      "lt_image.c", "lt_image.h", "stb_image.h"};
   for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
     const EmbedFile *f = embed_find(names[i]);
     if (f) *vec_push(a, &files->at) = (EmitFile){.name = f->name, .data = f->text, .size = f->size};

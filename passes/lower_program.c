@@ -146,9 +146,9 @@ static void add_symbol_step(Build *s, const char *name, int buffer) {
 static void lower_group(Build *s, int number) {
   const Group *g = &s->f->groups.at[number];
   const char *key = NULL;
-  Lower l = {.m = s->m, .target = s->target, .winograd = s->options->winograd,
-             .strassen = s->options->strassen, .shared = s->options->part_cycles > 0, .fusion = s->f, .g = g, .group = number, .root = g->root, .out = g->out,
-             .choice = tuned_choice(s, g, &key), .choices = 1};
+  Lower l = {.m = s->m, .target = s->target, .winograd = s->options->winograd, .strassen = s->options->strassen,
+             .shared = s->options->part_cycles > 0, .fusion = s->f, .g = g, .group = number, .root = g->root,
+             .out = g->out, .choice = tuned_choice(s, g, &key), .choices = 1};
   l.by_rows = strips_may_cut(s->f, number, s->target, s->options);
   if (!refuse_strings(s, g)) { s->ok = false; return; }
   l.last = last_stored(s, g);

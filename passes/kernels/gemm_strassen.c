@@ -166,7 +166,7 @@ static double cost_of(const Halved *s) {
   double half = (double)(s->upper * s->k * s->cols), lanes = g->lanes;
   double cycles = PRODUCTS * tile_cycles(&s->t, (double)(s->upper * s->k * s->width)) * (double)(s->cols / s->width);
   cycles += 6 * (double)(s->upper * (s->k + s->cols)) / (lanes * g->stores);       // sums of A, and x back and forth
-  return with_weights(g, cycles, PRODUCTS * half / (double)s->upper * 4, 1, true);
+  return tile_with_weights(g, cycles, PRODUCTS * half / (double)s->upper * 4, 1, true);
 }
 
 bool gemm_strassen(Tiling *whole, float (*at)(const void *ctx, int64_t k, int64_t col), const void *ctx) {
@@ -177,7 +177,7 @@ bool gemm_strassen(Tiling *whole, float (*at)(const void *ctx, int64_t k, int64_
                                       .ta = whole->ta, .tb = whole->tb, .ty = whole->ty}};
   if (l->strassen == STRASSEN_OFF || node_int(whole->n, "exact", 0) || !halves(&s)) return false;
   double k = (double)whole->ksize[0].k, plain = tile_cycles(whole, (double)whole->rows.k * k * (double)whole->cols.k);
-  double cost[] = {with_weights(l->target, plain, k * (double)whole->cols.k * 4, 1, true), cost_of(&s)};
+  double cost[] = {tile_with_weights(l->target, plain, k * (double)whole->cols.k * 4, 1, true), cost_of(&s)};
   // It keeps more weights and loses a digit or so: it must be faster by a twentieth.
   double weighed[] = {cost[0], cost[1] / 0.95};
   if (l->strassen == STRASSEN_AUTO && !lower_choose(l, weighed, 2)) return false;

@@ -98,6 +98,10 @@ int tile_panels(const Tiling *t, Panel *p, int max);
 /* Cycles for this many multiply-adds, spread over all panels; those of a tail, which fill part of a vector, cost as
  * much as whole ones. */
 double tile_cycles(const Tiling *t, double products);
+/* What `compute` cycles become with this many bytes of weights, read `times` times. Those of half the L2 are no matter;
+ * larger ones come from memory and then the L3, while rows are at work that do not wait for them (tile.c asks ahead),
+ * or before. */
+double tile_with_weights(const Target *g, double compute, double bytes, double times, bool ahead);
 /* kernel_choice with the tile's shape, its packing and its cost; `how`: the algorithm around it. tile_build does it
  * itself for one matrix. */
 void tile_choice(Tiling *t, const char *how);
@@ -129,9 +133,6 @@ void depthwise_build(Tiling *t);
 
 /* gemm_turned.c: builds the product with packed A and B; false: nothing built, it would not pay. */
 bool gemm_turned(Tiling *t);
-
-/* winograd.c: cycles of `compute` with this many bytes of weights. */
-double with_weights(const Target *g, double compute, double bytes, double times, bool ahead);
 
 /* gemm_strassen.c: the product of many rows with constant weights at(ctx, k, col); false: nothing built, it would not
  * pay. */

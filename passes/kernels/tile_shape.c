@@ -165,6 +165,13 @@ double tile_cycles(const Tiling *t, double products) {
   return cycles;
 }
 
+double tile_with_weights(const Target *g, double compute, double bytes, double times, bool ahead) {
+  double wait = bytes * (1.0 / g->from_memory + (times - 1) / g->from_far);
+  if (!target_fills_l2(g, bytes)) return compute;
+  if (!ahead) return compute + wait;
+  return (compute > wait ? compute : wait) + 0.1 * wait;
+}
+
 /* The multiply-adds are the op's. */
 void tile_choice(Tiling *t, const char *how) {
   const Node *n = t->n;

@@ -262,16 +262,6 @@ static void set_block(Tiles *w, int64_t tiles) {
 
 static double vectors(int64_t channels, int lanes) { return (double)ceiling(channels, lanes); }
 
-/* What `compute` cycles become with this many bytes of weights, read `times` times. Those of half the L2 are no matter;
- * larger ones come from memory and then the L3, while rows are at work that do not wait for them (tile.c asks ahead),
- * or before. */
-double with_weights(const Target *g, double compute, double bytes, double times, bool ahead) {
-  double wait = bytes * (1.0 / g->from_memory + (times - 1) / g->from_far);
-  if (!target_fills_l2(g, bytes)) return compute;
-  if (!ahead) return compute + wait;
-  return (compute > wait ? compute : wait) + 0.1 * wait;
-}
-
 /* What is summed up: taps and channels; by the products, taps in depth only. */
 static double taps_and_channels(const Tiling *t) {
   double k = 1;
@@ -295,7 +285,7 @@ static double tiles_cost(const Tiles *w, bool computed) {
   double bytes = all * in * out * 4;
   bool large = target_fills_l2(g, bytes), ahead = !computed && w->block_tiles >= 2 * tile_shape(t).rows;
   if (computed) cost += in * to * winograd_cycles(g, f, 3, f->n) + (large ? bytes / 8 : 0);
-  return with_weights(g, cost, bytes, blocks, ahead);
+  return tile_with_weights(g, cost, bytes, blocks, ahead);
 }
 
 /* As many tiles as leave v and p of a block in L2, or somewhat fewer, in equal blocks that rows of register tiles fill
@@ -326,7 +316,7 @@ static void block_size(Tiles *w, bool computed) {
 static double direct_cost(const Tiling *t) {
   double k = taps_and_channels(t), out = (double)dim_likely(t->cols), pixels = (double)dim_likely(t->ty->dims[0]);
   for (int s = 2; s < t->ty->rank; s++) pixels *= (double)dim_likely(t->ty->dims[s]);
-  return with_weights(t->l->target, tile_cycles(t, pixels * k * out), k * out * 4, 1, true);
+  return tile_with_weights(t->l->target, tile_cycles(t, pixels * k * out), k * out * 4, 1, true);
 }
 
 /* ---- building ---- */
