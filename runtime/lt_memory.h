@@ -1,5 +1,5 @@
-/* Memory for weights, states and arenas. Where these are larger than the caches, pages of 4 KiB cost 2 to 8 % of a call: each
- * is looked up again every time, and no prefetcher of the hardware goes on from one to the next. */
+/* Memory for weights, states and arenas. Where these are larger than the caches, pages of 4 KiB cost some per cent of a
+ * call: each is looked up again every time, and no prefetcher of the hardware goes on from one to the next. */
 #ifndef LT_MEMORY_H
 #define LT_MEMORY_H
 #include <stddef.h>
