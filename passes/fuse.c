@@ -153,8 +153,8 @@ static int next_group(const Fuse *s, const Node *n, const int *tried, int ntried
   return best;
 }
 
-/* Is n left to the one reader of its result, which reads every element once (inline_maps)? So where an operand is stored
- * in any case, for others who are not elementwise: then the result never is. */
+/* Is n left to the one reader of its result, which reads every element once (inline_maps)? So where an operand is
+ * stored in any case, for others who are not elementwise: then the result never is. */
 static bool left_to_reader(const Fuse *s, const Node *n) {
   const NodeList *by = &s->users[n->out[0]];
   if (by->len != 1 || s->is_output[n->out[0]]) return false;
@@ -162,7 +162,8 @@ static bool left_to_reader(const Fuse *s, const Node *n) {
   if (!op_has(reader->op, READS_ONCE) || reader->in[0] != n->out[0]) return false;
   for (int k = 0; k < n->nin; k++) {
     ValueId v = n->in[k];
-    if (!v || !value_of(s->m, v)->def || !type_same_shape(&value_of(s->m, v)->type, &value_of(s->m, n->out[0])->type)) continue;
+    if (!v || !value_of(s->m, v)->def) continue;
+    if (!type_same_shape(&value_of(s->m, v)->type, &value_of(s->m, n->out[0])->type)) continue;
     for (int q = 0; q < s->users[v].len; q++)
       if (!op_has(node_of(s->m, s->users[v].at[q])->op, ELEMENTWISE)) return true;
   }

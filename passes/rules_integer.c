@@ -44,7 +44,8 @@ bool rule_integer_products(Rules *r, NodeId id) {
   const Tensor *w = n->op == OP_MATMUL || n->op == OP_CONV ? match_constant(r, n->in[1]) : NULL;
   if (!w || match_type(r, n->out[0])->dtype != DT_I32 || !is_small(r, n->in[0])) return false;
   ValueId in[3] = {n->in[0], n->in[1], n->nin > 2 ? n->in[2] : 0};
-  if (in[2] || (n->op == OP_MATMUL && w->rank != 2) || largest_sum(r, w, n->op == OP_MATMUL) * 255 > ldexp(1, 24)) return false;
+  if (in[2] || (n->op == OP_MATMUL && w->rank != 2)) return false;
+  if (largest_sum(r, w, n->op == OP_MATMUL) * 255 > ldexp(1, 24)) return false;
   Attr attr[8], to = attr_dtype("to", DT_I32);
   Op op = n->op;
   int nattr = n->nattr;

@@ -77,7 +77,8 @@ bool rule_cast_whole(Rules *r, NodeId id) {
   if (!inner) return false;
   ValueId x = inner->in[0];
   DType t = match_type(r, n->in[0])->dtype;
-  if (!dtype_is_int(t) || !match_same_type(r, x, n->out[0]) || match_type(r, x)->dtype != DT_F32 || !is_whole(r, x)) return false;
+  if (!dtype_is_int(t) || !match_same_type(r, x, n->out[0])) return false;
+  if (match_type(r, x)->dtype != DT_F32 || !is_whole(r, x)) return false;
   int bits = dtype_info[t].bits - dtype_is_signed(t);
   double highest = ldexp(1, bits) - 1, lowest = dtype_is_signed(t) ? -ldexp(1, bits) : 0;
   if (bits > 16 || bound_of(r, x, OP_MAX) < lowest || bound_of(r, x, OP_MIN) > highest) return false;

@@ -126,8 +126,8 @@ static void place_concat(Place *p, Graph *g, NodeId id) {
   }
 }
 
-/* Do all that a concat joins lie in a larger one already, one behind the other? Then it is a part of that, as in nets where
- * each layer reads what all before it gave. */
+/* Do all that a concat joins lie in a larger one already, one behind the other? Then it is a part of that, as in nets
+ * where each layer reads what all before it gave. */
 static bool lies_in_larger(Place *p, Graph *g, const Node *n, Storage *at) {
   int axis = (int)node_int(n, "axis", 0);
   *at = value_of(p->m, n->in[0])->at;
@@ -137,7 +137,8 @@ static bool lies_in_larger(Place *p, Graph *g, const Node *n, Storage *at) {
   for (int k = 0; k < n->nin; k++) {
     const Value *v = value_of(p->m, n->in[k]);
     const Node *d = def_of(p, n->in[k]);
-    if (!d || d->graph != g || v->at.base != at->base || !dim_eq(v->at.offset, next) || dim_lo(v->type.dims[axis]) < 2) return false;
+    if (!d || d->graph != g || v->at.base != at->base) return false;
+    if (!dim_eq(v->at.offset, next) || dim_lo(v->type.dims[axis]) < 2) return false;
     for (int q = 0; q < v->type.rank; q++)
       if (!dim_is(v->type.dims[q], 1) && !dim_eq(v->at.stride[q], at->stride[q])) return false;
     next = dim_add(next, dim_mul(v->type.dims[axis], at->stride[axis]));
@@ -173,7 +174,8 @@ static void place_graph(Place *p, Graph *g) {
     Storage at;
     if (n->op == OP_CONCAT && !n->group && !value_of(p->m, n->out[0])->at.base && lies_in_larger(p, g, n, &at)) {
       value_of(p->m, n->out[0])->at = at;
-    } else if ((n->op == OP_CONCAT && !n->group) || pads_in_place(n)) {     // one in a group is read where its parts lie
+    } else if ((n->op == OP_CONCAT && !n->group) || pads_in_place(n)) {
+      // a concat in a group is read where its parts lie
       if (!value_of(p->m, n->out[0])->at.base) own_storage(p, n->out[0]);
       if (n->op == OP_CONCAT) place_concat(p, g, id);
       else place_pad(p, g, id);

@@ -39,8 +39,8 @@ static bool is_innermost(const Stmt *loop) {
 static bool is_short(const Stmt *s) {
   enum { FEW_TRIPS = 4, FEW_STATEMENTS = 2 };
   int64_t lo, hi;
-  return ex_is_int(s->lo, &lo) && ex_is_int(s->hi, &hi) && s->mode == FOR_PARALLEL && s->step == 1 && hi - lo <= FEW_TRIPS &&
-         is_innermost(s) && s->body->stmts.len <= FEW_STATEMENTS;
+  return ex_is_int(s->lo, &lo) && ex_is_int(s->hi, &hi) && s->mode == FOR_PARALLEL && s->step == 1 &&
+         hi - lo <= FEW_TRIPS && is_innermost(s) && s->body->stmts.len <= FEW_STATEMENTS;
 }
 
 typedef struct Divisor { const Var *var; int64_t by; } Divisor;
@@ -48,8 +48,9 @@ typedef struct Divisor { const Var *var; int64_t by; } Divisor;
 static Expr *note_divisor(Builder *b, Expr *e, void *ctx) {
   (void)b;
   Divisor *d = ctx;
-  if (e->kind == EX_SCALAR && (e->op == S_DIV || e->op == S_FMOD) && e->arg[0]->kind == EX_VAR && e->arg[0]->var == d->var &&
-      e->arg[1]->kind == EX_CONST && (!d->by || e->arg[1]->i < d->by)) d->by = e->arg[1]->i;
+  bool divides = e->kind == EX_SCALAR && (e->op == S_DIV || e->op == S_FMOD) && e->arg[0]->kind == EX_VAR &&
+      e->arg[0]->var == d->var && e->arg[1]->kind == EX_CONST;
+  if (divides && (!d->by || e->arg[1]->i < d->by)) d->by = e->arg[1]->i;
   return e;
 }
 
@@ -63,7 +64,8 @@ static void run_several(Builder *b, Stmt *t) {
   block_map(b, t->body, note_divisor, &d);
   if (d.by < 2 || d.by > MOST || hi % d.by) return;
   Block *all = NEW(b->arena, Block);
-  t->var = arena_dup(b->arena, t->var, sizeof *t->var);          // another variable: what folds to it is not replaced again
+  // another variable: what folds to it is not replaced again
+  t->var = arena_dup(b->arena, t->var, sizeof *t->var);
   t->var->hi = hi / d.by - 1;
   for (int64_t k = 0; k < d.by; k++) {
     Index x = {d.var, ex_add(b, ex_mul(b, ex_var(b, t->var), ex_int(b, d.by)), ex_int(b, k))};

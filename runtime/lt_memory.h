@@ -4,8 +4,8 @@
 #define LT_MEMORY_H
 #include <stddef.h>
 
-/* 64 bytes aligned and 64 more than asked for, large blocks in huge pages where the system has some; free() it. NULL: no
- * memory. */
+/* 64 bytes aligned and 64 more than asked for, large blocks in huge pages where the system has some; free() it. NULL:
+ * no memory. */
 void *lt_alloc(size_t bytes);
 /* Asks for huge pages in a block of malloc or mmap that nobody has touched yet. Only Linux is asked. */
 void lt_huge_pages(void *block, size_t bytes);
