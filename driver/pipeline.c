@@ -121,19 +121,23 @@ static const char *file_of(const char *path) {
   return slash ? slash + 1 : path;
 }
 
-/* An unknown word is a usage error. */
+/* Which of the n names `word` is (NULL: the first); any other is a usage error. */
+static int word_option(const char *option, const char *word, const char *const *names, int n) {
+  for (int i = 0; i < n; i++) if (!word || !strcmp(word, names[i])) return i;
+  Text t = {0};
+  for (int i = 0; i < n; i++) text_printf(&t, "%s%s", i == 0 ? "" : i < n - 1 ? ", " : " or ", names[i]);
+  usage_error("%s is %s, not '%s'", option, t.at, word);
+}
+
 static Winograd winograd_option(const Options *o) {
-  static const char *const names[] = {[WINOGRAD_AUTO] = "auto", [WINOGRAD_OFF] = "off", [WINOGRAD_F2] = "f2", [WINOGRAD_F4] = "f4"};
-  for (int i = 0; i < (int)(sizeof names / sizeof *names); i++)
-    if (!strcmp(o->winograd ? o->winograd : "auto", names[i])) return (Winograd)i;
-  usage_error("--winograd is off, f2, f4 or auto, not '%s'", o->winograd);
+  static const char *const names[] = {[WINOGRAD_AUTO] = "auto", [WINOGRAD_OFF] = "off", [WINOGRAD_F2] = "f2",
+                                      [WINOGRAD_F4] = "f4"};
+  return (Winograd)word_option("--winograd", o->winograd, names, 4);
 }
 
 static Strassen strassen_option(const Options *o) {
   static const char *const names[] = {[STRASSEN_OFF] = "off", [STRASSEN_AUTO] = "auto", [STRASSEN_ALWAYS] = "always"};
-  for (int i = 0; i < (int)(sizeof names / sizeof *names); i++)
-    if (!strcmp(o->strassen ? o->strassen : "off", names[i])) return (Strassen)i;
-  usage_error("--strassen is off, auto or always, not '%s'", o->strassen);
+  return (Strassen)word_option("--strassen", o->strassen, names, 3);
 }
 
 static int strips_option(const Options *o) {
